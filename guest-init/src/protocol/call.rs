@@ -1,0 +1,103 @@
+//! The calls and their answers.
+
+use serde::{Deserialize, Serialize};
+
+use super::types::*;
+
+/// What the host asks, one a connection.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "call", content = "args", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Request {
+    /// Comes first. Answered by [`Outcome::Hello`].
+    Hello(HelloArgs),
+    /// Hostname, clock and entropy of the sandbox; once, before the first container.
+    ConfigureSandbox(SandboxConfig),
+    /// Prepares everything up to the exec: namespaces, root, limits. The process waits for `Start`.
+    CreateContainer(Box<ContainerSpec>),
+    /// Turns this connection into one of the container's standard streams. Between create and start,
+    /// so that nothing is lost.
+    Attach(AttachArgs),
+    /// Runs the container's command. Answers when exec has succeeded or failed.
+    Start(ContainerArgs),
+    /// The terminal's size.
+    Resize(ResizeArgs),
+    /// Sends a signal to the container's first process.
+    Signal(SignalArgs),
+    /// Answers when the container has ended; any number of times until `Delete`.
+    Wait(ContainerArgs),
+    /// The state of every container.
+    List,
+    /// Kills what still runs, unmounts, removes the cgroup, forgets the container.
+    Delete(ContainerArgs),
+    /// Writes everything the guest holds to its disks.
+    Sync,
+    /// Deletes all containers, syncs and ends: the machine in a guest, the process on a host. The
+    /// answer comes before the end.
+    Shutdown,
+}
+
+/// The answer to a [`Request`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reply {
+    Ok(Outcome),
+    Error(CallError),
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "outcome", content = "value", rename_all = "snake_case")]
+pub enum Outcome {
+    Done,
+    Hello(HelloReply),
+    Created(Created),
+    Exited(ExitStatus),
+    Containers(Vec<ContainerInfo>),
+}
+
+/// Why a call failed, for the host to act on (`kind`) and for the user to read (`message`).
+#[derive(Debug, Clone, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct CallError {
+    pub kind: ErrorKind,
+    /// One line, without the call's name; says what was tried on what.
+    pub message: String,
+}
+
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorKind {
+    /// The request could not be read: not JSON, unknown call or field, a value out of bounds.
+    Invalid,
+    /// The protocol versions differ.
+    Version,
+    /// No container of that id.
+    NoContainer,
+    /// Not possible in the container's present state.
+    State,
+    /// The command does not exist in the container (exit code 127).
+    CommandNotFound,
+    /// The command exists and cannot be executed (exit code 126).
+    CannotExecute,
+    /// The user or group is not in the image, or malformed (exit code 125).
+    NoUser,
+    /// The host or guest refused a step of the set-up (exit code 125).
+    Setup,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn request_with_an_unknown_field_is_refused_by_name() {
+        let wire = r#"{"call":"start","args":{"container":"a","privileged":false}}"#;
+        let error = serde_json::from_str::<Request>(wire).unwrap_err().to_string();
+        assert!(error.contains("unknown field `privileged`"), "{error}");
+    }
+
+    #[test]
+    fn reply_with_an_unknown_field_is_accepted() {
+        let wire = r#"{"ok":{"outcome":"hello","value":{"version":1,"features":[],"kernel":"6","later":1}}}"#;
+        assert!(matches!(serde_json::from_str(wire), Ok(Reply::Ok(Outcome::Hello(_)))));
+    }
+}

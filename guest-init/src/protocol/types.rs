@@ -1,0 +1,223 @@
+//! What the calls carry. Names follow the OCI runtime specification where it has one.
+
+use serde::{Deserialize, Serialize};
+
+use super::Text;
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HelloArgs {
+    pub version: u32,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct HelloReply {
+    pub version: u32,
+    pub features: Vec<String>,
+    /// Release of the kernel that the containers will see (`uname -r`).
+    pub kernel: String,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SandboxConfig {
+    /// Wall clock, nanoseconds since 1970. A guest has no clock of its own; a host agent gets none.
+    pub clock_ns: Option<u64>,
+    /// Bytes for the guest's random pool, credited in full.
+    pub entropy: Option<Text>,
+}
+
+/// One container, complete: the agent adds no policy of its own.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ContainerSpec {
+    /// 64 hexadecimal digits.
+    pub id: String,
+    pub hostname: String,
+    pub root: Root,
+    pub process: Process,
+    /// Beyond the fixed ones (/proc, /dev, /dev/pts, /dev/shm, /dev/mqueue, /sys, /sys/fs/cgroup),
+    /// in order.
+    pub mounts: Vec<Mount>,
+    /// Files laid over the image's: /etc/hosts, /etc/hostname, /etc/resolv.conf.
+    pub files: Vec<OverlaidFile>,
+    pub masked_paths: Vec<String>,
+    pub readonly_paths: Vec<String>,
+    pub resources: Resources,
+    /// Host only: where the container's cgroup goes, relative to each hierarchy's root
+    /// (`hull/<sandbox>/<container>`). A guest agent chooses by itself.
+    pub cgroup: Option<String>,
+}
+
+/// The root file system: a read-only EROFS below a writable layer.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Root {
+    pub source: RootSource,
+    /// The root itself is mounted read-only (`--read-only`).
+    pub readonly: bool,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum RootSource {
+    /// In a guest: block devices by their order (0 is vda). The agent waits until each has the size
+    /// named, since a slot may be filled while the machine runs.
+    Disks { lower: Disk, upper: Disk },
+    /// On a host: the merged metadata, the layers in device order, and two folders on one file system.
+    Files { metadata: Text, layers: Vec<Text>, upper: Text, work: Text },
+}
+
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct Disk {
+    pub index: u8,
+    /// 512-byte sectors.
+    pub sectors: u64,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Process {
+    /// At least one; the first is looked up in the container's PATH unless it holds a slash.
+    pub args: Vec<Text>,
+    /// `NAME=value`. HOME is added from the image's passwd file where it is absent.
+    pub env: Vec<Text>,
+    /// Made if missing.
+    pub cwd: Text,
+    /// `user`, `uid`, `user:group`, ... as docker's `-u`, looked up in the image; empty is root.
+    pub user: Text,
+    /// Some: a pseudo terminal of that size. None: three pipes.
+    pub terminal: Option<TerminalSize>,
+    /// Whether a stdin stream will be attached; without it stdin is /dev/null (or the pty).
+    pub stdin: bool,
+    /// Names like `CAP_CHOWN`: bounding, and for root permitted, effective and inheritable too.
+    pub capabilities: Vec<String>,
+    pub no_new_privileges: bool,
+    pub seccomp: Seccomp,
+    pub rlimits: Vec<Rlimit>,
+    /// PID 1 is the agent's own reaper, the command its child.
+    pub init: bool,
+}
+
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct TerminalSize {
+    pub columns: u16,
+    pub rows: u16,
+}
+
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum Seccomp {
+    /// Docker's default list, for the capabilities held.
+    Default,
+    Unconfined,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rlimit {
+    /// As in setrlimit(2): `RLIMIT_NOFILE`.
+    pub name: String,
+    /// `u64::MAX` is unlimited. Clamped to the hard limit where the host forbids more.
+    pub soft: u64,
+    pub hard: u64,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Mount {
+    Tmpfs {
+        target: Text,
+        /// Bytes; None is the kernel's default, half the memory.
+        size: Option<u64>,
+        mode: u32,
+        /// mount(2) words: `ro rw nosuid suid nodev dev noexec exec`.
+        options: Vec<String>,
+    },
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OverlaidFile {
+    pub target: Text,
+    pub content: Text,
+    pub mode: u32,
+}
+
+/// Limits; None is none.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Resources {
+    pub memory_bytes: Option<u64>,
+    /// Thousandths of a CPU.
+    pub cpu_millis: Option<u64>,
+    pub pids: Option<u64>,
+    /// /dev/shm.
+    pub shm_bytes: Option<u64>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ContainerArgs {
+    pub container: String,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AttachArgs {
+    pub container: String,
+    pub stream: Stream,
+}
+
+/// With a terminal: `Stdin` and `Stdout` only.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum Stream {
+    Stdin,
+    Stdout,
+    Stderr,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ResizeArgs {
+    pub container: String,
+    pub size: TerminalSize,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignalArgs {
+    pub container: String,
+    pub signal: u8,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Created {
+    /// PID of the container's first process, as the agent sees it.
+    pub pid: u32,
+}
+
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, PartialEq, Eq)]
+pub struct ExitStatus {
+    /// The command's own, or 128 + the signal that ended it.
+    pub code: u8,
+    /// The kernel killed a process of the container for its memory limit.
+    pub oom_killed: bool,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ContainerInfo {
+    pub id: String,
+    pub state: ContainerState,
+}
+
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum ContainerState {
+    Created,
+    Running { pid: u32 },
+    Exited { status: ExitStatus },
+}

@@ -1,0 +1,100 @@
+//! What a virtual machine is made of, as its maker writes it down.
+//!
+//! [`VmConfig`] is data from a file or a pipe; [`VmConfig::validate`] checks it against every limit
+//! and yields a [`ValidConfig`], the only thing the machine is built from.
+
+use std::os::fd::RawFd;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// Smallest guest memory, in MiB: kernel image and boot-time structures take about 20.
+pub const MIN_MEMORY_MIB: u32 = 32;
+/// Largest guest memory, in MiB (1 TiB).
+pub const MAX_MEMORY_MIB: u32 = 1 << 20;
+/// Virtual CPUs a machine may have; the kernel's NR_CPUS.
+pub const MAX_VCPUS: u8 = 64;
+/// Block devices a machine may have; the IOAPIC's pins are the limit behind it.
+pub const MAX_DISKS: usize = 12;
+/// Segments of one read-only disk: merged metadata and one a layer.
+pub const MAX_SEGMENTS: usize = 1024;
+/// Bytes of a sector, the unit of virtio-blk addresses (VirtIO 1.2, 5.2.4).
+pub const SECTOR: u64 = 512;
+
+/// A virtual machine, as asked for. Unknown fields are refused.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VmConfig {
+    /// Shown in messages, names the threads' process.
+    pub id: String,
+    pub vcpus: u8,
+    pub memory_mib: u32,
+    /// Uncompressed ELF or bzImage.
+    pub kernel: FileSource,
+    #[serde(default)]
+    pub initrd: Option<FileSource>,
+    /// Added behind the words that hull-vmm itself puts on the kernel's command line.
+    #[serde(default)]
+    pub cmdline: String,
+    /// In the order in which the guest sees them: vda, vdb, ...
+    #[serde(default)]
+    pub disks: Vec<DiskConfig>,
+    #[serde(default)]
+    pub vsock: Option<VsockConfig>,
+    /// Serial console; what the guest writes goes here. Off when absent.
+    #[serde(default)]
+    pub boot_log: Option<FileSource>,
+    /// Who the process becomes before the guest runs. Absent only when run by hand without root.
+    #[serde(default)]
+    pub jail: Option<JailConfig>,
+    /// Connected unix stream socket to the supervisor. The machine ends when it closes.
+    #[serde(default)]
+    pub control: Option<RawFd>,
+}
+
+/// A file by path, or by the number of a descriptor that the process was started with.
+#[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum FileSource {
+    Path(PathBuf),
+    Fd(RawFd),
+}
+
+/// One virtio-blk device.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum DiskConfig {
+    /// Several files shown one behind the other as one read-only disk. No segments: an empty slot,
+    /// to be filled later through the control socket.
+    ReadOnly { segments: Vec<Segment> },
+    /// A raw file, whole. None: an empty slot.
+    ReadWrite { file: Option<FileSource> },
+}
+
+/// A run of sectors of a read-only disk, backed by one whole file from its start.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Segment {
+    pub file: FileSource,
+    /// First sector of the disk that this file backs. Segments are in ascending order and do not
+    /// overlap; sectors between them, and behind a file's end, read as zeros.
+    pub start_sector: u64,
+}
+
+/// virtio-vsock, bridged to a unix socket: a client that writes `CONNECT <port>\n` is connected to
+/// that port in the guest, and is told `OK <host port>\n`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VsockConfig {
+    /// The guest's context id, 3 or more.
+    pub cid: u32,
+    /// Path to bind, or an already listening socket's descriptor.
+    pub socket: FileSource,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JailConfig {
+    pub uid: u32,
+    pub gid: u32,
+}
