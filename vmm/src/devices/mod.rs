@@ -1,0 +1,4 @@
+//! What the guest sees besides CPUs and memory.
+
+pub mod bus;
+pub mod irq;
