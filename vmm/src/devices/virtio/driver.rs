@@ -1,0 +1,372 @@
+//! A driver for tests: plays the guest's side of a device through its registers and rings, in plain
+//! memory and without KVM.
+
+use std::collections::HashMap;
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+
+use virtio_bindings::bindings::virtio_ring::{
+    VRING_DESC_F_INDIRECT, VRING_DESC_F_NEXT, VRING_DESC_F_WRITE,
+};
+use vm_memory::{Bytes, GuestAddress};
+use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
+
+use super::device::VirtioDevice;
+use super::failure::Failure;
+use super::mmio::{MmioTransport, reg};
+use super::{feature, status};
+use crate::devices::bus::BusDevice;
+use crate::devices::irq::IrqLine;
+use crate::memory::GuestMemory;
+
+pub const MEMORY: u64 = 32 << 20;
+/// Rings lie below, buffers above.
+const BUFFERS: u64 = 1 << 20;
+/// Longer than any machine under load takes; only a failing test waits for it.
+const PATIENCE_MS: i32 = 20_000;
+
+pub const NEXT: u16 = VRING_DESC_F_NEXT as u16;
+pub const WRITE: u16 = VRING_DESC_F_WRITE as u16;
+pub const INDIRECT: u16 = VRING_DESC_F_INDIRECT as u16;
+
+/// An interrupt line that counts edges.
+pub struct Line(EventFd);
+
+impl IrqLine for Line {
+    fn trigger(&self) {
+        self.0.write(1).unwrap();
+    }
+}
+
+/// A descriptor, as it lies in memory.
+#[derive(Debug, Clone, Copy)]
+pub struct Descriptor {
+    pub address: u64,
+    pub len: u32,
+    pub flags: u16,
+    pub next: u16,
+}
+
+impl Descriptor {
+    pub fn bytes(self) -> [u8; 16] {
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&self.address.to_le_bytes());
+        bytes[8..12].copy_from_slice(&self.len.to_le_bytes());
+        bytes[12..14].copy_from_slice(&self.flags.to_le_bytes());
+        bytes[14..].copy_from_slice(&self.next.to_le_bytes());
+        bytes
+    }
+}
+
+/// A buffer of a chain.
+#[derive(Debug, Clone)]
+pub enum Buffer<'a> {
+    /// For the device to read.
+    Out(&'a [u8]),
+    /// For the device to write.
+    In(u32),
+}
+
+/// What came back.
+#[derive(Debug)]
+pub struct Used {
+    pub head: u16,
+    pub len: u32,
+    /// All writable buffers of the chain, joined.
+    pub data: Vec<u8>,
+}
+
+pub struct RingAddresses {
+    pub size: u16,
+    pub desc: u64,
+    pub avail: u64,
+    pub used: u64,
+}
+
+struct DriverQueue {
+    ring: RingAddresses,
+    free: Vec<u16>,
+    avail_idx: u16,
+    used_idx: u16,
+    /// By head: descriptors, writable ranges.
+    open: HashMap<u16, (Vec<u16>, Vec<(u64, u32)>)>,
+}
+
+pub struct Driver {
+    pub memory: Arc<GuestMemory>,
+    pub transport: MmioTransport,
+    pub failure: Failure,
+    line: Arc<Line>,
+    queues: Vec<DriverQueue>,
+    next_buffer: u64,
+}
+
+impl Driver {
+    pub fn new(device: Box<dyn VirtioDevice>) -> Self {
+        let ranges = [(GuestAddress(0), usize::try_from(MEMORY).unwrap())];
+        let memory = Arc::new(GuestMemory::from_ranges(&ranges).unwrap());
+        let line = Arc::new(Line(EventFd::new(EFD_NONBLOCK).unwrap()));
+        let failure = Failure::new().unwrap();
+        let transport =
+            MmioTransport::new(device, Arc::clone(&memory), line.clone(), failure.clone()).unwrap();
+        Self { memory, transport, failure, line, queues: Vec::new(), next_buffer: BUFFERS }
+    }
+
+    /// A device whose driver is up.
+    pub fn started(device: Box<dyn VirtioDevice>) -> Self {
+        let mut driver = Self::new(device);
+        driver.start();
+        driver
+    }
+
+    pub fn read(&mut self, register: u64) -> u32 {
+        let mut data = [0xff; 4];
+        self.transport.read(register, &mut data);
+        u32::from_le_bytes(data)
+    }
+
+    pub fn write(&mut self, register: u64, value: u32) {
+        self.transport.write(register, &value.to_le_bytes());
+    }
+
+    pub fn config<const N: usize>(&mut self, offset: u64) -> [u8; N] {
+        let mut data = [0xff; N];
+        self.transport.read(reg::CONFIG + offset, &mut data);
+        data
+    }
+
+    pub fn status(&mut self) -> u32 {
+        self.read(reg::STATUS)
+    }
+
+    pub fn offered(&mut self) -> u64 {
+        self.write(reg::DEVICE_FEATURES_SEL, 1);
+        let high = u64::from(self.read(reg::DEVICE_FEATURES));
+        self.write(reg::DEVICE_FEATURES_SEL, 0);
+        high << 32 | u64::from(self.read(reg::DEVICE_FEATURES))
+    }
+
+    pub fn reset(&mut self) {
+        self.write(reg::STATUS, 0);
+        assert_eq!(self.status(), 0);
+        self.queues.clear();
+        self.next_buffer = BUFFERS;
+        let _ = self.line.0.read();
+    }
+
+    /// From reset to FEATURES_OK.
+    pub fn negotiate(&mut self, features: u64) {
+        self.reset();
+        self.write(reg::STATUS, status::ACKNOWLEDGE);
+        self.write(reg::STATUS, status::ACKNOWLEDGE | status::DRIVER);
+        for (selector, half) in [(0, features & 0xffff_ffff), (1, features >> 32)] {
+            self.write(reg::DRIVER_FEATURES_SEL, selector);
+            self.write(reg::DRIVER_FEATURES, u32::try_from(half).unwrap());
+        }
+        self.write(reg::STATUS, status::ACKNOWLEDGE | status::DRIVER | status::FEATURES_OK);
+    }
+
+    /// Where queue `index` lies and how large it is.
+    pub fn layout(&mut self, index: u32) -> RingAddresses {
+        self.write(reg::QUEUE_SEL, index);
+        let size = u16::try_from(self.read(reg::QUEUE_NUM_MAX)).unwrap();
+        let base = u64::from(index) * 0x10000;
+        RingAddresses { size, desc: base, avail: base + 0x8000, used: base + 0xc000 }
+    }
+
+    pub fn write_layout(&mut self, index: u32, size: u32, ring: &RingAddresses) {
+        self.write(reg::QUEUE_SEL, index);
+        self.write(reg::QUEUE_NUM, size);
+        for (register, address) in [
+            (reg::QUEUE_DESC_LOW, ring.desc),
+            (reg::QUEUE_DRIVER_LOW, ring.avail),
+            (reg::QUEUE_DEVICE_LOW, ring.used),
+        ] {
+            self.write(register, u32::try_from(address & 0xffff_ffff).unwrap());
+            self.write(register + 4, u32::try_from(address >> 32).unwrap());
+        }
+    }
+
+    pub fn setup_queues(&mut self) {
+        let mut index = 0;
+        loop {
+            let ring = self.layout(index);
+            if ring.size == 0 {
+                return;
+            }
+            self.memory.write_slice(&[0; 0x8000], GuestAddress(ring.avail)).unwrap();
+            self.write_layout(index, ring.size.into(), &ring);
+            self.write(reg::QUEUE_READY, 1);
+            let free = (0..ring.size).rev().collect();
+            self.queues.push(DriverQueue { ring, free, avail_idx: 0, used_idx: 0, open: HashMap::new() });
+            index += 1;
+        }
+    }
+
+    pub fn go(&mut self) {
+        self.write(reg::STATUS, 15);
+    }
+
+    /// Brings the device up with every feature it has.
+    pub fn start(&mut self) {
+        let features = self.offered();
+        self.start_with(features);
+    }
+
+    pub fn start_with(&mut self, features: u64) {
+        self.negotiate(features);
+        assert_eq!(self.status(), 11);
+        self.setup_queues();
+        self.go();
+        assert_eq!(self.status(), 15);
+    }
+
+    /// Room in guest memory that nothing else uses until the next reset.
+    pub fn allocate(&mut self, len: u32) -> u64 {
+        let address = self.next_buffer;
+        self.next_buffer += (u64::from(len) + 15) & !15;
+        if self.next_buffer > MEMORY {
+            self.next_buffer = BUFFERS + ((u64::from(len) + 15) & !15);
+            return BUFFERS;
+        }
+        address
+    }
+
+    /// Makes a chain available without a notification.
+    pub fn add(&mut self, queue: usize, buffers: &[Buffer<'_>]) -> u16 {
+        let mut writable = Vec::new();
+        let mut descriptors = Vec::new();
+        for buffer in buffers {
+            let (len, flags) = match buffer {
+                Buffer::Out(data) => (u32::try_from(data.len()).unwrap(), 0),
+                Buffer::In(len) => (*len, WRITE),
+            };
+            let address = self.allocate(len);
+            match buffer {
+                Buffer::Out(data) => self.memory.write_slice(data, GuestAddress(address)).unwrap(),
+                Buffer::In(_) => writable.push((address, len)),
+            }
+            descriptors.push(Descriptor { address, len, flags, next: 0 });
+        }
+        let indexes = (0..descriptors.len())
+            .map(|_| self.queues[queue].free.pop().expect("the ring is full"))
+            .collect::<Vec<_>>();
+        for (at, descriptor) in descriptors.iter_mut().enumerate() {
+            if let Some(next) = indexes.get(at + 1) {
+                descriptor.flags |= NEXT;
+                descriptor.next = *next;
+            }
+            self.write_descriptor(queue, indexes[at], *descriptor);
+        }
+        let head = indexes[0];
+        self.queues[queue].open.insert(head, (indexes, writable));
+        self.make_available(queue, head);
+        head
+    }
+
+    pub fn write_descriptor(&mut self, queue: usize, index: u16, descriptor: Descriptor) {
+        let address = self.queues[queue].ring.desc + 16 * u64::from(index);
+        self.memory.write_slice(&descriptor.bytes(), GuestAddress(address)).unwrap();
+    }
+
+    pub fn make_available(&mut self, queue: usize, head: u16) {
+        let queue = &mut self.queues[queue];
+        let slot = u64::from(queue.avail_idx % queue.ring.size);
+        self.memory.write_obj(head, GuestAddress(queue.ring.avail + 4 + 2 * slot)).unwrap();
+        queue.avail_idx = queue.avail_idx.wrapping_add(1);
+        let index = queue.avail_idx;
+        self.memory
+            .store(index, GuestAddress(queue.ring.avail + 2), std::sync::atomic::Ordering::SeqCst)
+            .unwrap();
+    }
+
+    pub fn set_avail_idx(&mut self, queue: usize, index: u16) {
+        self.queues[queue].avail_idx = index;
+        let address = GuestAddress(self.queues[queue].ring.avail + 2);
+        self.memory.store(index, address, std::sync::atomic::Ordering::SeqCst).unwrap();
+    }
+
+    pub fn kick(&mut self, queue: usize) {
+        self.write(reg::QUEUE_NOTIFY, u32::try_from(queue).unwrap());
+    }
+
+    /// What the device has given back, if anything.
+    pub fn try_used(&mut self, queue: usize) -> Option<Used> {
+        let queue = &mut self.queues[queue];
+        let index: u16 = self
+            .memory
+            .load(GuestAddress(queue.ring.used + 2), std::sync::atomic::Ordering::SeqCst)
+            .unwrap();
+        if index == queue.used_idx {
+            return None;
+        }
+        let slot = u64::from(queue.used_idx % queue.ring.size);
+        let element = GuestAddress(queue.ring.used + 4 + 8 * slot);
+        let [head, len]: [u32; 2] = self.memory.read_obj(element).unwrap();
+        queue.used_idx = queue.used_idx.wrapping_add(1);
+        // used_event: tell me about the next one.
+        let event = GuestAddress(queue.ring.avail + 4 + 2 * u64::from(queue.ring.size));
+        self.memory.store(queue.used_idx, event, std::sync::atomic::Ordering::SeqCst).unwrap();
+        let head = u16::try_from(head).unwrap();
+        let (descriptors, writable) = queue.open.remove(&head).unwrap_or_default();
+        queue.free.extend(descriptors);
+        let mut data = Vec::new();
+        for (address, len) in writable {
+            let mut part = vec![0; usize::try_from(len).unwrap()];
+            self.memory.read_slice(&mut part, GuestAddress(address)).unwrap();
+            data.extend(part);
+        }
+        Some(Used { head, len, data })
+    }
+
+    pub fn wait_used(&mut self, queue: usize) -> Used {
+        loop {
+            if let Some(used) = self.try_used(queue) {
+                return used;
+            }
+            self.wait_interrupt();
+        }
+    }
+
+    /// One chain there and back.
+    pub fn request(&mut self, queue: usize, buffers: &[Buffer<'_>]) -> Used {
+        let head = self.add(queue, buffers);
+        self.kick(queue);
+        let used = self.wait_used(queue);
+        assert_eq!(used.head, head);
+        used
+    }
+
+    /// Waits for an edge, and acknowledges whatever the device shows then.
+    pub fn wait_interrupt(&mut self) -> u32 {
+        assert!(readable(self.line.0.as_raw_fd(), PATIENCE_MS), "no interrupt came");
+        let _ = self.line.0.read();
+        let bits = self.read(reg::INTERRUPT_STATUS);
+        self.write(reg::INTERRUPT_ACK, bits);
+        bits
+    }
+
+    pub fn wait_needs_reset(&mut self) {
+        while self.status() & status::DEVICE_NEEDS_RESET == 0 {
+            self.wait_interrupt();
+        }
+    }
+
+    /// Has an edge come that was not waited for?
+    pub fn interrupt_is_pending(&self) -> bool {
+        readable(self.line.0.as_raw_fd(), 0)
+    }
+
+    pub fn in_use(&self, queue: usize) -> usize {
+        self.queues[queue].open.len()
+    }
+}
+
+/// Features without which a driver cannot come up.
+pub const PLAIN: u64 = feature::VERSION_1;
+
+fn readable(fd: i32, timeout_ms: i32) -> bool {
+    let mut poll = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+    // SAFETY: one pollfd, which lives as long as the call.
+    unsafe { libc::poll(&mut poll, 1, timeout_ms) > 0 }
+}
