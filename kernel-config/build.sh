@@ -32,13 +32,16 @@ as_root() {
   else die "needs root, or sudo, for: $*"; fi
 }
 
+apt_install() {
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >&2
+}
+
 install_tools() {
   local need missing=()
   for need in "${NEEDS[@]}"; do [ -e "${need%%:*}" ] || missing+=("${need##*:}"); done
   [ ${#missing[@]} -gt 0 ] || return 0
   say "installing with apt-get: ${missing[*]}"
-  as_root apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2 ||
-    { as_root apt-get update -qq && as_root apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2; } ||
+  apt_install "${missing[@]}" || { as_root apt-get update -qq >&2 && apt_install "${missing[@]}"; } ||
     die "could not install the build tools: ${missing[*]}"
 }
 
@@ -60,7 +63,7 @@ resolve_source() {
       found=$(candidate)
       [ -n "$found" ] || die "no package $PACKAGE: Debian 13, or Debian 12 with its security archive, has it"
     fi
-    if [ -n "$found" ]; then printf '%s\n' "$found" >"$known.$$"; mv "$known.$$" "$known"; fi
+    if [ -n "$found" ]; then printf '%s\n' "$found" >"$known.$$" && mv "$known.$$" "$known"; else touch "$known"; fi
   fi
   read -r VERSION SHA256 <"$known"
 }
@@ -154,7 +157,7 @@ build() {
   LOG=$WORK/log
   : >"$LOG"
   trap 'rm -rf "$WORK"' EXIT
-  trap 'kill $(jobs -p) 2>/dev/null; exit 130' INT TERM HUP
+  trap 'kill $(jobs -p) 2>/dev/null; wait; exit 130' INT TERM HUP
   install_tools
   fetch "$CACHE/$PACKAGE.deb"
   unpack "$CACHE/$PACKAGE.deb"

@@ -44,7 +44,7 @@ make_cache() {
   ln -s "$work/modules" "$work/usr/lib/modules"
   depmod -b "$work" "$version"
   make_initramfs "$work" "$version"
-  rm -rf "$work/tree" "$work/lib" "$work/usr"
+  rm -rf "${work:?}/tree" "${work:?}/lib" "${work:?}/usr"
 }
 
 # The ELF inside a bzImage: unpacking it here, once, saves two seconds of each start.
