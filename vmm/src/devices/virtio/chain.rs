@@ -84,8 +84,7 @@ impl<'m> Slices<'m> {
     ) -> Result<(), ChainError> {
         let (address, len) = (descriptor.addr(), descriptor.len());
         let outside = || ChainError::Address { head, address: address.0, len };
-        let permissions =
-            if descriptor.is_write_only() { Permissions::Write } else { Permissions::Read };
+        let permissions = if descriptor.is_write_only() { Permissions::Write } else { Permissions::Read };
         let count = usize::try_from(len).map_err(|_| outside())?;
         for slice in memory.get_slices(address, count, permissions).map_err(|_| outside())? {
             self.list.push(slice.map_err(|_| outside())?);

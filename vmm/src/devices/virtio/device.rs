@@ -50,9 +50,9 @@ pub struct Activation {
 impl Activation {
     /// The queues as an array, for a device that has `N` of them.
     pub(super) fn take_queues<const N: usize>(&mut self) -> io::Result<[Queue; N]> {
-        std::mem::take(&mut self.queues)
-            .try_into()
-            .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "activated with a wrong number of queues"))
+        std::mem::take(&mut self.queues).try_into().map_err(|_| {
+            io::Error::new(io::ErrorKind::InvalidInput, "activated with a wrong number of queues")
+        })
     }
 }
 

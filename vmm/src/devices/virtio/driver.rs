@@ -5,9 +5,7 @@ use std::collections::HashMap;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
-use virtio_bindings::bindings::virtio_ring::{
-    VRING_DESC_F_INDIRECT, VRING_DESC_F_NEXT, VRING_DESC_F_WRITE,
-};
+use virtio_bindings::bindings::virtio_ring::{VRING_DESC_F_INDIRECT, VRING_DESC_F_NEXT, VRING_DESC_F_WRITE};
 use vm_memory::{Bytes, GuestAddress};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
@@ -293,10 +291,8 @@ impl Driver {
     /// What the device has given back, if anything.
     pub fn try_used(&mut self, queue: usize) -> Option<Used> {
         let queue = &mut self.queues[queue];
-        let index: u16 = self
-            .memory
-            .load(GuestAddress(queue.ring.used + 2), std::sync::atomic::Ordering::SeqCst)
-            .unwrap();
+        let index: u16 =
+            self.memory.load(GuestAddress(queue.ring.used + 2), std::sync::atomic::Ordering::SeqCst).unwrap();
         if index == queue.used_idx {
             return None;
         }

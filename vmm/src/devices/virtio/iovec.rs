@@ -12,10 +12,7 @@ fn vectors(slices: &Slices<'_>) -> Vec<libc::iovec> {
     slices
         .iter()
         .take(MAX_VECTORS)
-        .map(|slice| libc::iovec {
-            iov_base: slice.ptr_guard_mut().as_ptr().cast(),
-            iov_len: slice.len(),
-        })
+        .map(|slice| libc::iovec { iov_base: slice.ptr_guard_mut().as_ptr().cast(), iov_len: slice.len() })
         .collect()
 }
 

@@ -13,7 +13,7 @@
 //! hostile: whatever it writes into registers, rings and buffers is copied once and the copy checked.
 //! What it breaks, breaks for itself: the device sets DEVICE_NEEDS_RESET and waits.
 
-//pub mod block;
+pub mod block;
 pub mod chain;
 pub mod device;
 pub mod failure;

@@ -23,7 +23,9 @@ pub enum QueueError {
     NotReady,
     #[error("Queue size {size} is not a power of two of at most {max}")]
     Size { size: u32, max: u16 },
-    #[error("Rings (descriptors {desc:#x}, driver {driver:#x}, device {device:#x}) are not in memory or not aligned")]
+    #[error(
+        "Rings (descriptors {desc:#x}, driver {driver:#x}, device {device:#x}) are not in memory or not aligned"
+    )]
     Placement { desc: u64, driver: u64, device: u64 },
     #[error("Failed to use the ring")]
     Ring(#[source] virtio_queue::Error),

@@ -96,15 +96,15 @@ impl Worker {
         let stop = EventFd::new(EFD_NONBLOCK | EFD_CLOEXEC)?;
         poll.add_raw(stop.as_raw_fd(), EventSet::IN, STOP)?;
         task.watch(&poll)?;
-        let thread = Builder::new()
-            .name(device.to_owned())
-            .stack_size(STACK_BYTES)
-            .spawn(move || match serve(&mut task, &poll) {
-                Ok(()) => {}
-                Err(TaskError::Guest(_)) => interrupt.needs_reset(),
-                Err(TaskError::Host(error)) => {
-                    interrupt.needs_reset();
-                    failure.report(format!("Device {device} failed: {error}"));
+        let thread =
+            Builder::new().name(device.to_owned()).stack_size(STACK_BYTES).spawn(move || {
+                match serve(&mut task, &poll) {
+                    Ok(()) => {}
+                    Err(TaskError::Guest(_)) => interrupt.needs_reset(),
+                    Err(TaskError::Host(error)) => {
+                        interrupt.needs_reset();
+                        failure.report(format!("Device {device} failed: {error}"));
+                    }
                 }
             })?;
         Ok(Self { stop, thread: Some(thread) })
