@@ -1,1 +1,36 @@
+//! What the end-to-end tests share.
+//!
+//! A case drives the `hull` binary as a user does and looks only at what a user sees. It is written
+//! once; which isolation mode it runs in comes from `HULL_TEST_ISOLATION`, and nothing but the cases
+//! of `vm_only` may ask. `tests/run` builds the binaries and the images and prepares [`paths`].
 
+#![allow(clippy::unwrap_used, reason = "a fixture that cannot go on fails its test")]
+
+pub mod archive;
+pub mod command;
+pub mod listing;
+pub mod paths;
+pub mod pty;
+pub mod store;
+pub mod traces;
+
+pub use command::{Hull, Output, Running, hull, run};
+pub use paths::{Isolation, isolation};
+pub use pty::Terminal;
+pub use store::Store;
+
+/// Debian's busybox-static, every applet a hard link.
+pub const BUSYBOX: &str = "busybox";
+/// A Debian made by mmdebstrap.
+pub const DEBIAN: &str = "debian:bookworm";
+/// That Debian and python3 in a second layer.
+pub const PYTHON: &str = "python:3";
+/// Seven layers with everything that layers can do.
+pub const LAYERS: &str = "layers";
+
+/// A name that no other case, and no other run of this case, has.
+pub fn unique(prefix: &str) -> String {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    format!("{prefix}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}

@@ -1,0 +1,100 @@
+//! An image of many layers, file by file against another program's idea of it.
+
+use std::fs;
+
+use hull_tests::{Hull, LAYERS, listing, paths, run};
+
+/// Made by hull, or its mtime changed by what hull puts below it.
+const SKIP: [&str; 11] = [
+    "/proc",
+    "/sys",
+    "/dev",
+    "/etc",
+    "/list",
+    "/etc/hosts",
+    "/etc/hostname",
+    "/etc/resolv.conf",
+    // Folders that no layer has: what time they get is everybody's own choice.
+    "/keep/fresh",
+    "/keep/fresh/path",
+    "/",
+];
+
+#[test]
+fn merged_root_is_what_umoci_unpacks() {
+    // The listing program comes in over stdin, so that it needs no place in the image.
+    let program = fs::read(paths::listing_program()).unwrap();
+    let script = "cat > /list && chmod 755 /list && exec /list /";
+    let found = Hull::run(["-i", "-w", "/", LAYERS, "sh", "-c", script]).stdin(program).output().text();
+    let expected = fs::read_to_string(paths::image("layers.listing")).unwrap();
+    let relevant = |text: &str| -> Vec<String> {
+        let path = |line: &str| line.split(' ').next().unwrap_or_default().trim_start_matches('.').to_owned();
+        let kept = text.lines().filter(|line| !line.starts_with(". "));
+        let kept = kept.filter(|line| {
+            !SKIP.iter().any(|skip| {
+                path(line) == *skip || ["/proc", "/sys", "/dev"].iter().any(|s| path(line).starts_with(s))
+            })
+        });
+        kept.map(str::to_owned).collect()
+    };
+    let (found, expected) = (relevant(&found), relevant(&expected));
+    assert!(expected.len() > 400, "only {} entries to compare", expected.len());
+    for line in &expected {
+        assert!(found.contains(line), "umoci has\n{line}\nhull has\n{:?}", same_path(&found, line));
+    }
+    for line in &found {
+        assert!(expected.contains(line), "hull has\n{line}\numoci has\n{:?}", same_path(&expected, line));
+    }
+}
+
+fn same_path<'a>(lines: &'a [String], line: &str) -> Option<&'a String> {
+    let path = line.split(' ').next()?;
+    lines.iter().find(|other| other.split(' ').next() == Some(path))
+}
+
+#[test]
+fn image_says_where_to_start_and_what_to_set() {
+    assert_eq!(run([LAYERS, "sh", "-c", "pwd; echo $WHERE"]).text(), "/data\nlayers");
+}
+
+#[test]
+fn whiteouts_and_opaque_folders_hide_what_is_below() {
+    let script =
+        "cat two changed lower/inside /gone/back; ls /gone /opaque; test ! -e /opaque/inner && echo hidden";
+    assert_eq!(
+        run([LAYERS, "sh", "-c", script]).text(),
+        "again\nchanged twice\ninside\nback\n/gone:\nback\n\n/opaque:\nnew\nhidden"
+    );
+}
+
+#[test]
+fn hard_links_across_layers_are_one_file() {
+    let script = "stat -c '%h %i' one hard hard-from-above | sort -u | wc -l; cat hard-from-above";
+    assert_eq!(run([LAYERS, "sh", "-c", script]).text(), "1\none");
+}
+
+#[test]
+fn file_that_is_replaced_stays_replaced_after_a_write() {
+    let script = "echo more >> one; cat one; chmod 600 big; stat -c '%a %s' big; rm -r /opaque; ls -d /opaque 2>&1; mkdir /opaque; ls /opaque";
+    let text = run([LAYERS, "sh", "-c", script]).text();
+    assert_eq!(text, "one\nmore\n600 100000\nls: /opaque: No such file or directory");
+}
+
+#[test]
+fn listing_sees_what_it_compares() {
+    // The comparison is worth what its lines say: one of each kind is looked at by eye here.
+    let lines = listing::of(&paths::image("layers").join("../unpacked/rootfs"), &[]);
+    if lines.is_empty() || std::env::var_os("HULL_KVM_HOST").is_some() {
+        // Seen through the test host's file sharing, which hides xattrs.
+        return;
+    }
+    let line = |path: &str| lines.iter().find(|line| line.starts_with(&format!("./data/{path} "))).unwrap();
+    assert!(line("null").ends_with("device=1:3"));
+    assert!(line("relative").contains("33:33") && line("relative").ends_with("-> one"));
+    assert!(line("setuid").starts_with("./data/setuid 106755 0:0"));
+    assert!(line("nanoseconds").contains("mtime=1044245096.123456789"));
+    assert!(
+        line("capable").contains("security.capability=")
+            && line("capable").contains("user.binary=\\x00\\xff\\x10")
+    );
+}

@@ -1,0 +1,22 @@
+//! The end-to-end suite. Each case is written once and runs in both isolation modes, which
+//! `HULL_TEST_ISOLATION` names; `tests/run` starts it.
+
+#![allow(clippy::unwrap_used, reason = "a helper that cannot go on fails its test")]
+
+mod bad_input;
+mod containers;
+mod entrypoint;
+mod environment;
+mod filesystem;
+mod images;
+mod import;
+mod info;
+mod isolation;
+mod layers;
+mod limits;
+mod network;
+mod privileges;
+mod programs;
+mod signals;
+mod streams;
+mod terminal;

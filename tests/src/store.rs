@@ -1,0 +1,89 @@
+//! A store of its own, for cases that change images or look at all that is there.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::command::{Hull, Output};
+use crate::{archive::Archive, listing, paths, unique};
+
+/// An empty store and run folder; both are removed with it.
+pub struct Store {
+    pub root: PathBuf,
+    pub run: PathBuf,
+    /// For the case's own files.
+    pub scratch: PathBuf,
+}
+
+impl Store {
+    pub fn new() -> Store {
+        let name = unique("s");
+        let scratch = paths::temporary().join(&name);
+        fs::create_dir_all(&scratch).unwrap();
+        Store {
+            root: scratch.join("root"),
+            run: PathBuf::from("/run/hull-e2e-").with_file_name(format!("hull-e2e-{name}")),
+            scratch,
+        }
+    }
+
+    /// One with the busybox image in it.
+    pub fn with_busybox() -> Store {
+        let store = Store::new();
+        store.load(&paths::image("busybox.tar")).exits(0);
+        store
+    }
+
+    /// `hull ARGS...` on this store.
+    pub fn hull<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Hull {
+        self.here(Hull::new(args))
+    }
+
+    /// `hull run --rm --isolation MODE ARGS...` on this store.
+    pub fn run<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Hull {
+        self.here(Hull::run(args))
+    }
+
+    /// The same without `--rm`.
+    pub fn keep<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Hull {
+        self.here(Hull::keep(args))
+    }
+
+    fn here(&self, hull: Hull) -> Hull {
+        hull.env("HULL_ROOT", &self.root).env("HULL_RUN", &self.run)
+    }
+
+    /// `hull load -i PATH`
+    pub fn load(&self, path: &Path) -> Output {
+        self.hull([OsStr::new("load"), OsStr::new("-i"), path.as_os_str()]).output()
+    }
+
+    /// Writes the archive and loads it.
+    pub fn load_archive(&self, archive: &Archive) -> Output {
+        let path = self.scratch.join(unique("archive") + ".tar");
+        archive.write(&path);
+        self.load(&path)
+    }
+
+    /// Every file of the store but the database's own, with size and content, and what `hull images`
+    /// says: equal before and after a command that failed.
+    pub fn state(&self) -> String {
+        let images = self.hull(["images"]).output().text();
+        let mut files = listing::of(&self.root, &[]);
+        files.retain(|line| !line.contains("/hull.db") && !line.starts_with(". "));
+        format!("{images}\n{}", files.join("\n"))
+    }
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Store::new()
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.scratch);
+        let _ = fs::remove_dir_all(&self.run);
+    }
+}
