@@ -3,10 +3,16 @@
 //! [`VmConfig`] is data from a file or a pipe; [`VmConfig::validate`] checks it against every limit
 //! and yields a [`ValidConfig`], the only thing the machine is built from.
 
+mod valid;
+
+use std::fmt;
 use std::os::fd::RawFd;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+
+pub(crate) use valid::check_segments;
+pub use valid::{ConfigError, ValidConfig};
 
 /// Smallest guest memory, in MiB: kernel image and boot-time structures take about 20.
 pub const MIN_MEMORY_MIB: u32 = 32;
@@ -58,6 +64,15 @@ pub struct VmConfig {
 pub enum FileSource {
     Path(PathBuf),
     Fd(RawFd),
+}
+
+impl fmt::Display for FileSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FileSource::Path(path) => write!(f, "{}", path.display()),
+            FileSource::Fd(fd) => write!(f, "descriptor {fd}"),
+        }
+    }
 }
 
 /// One virtio-blk device.

@@ -1,0 +1,185 @@
+//! The IOAPIC (Intel 82093AA): pins of devices on one side, messages to local APICs on the other.
+//!
+//! KVM's split irqchip keeps the local APICs in the kernel and leaves this one to us. It is
+//! edge-only: every device here has an edge-triggered line, so there is no EOI to broadcast and a
+//! guest that programs a pin as level-triggered merely gets its edges.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::devices::bus::BusDevice;
+use crate::devices::irq::IrqLine;
+
+/// Pins, and interrupts that a machine's devices may have.
+pub const PINS: u8 = 24;
+
+/// Offsets in the register window: index and data.
+const SELECT: u64 = 0x00;
+const WINDOW: u64 = 0x10;
+/// Registers behind the window.
+const ID: u8 = 0;
+const VERSION: u8 = 1;
+const ARBITRATION: u8 = 2;
+const FIRST_REDIRECTION: u8 = 0x10;
+const VERSION_VALUE: u32 = 0x11 | (PINS as u32 - 1) << 16;
+
+/// Redirection entry: what the guest may not write, and what is asked about it.
+const READ_ONLY: u64 = 1 << 12 | 1 << 14;
+const TRIGGER_LEVEL: u64 = 1 << 15;
+const MASKED: u64 = 1 << 16;
+
+/// Sends a message to a local APIC, in the MSI format of Intel SDM 3A, 11.11.
+pub trait SendMsi: Send + Sync {
+    fn send(&self, address: u32, data: u32);
+}
+
+/// The IOAPIC, shared by its registers and its lines.
+pub struct Ioapic {
+    state: Mutex<State>,
+    msi: Box<dyn SendMsi>,
+}
+
+struct State {
+    select: u8,
+    id: u32,
+    entries: [u64; PINS as usize],
+    /// Edges that came while the pin was masked: one a pin is kept and delivered on unmasking, so
+    /// that a guest that masks a line for a moment loses nothing.
+    pending: [bool; PINS as usize],
+}
+
+impl Ioapic {
+    pub fn new(msi: Box<dyn SendMsi>) -> Arc<Self> {
+        let state =
+            State { select: 0, id: 0, entries: [MASKED; PINS as usize], pending: [false; PINS as usize] };
+        Arc::new(Self { state: Mutex::new(state), msi })
+    }
+
+    /// The line into `pin`; None if there is no such pin.
+    pub fn line(self: &Arc<Self>, pin: u8) -> Option<Arc<dyn IrqLine>> {
+        (pin < PINS).then(|| Arc::new(Line { ioapic: self.clone(), pin: pin.into() }) as Arc<dyn IrqLine>)
+    }
+
+    /// What the guest sees of it on the MMIO bus.
+    pub fn registers(self: &Arc<Self>) -> IoapicRegisters {
+        IoapicRegisters(self.clone())
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn edge(&self, pin: usize) {
+        let mut state = self.state();
+        let State { entries, pending, .. } = &mut *state;
+        if let (Some(entry), Some(pending)) = (entries.get(pin), pending.get_mut(pin)) {
+            *pending = true;
+            self.deliver(*entry, pending);
+        }
+    }
+
+    fn deliver(&self, entry: u64, pending: &mut bool) {
+        if *pending && entry & MASKED == 0 {
+            *pending = false;
+            let (address, data) = message(entry);
+            self.msi.send(address, data);
+        }
+    }
+
+    fn read_register(&self) -> u32 {
+        let state = self.state();
+        match state.select {
+            ID | ARBITRATION => state.id,
+            VERSION => VERSION_VALUE,
+            select => match state.entries.get(pin_of(select)) {
+                Some(entry) if is_high(select) => high(*entry),
+                Some(entry) => low(*entry),
+                None => 0,
+            },
+        }
+    }
+
+    fn write_register(&self, value: u32) {
+        let mut state = self.state();
+        let State { select, id, entries, pending } = &mut *state;
+        if *select == ID {
+            *id = value & 0x0f00_0000;
+            return;
+        }
+        let pin = pin_of(*select);
+        if let (Some(entry), Some(pending)) = (entries.get_mut(pin), pending.get_mut(pin)) {
+            *entry = match is_high(*select) {
+                true => u64::from(low(*entry)) | u64::from(value) << 32,
+                false => u64::from(high(*entry)) << 32 | u64::from(value) & !READ_ONLY,
+            };
+            self.deliver(*entry, pending);
+        }
+    }
+}
+
+/// The guest's view: two 32-bit registers.
+pub struct IoapicRegisters(Arc<Ioapic>);
+
+impl BusDevice for IoapicRegisters {
+    fn read(&mut self, offset: u64, data: &mut [u8]) {
+        let value = match offset {
+            SELECT => self.0.state().select.into(),
+            WINDOW => self.0.read_register(),
+            _ => return,
+        };
+        if let Ok(data) = <&mut [u8; 4]>::try_from(data) {
+            *data = value.to_le_bytes();
+        }
+    }
+
+    fn write(&mut self, offset: u64, data: &[u8]) {
+        match (offset, data) {
+            (SELECT, [select, ..]) => self.0.state().select = *select,
+            (WINDOW, [a, b, c, d]) => self.0.write_register(u32::from_le_bytes([*a, *b, *c, *d])),
+            _ => {}
+        }
+    }
+}
+
+struct Line {
+    ioapic: Arc<Ioapic>,
+    pin: usize,
+}
+
+impl IrqLine for Line {
+    fn trigger(&self) {
+        self.ioapic.edge(self.pin);
+    }
+}
+
+/// A redirection entry as the MSI it stands for: destination and its mode into the address; vector,
+/// delivery mode into the data. Lowest-priority delivery is asked for by the redirection hint.
+fn message(entry: u64) -> (u32, u32) {
+    const BASE: u32 = 0xfee0_0000;
+    const LOWEST_PRIORITY: u32 = 1;
+    let entry_low = low(entry & !TRIGGER_LEVEL);
+    let (destination, logical) = (high(entry) >> 24, entry_low >> 11 & 1);
+    let delivery = entry_low >> 8 & 7;
+    let hint = u32::from(delivery == LOWEST_PRIORITY);
+    (BASE | destination << 12 | hint << 3 | logical << 2, entry_low & 0x7ff)
+}
+
+/// The pin whose entry register `select` is half of; out of range for registers below the first.
+fn pin_of(select: u8) -> usize {
+    select.checked_sub(FIRST_REDIRECTION).map_or(usize::MAX, |index| usize::from(index / 2))
+}
+
+fn is_high(select: u8) -> bool {
+    select & 1 == 1
+}
+
+fn low(entry: u64) -> u32 {
+    let [a, b, c, d, ..] = entry.to_le_bytes();
+    u32::from_le_bytes([a, b, c, d])
+}
+
+fn high(entry: u64) -> u32 {
+    low(entry >> 32)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,224 @@
+//! The checks between a [`VmConfig`] as written down and a machine built from it.
+
+use std::collections::HashSet;
+use std::os::fd::RawFd;
+
+use super::{
+    DiskConfig, FileSource, JailConfig, MAX_DISKS, MAX_MEMORY_MIB, MAX_SEGMENTS, MAX_VCPUS, MIN_MEMORY_MIB,
+    Segment, VmConfig, VsockConfig,
+};
+
+/// Longest id: it is shown in messages, not stored.
+const MAX_ID: usize = 128;
+/// First context id that is not reserved (VirtIO 1.2, 5.10.4).
+const FIRST_CID: u32 = 3;
+
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum ConfigError {
+    #[error("id {0:?} is not 1 to {MAX_ID} printable characters")]
+    Id(String),
+    #[error("{0} vCPUs asked for; 1 to {MAX_VCPUS} are possible")]
+    Vcpus(u8),
+    #[error("{0} MiB of memory asked for; {MIN_MEMORY_MIB} to {MAX_MEMORY_MIB} are possible")]
+    Memory(u32),
+    #[error("the kernel command line holds a character that is not printable ASCII")]
+    Cmdline,
+    #[error("{0} disks asked for; up to {MAX_DISKS} are possible")]
+    Disks(usize),
+    #[error("disk {disk} has {count} segments; up to {MAX_SEGMENTS} are possible")]
+    Segments { disk: usize, count: usize },
+    #[error("disk {disk}: segment {segment} does not start behind the one before it")]
+    SegmentOrder { disk: usize, segment: usize },
+    #[error("vsock context id {0} is reserved; it must be {FIRST_CID} or more, below {max}", max = u32::MAX)]
+    Cid(u32),
+    #[error("descriptor {0} is named twice, or is no descriptor number")]
+    Descriptor(RawFd),
+    #[error("the jail's uid and gid must be of somebody without rights, not {0}:{1}")]
+    JailUser(u32, u32),
+}
+
+/// A [`VmConfig`] within all limits. The descriptors it names are distinct, so each may be taken
+/// possession of.
+#[derive(Debug)]
+pub struct ValidConfig {
+    pub(crate) id: String,
+    pub(crate) vcpus: u8,
+    pub(crate) memory_bytes: u64,
+    pub(crate) kernel: FileSource,
+    pub(crate) initrd: Option<FileSource>,
+    pub(crate) cmdline: String,
+    pub(crate) disks: Vec<DiskConfig>,
+    pub(crate) vsock: Option<VsockConfig>,
+    pub(crate) boot_log: Option<FileSource>,
+    pub(crate) jail: Option<JailConfig>,
+    pub(crate) control: Option<RawFd>,
+}
+
+impl VmConfig {
+    /// Checks every limit that can be checked without touching a file.
+    pub fn validate(self) -> Result<ValidConfig, ConfigError> {
+        if self.id.is_empty() || self.id.len() > MAX_ID || self.id.chars().any(char::is_control) {
+            return Err(ConfigError::Id(self.id));
+        }
+        if !(1..=MAX_VCPUS).contains(&self.vcpus) {
+            return Err(ConfigError::Vcpus(self.vcpus));
+        }
+        if !(MIN_MEMORY_MIB..=MAX_MEMORY_MIB).contains(&self.memory_mib) {
+            return Err(ConfigError::Memory(self.memory_mib));
+        }
+        if !self.cmdline.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+            return Err(ConfigError::Cmdline);
+        }
+        check_disks(&self.disks)?;
+        match self.vsock {
+            Some(VsockConfig { cid, .. }) if !(FIRST_CID..u32::MAX).contains(&cid) => {
+                return Err(ConfigError::Cid(cid));
+            }
+            _ => {}
+        }
+        match self.jail {
+            Some(JailConfig { uid, gid }) if [uid, gid].iter().any(|id| [0, u32::MAX].contains(id)) => {
+                return Err(ConfigError::JailUser(uid, gid));
+            }
+            _ => {}
+        }
+        let valid = ValidConfig {
+            id: self.id,
+            vcpus: self.vcpus,
+            memory_bytes: u64::from(self.memory_mib) << 20,
+            kernel: self.kernel,
+            initrd: self.initrd,
+            cmdline: self.cmdline,
+            disks: self.disks,
+            vsock: self.vsock,
+            boot_log: self.boot_log,
+            jail: self.jail,
+            control: self.control,
+        };
+        let mut seen = HashSet::new();
+        let clash = valid.descriptors().find(|fd| *fd < 0 || !seen.insert(*fd));
+        clash.map_or(Ok(valid), |fd| Err(ConfigError::Descriptor(fd)))
+    }
+}
+
+impl ValidConfig {
+    /// Whether the process is to be confined before the guest runs.
+    pub fn is_jailed(&self) -> bool {
+        self.jail.is_some()
+    }
+
+    /// Whether somebody is told of the machine's end through a control socket.
+    pub fn is_supervised(&self) -> bool {
+        self.control.is_some()
+    }
+
+    /// The descriptors that the machine was handed: what it may keep open of what it inherited.
+    pub fn descriptors(&self) -> impl Iterator<Item = RawFd> {
+        let disks = self.disks.iter().flat_map(|disk| match disk {
+            DiskConfig::ReadOnly { segments } => segments.iter().map(|segment| &segment.file).collect(),
+            DiskConfig::ReadWrite { file } => file.iter().collect::<Vec<_>>(),
+        });
+        let vsock = self.vsock.iter().map(|vsock| &vsock.socket);
+        let sources = [&self.kernel].into_iter().chain(&self.initrd).chain(&self.boot_log);
+        sources.chain(disks).chain(vsock).filter_map(FileSource::fd).chain(self.control)
+    }
+}
+
+impl FileSource {
+    fn fd(&self) -> Option<RawFd> {
+        match self {
+            FileSource::Path(_) => None,
+            FileSource::Fd(fd) => Some(*fd),
+        }
+    }
+}
+
+fn check_disks(disks: &[DiskConfig]) -> Result<(), ConfigError> {
+    if disks.len() > MAX_DISKS {
+        return Err(ConfigError::Disks(disks.len()));
+    }
+    for (disk, config) in disks.iter().enumerate() {
+        if let DiskConfig::ReadOnly { segments } = config {
+            check_segments(disk, segments)?;
+        }
+    }
+    Ok(())
+}
+
+/// Segments are few enough and ascend. That they do not overlap shows when the files are open.
+pub(crate) fn check_segments(disk: usize, segments: &[Segment]) -> Result<(), ConfigError> {
+    if segments.len() > MAX_SEGMENTS {
+        return Err(ConfigError::Segments { disk, count: segments.len() });
+    }
+    let disorder = segments.windows(2).position(|pair| pair[0].start_sector >= pair[1].start_sector);
+    match disorder {
+        Some(before) => Err(ConfigError::SegmentOrder { disk, segment: before + 1 }),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(json_fields: &str) -> VmConfig {
+        let json = format!(r#"{{"id":"t","vcpus":1,"memory_mib":64,"kernel":{{"path":"/k"}}{json_fields}}}"#);
+        serde_json::from_str(&json).unwrap()
+    }
+
+    #[test]
+    fn smallest_config_is_valid() {
+        let valid = config("").validate().unwrap();
+        assert_eq!(valid.memory_bytes, 64 << 20);
+        assert_eq!(valid.descriptors().count(), 0);
+    }
+
+    #[test]
+    fn unknown_fields_are_refused() {
+        let json = r#"{"id":"t","vcpus":1,"memory_mib":64,"kernel":{"path":"/k"},"gpu":true}"#;
+        let error = serde_json::from_str::<VmConfig>(json).unwrap_err();
+        assert!(error.to_string().contains("gpu"), "{error}");
+    }
+
+    #[test]
+    fn sizes_outside_the_limits_are_refused() {
+        assert_eq!(VmConfig { vcpus: 0, ..config("") }.validate().unwrap_err(), ConfigError::Vcpus(0));
+        assert_eq!(VmConfig { vcpus: 65, ..config("") }.validate().unwrap_err(), ConfigError::Vcpus(65));
+        assert_eq!(
+            VmConfig { memory_mib: 31, ..config("") }.validate().unwrap_err(),
+            ConfigError::Memory(31)
+        );
+        let disks = vec![DiskConfig::ReadWrite { file: None }; MAX_DISKS + 1];
+        assert_eq!(VmConfig { disks, ..config("") }.validate().unwrap_err(), ConfigError::Disks(13));
+    }
+
+    #[test]
+    fn segments_ascend() {
+        let segments = r#","disks":[{"kind":"read_only","segments":[
+            {"file":{"fd":5},"start_sector":0},{"file":{"fd":6},"start_sector":0}]}]"#;
+        assert_eq!(
+            config(segments).validate().unwrap_err(),
+            ConfigError::SegmentOrder { disk: 0, segment: 1 }
+        );
+    }
+
+    #[test]
+    fn a_descriptor_has_one_owner() {
+        assert_eq!(
+            config(r#","initrd":{"fd":7},"control":7"#).validate().unwrap_err(),
+            ConfigError::Descriptor(7)
+        );
+        assert_eq!(config(r#","initrd":{"fd":-1}"#).validate().unwrap_err(), ConfigError::Descriptor(-1));
+    }
+
+    #[test]
+    fn cmdline_with_control_characters_is_refused() {
+        assert_eq!(config(r#","cmdline":"a\nb""#).validate().unwrap_err(), ConfigError::Cmdline);
+    }
+
+    #[test]
+    fn jail_user_is_not_root() {
+        let error = config(r#","jail":{"uid":0,"gid":5}"#).validate().unwrap_err();
+        assert_eq!(error, ConfigError::JailUser(0, 5));
+    }
+}

@@ -1,0 +1,66 @@
+//! The socket between a machine and its supervisor: a connected unix stream of length-prefixed JSON.
+//!
+//! The machine says [`Event`]s, the supervisor [`Command`]s. Each command is answered by one
+//! [`Event::Done`] or [`Event::Failed`] before the next is read; [`Event::Running`] comes once, before
+//! anything the guest can do is seen, and [`Event::Exit`] is always the last. Descriptors travel as
+//! SCM_RIGHTS with any bytes of the frame whose [`FileSource::Fd`] fields count through them.
+
+pub mod frame;
+mod socket;
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::{FileSource, Segment};
+use crate::lifecycle::ExitCause;
+
+pub use frame::{FrameError, MAX_FRAME};
+pub use socket::{Control, ControlError, Received};
+
+/// From the machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// Everything is set up and confined; the guest is being entered.
+    Running,
+    /// The last command was carried out.
+    Done {
+        /// Of a filled disk: its capacity as the guest will see it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        sectors: Option<u64>,
+    },
+    /// The last command was not carried out, and nothing has changed.
+    Failed { message: String },
+    /// The machine has ended, and no instruction of its guest is executed any more.
+    Exit {
+        cause: ExitCause,
+        /// The cause in words.
+        message: String,
+        /// The last 4 KiB of the boot log, raw: escape it before showing. None without a log.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        boot_log_tail: Option<String>,
+    },
+}
+
+/// To the machine.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Command {
+    /// Puts files behind an empty slot; the guest is told of the new capacity.
+    FillDisk {
+        /// Index into the config's disks.
+        disk: usize,
+        content: DiskContent,
+    },
+    /// Ends the machine at once.
+    Stop,
+}
+
+/// What a slot is filled with, by the kind of its disk.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DiskContent {
+    /// For a read-only disk.
+    Segments(Vec<Segment>),
+    /// For a read-write disk.
+    File(FileSource),
+}

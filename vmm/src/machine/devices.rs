@@ -1,0 +1,93 @@
+//! Console and virtio devices: address, interrupt, and the words that tell the kernel.
+
+use std::fs::File;
+use std::os::unix::net::UnixListener;
+use std::sync::{Arc, Mutex};
+
+use super::{Builder, CMDLINE_LOG, CMDLINE_QUIET, MachineError};
+use crate::arch::irqchip::PINS;
+use crate::devices::serial::{self, BootLog, Console, SharedLog};
+use crate::devices::virtio::block::{Block, SlotHandle};
+use crate::devices::virtio::device::VirtioDevice;
+use crate::devices::virtio::mmio::{MmioTransport, WINDOW, reg};
+use crate::devices::virtio::rng::Rng;
+use crate::files::DiskFiles;
+use crate::memory::layout;
+
+/// First interrupt of a virtio device; those below have meanings on a PC.
+const FIRST_IRQ: u8 = 5;
+
+/// A block device, and its handle if it is a slot.
+type Disk = (Block, Option<SlotHandle>);
+
+impl Builder {
+    /// The serial console, if there is a log for it.
+    pub(super) fn add_console(&mut self, log: Option<File>) -> Result<Option<SharedLog>, MachineError> {
+        let Some(file) = log else {
+            self.cmdline.add(CMDLINE_QUIET)?;
+            return Ok(None);
+        };
+        self.cmdline.add(CMDLINE_LOG)?;
+        let log = Arc::new(Mutex::new(BootLog::new(file)));
+        let line = self.ioapic.line(serial::IRQ).ok_or(MachineError::Interrupts)?;
+        let console = Arc::new(Mutex::new(Console::new(line, log.clone())));
+        self.ports.insert(serial::PORT, serial::PORTS, console)?;
+        self.irqs.push(serial::IRQ);
+        Ok(Some(log))
+    }
+
+    /// Disks in their order, so that the guest names them vda, vdb and so on; then vsock, then rng.
+    pub(super) fn add_virtio(
+        &mut self,
+        disks: Vec<DiskFiles>,
+        vsock: Option<(u32, UnixListener)>,
+    ) -> Result<Vec<Option<SlotHandle>>, MachineError> {
+        let mut place = 0;
+        let mut slots = Vec::with_capacity(disks.len());
+        for (disk, files) in disks.into_iter().enumerate() {
+            let (block, slot) = make_disk(disk, files)?;
+            self.add_device(&mut place, Box::new(block))?;
+            slots.push(slot);
+        }
+        if let Some((cid, listener)) = vsock {
+            self.add_device(&mut place, make_vsock(cid, listener)?)?;
+        }
+        self.add_device(&mut place, Box::new(Rng::new()))?;
+        Ok(slots)
+    }
+
+    fn add_device(&mut self, place: &mut u8, device: Box<dyn VirtioDevice>) -> Result<(), MachineError> {
+        let address = layout::VIRTIO_MMIO + u64::from(*place) * WINDOW;
+        let irq = FIRST_IRQ.checked_add(*place).filter(|irq| *irq < PINS).ok_or(MachineError::Interrupts)?;
+        let line = self.ioapic.line(irq).ok_or(MachineError::Interrupts)?;
+        let transport = MmioTransport::new(device, self.memory.clone(), line, self.failure.clone())
+            .map_err(MachineError::Device)?;
+        for (queue, event) in transport.notify_events() {
+            self.vm.notify_on_write(address + reg::QUEUE_NOTIFY, queue, event)?;
+        }
+        self.mmio.insert(address, WINDOW, Arc::new(Mutex::new(transport)))?;
+        self.cmdline.add(&format!("virtio_mmio.device={}K@{address:#x}:{irq}", WINDOW >> 10))?;
+        self.irqs.push(irq);
+        *place += 1;
+        Ok(())
+    }
+}
+
+fn make_disk(disk: usize, files: DiskFiles) -> Result<Disk, MachineError> {
+    let result = match files {
+        DiskFiles::ReadOnly(Some(segments)) => Block::read_only(segments).map(|block| (block, None)),
+        DiskFiles::ReadWrite(Some(file)) => Block::read_write(file).map(|block| (block, None)),
+        DiskFiles::ReadOnly(None) => Ok(empty_slot(true)),
+        DiskFiles::ReadWrite(None) => Ok(empty_slot(false)),
+    };
+    result.map_err(|source| MachineError::Disk { disk, source })
+}
+
+fn empty_slot(read_only: bool) -> Disk {
+    let (block, slot) = Block::empty_slot(read_only);
+    (block, Some(slot))
+}
+
+fn make_vsock(_cid: u32, _listener: UnixListener) -> Result<Box<dyn VirtioDevice>, MachineError> {
+    Err(MachineError::Interrupts)
+}

@@ -1,0 +1,235 @@
+//! From a valid config to the cause of the machine's end.
+
+use std::error::Error;
+use std::ffi::CString;
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+
+use vmm_sys_util::errno;
+
+use crate::config::{FileSource, Segment, ValidConfig};
+use crate::control::{Command, Control, DiskContent, Event, Received};
+use crate::devices::serial;
+use crate::event_loop::{EventLoop, Token};
+use crate::files::{self, FileError, Files};
+use crate::jail::{self, JailError};
+use crate::kvm::kick::{self, kick};
+use crate::kvm::{self, KvmError};
+use crate::lifecycle::{ExitCause, Stop};
+use crate::machine::{Machine, MachineError};
+
+/// Stack of a vCPU's thread: the depth of bus and devices.
+const VCPU_STACK: usize = 256 << 10;
+/// How long the end waits for vCPUs to leave the guest. Only one that is stuck in a write to the
+/// boot log takes that long, and it dies with the process.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Why the machine never ran.
+#[derive(Debug, thiserror::Error)]
+enum SetupError {
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error(transparent)]
+    Kvm(#[from] KvmError),
+    #[error(transparent)]
+    Jail(#[from] JailError),
+    #[error(transparent)]
+    Machine(#[from] MachineError),
+    #[error("Failed to leave standard input and output")]
+    Stdio(#[source] io::Error),
+    #[error("Failed to install a signal handler")]
+    Signal(#[source] errno::Error),
+    #[error("Failed to wait for events")]
+    Events(#[source] io::Error),
+    #[error("Failed to start a vCPU's thread")]
+    Thread(#[source] io::Error),
+    #[error("Failed to tell the supervisor that the machine runs")]
+    Supervisor(#[source] crate::control::ControlError),
+}
+
+/// Runs the machine to its end, and reports that on the control socket if there is one.
+pub fn run(config: &ValidConfig) -> ExitCause {
+    set_process_name(&config.id);
+    let mut control = match config.control.map(files::control_socket).transpose() {
+        Ok(stream) => stream.map(Control::new),
+        Err(error) => return setup_failed(&error),
+    };
+    let (cause, boot_log_tail) = match start(config, control.is_some()) {
+        Ok(machine) => run_machine(machine, &mut control),
+        Err(error) => (setup_failed(&error), None),
+    };
+    if let Some(control) = &mut control {
+        let exit = Event::Exit { message: cause.to_string(), cause: cause.clone(), boot_log_tail };
+        // Refused if the supervisor is gone; there is nobody else to tell.
+        let _ = control.send(&exit);
+    }
+    cause
+}
+
+/// So that `ps` and `top` tell machines apart; the kernel keeps 15 bytes.
+fn set_process_name(id: &str) {
+    if let Ok(name) = CString::new(format!("vmm:{id}")) {
+        // Fails for no valid string.
+        let _ = nix::sys::prctl::set_name(&name);
+    }
+}
+
+/// Opens all there is to open, enters the jail, builds the machine inside.
+fn start(config: &ValidConfig, is_supervised: bool) -> Result<Machine, SetupError> {
+    let files = Files::open(config)?;
+    let kvm = kvm::open()?;
+    if is_supervised {
+        files::detach_stdio().map_err(SetupError::Stdio)?;
+    }
+    if let Some(jail) = &config.jail {
+        jail::enter(jail)?;
+    }
+    kick::install_handler().map_err(SetupError::Signal)?;
+    Ok(Machine::build(config, files, kvm)?)
+}
+
+/// Enters the guest on all vCPUs and serves events until there is a cause to end.
+fn run_machine(mut machine: Machine, control: &mut Option<Control>) -> (ExitCause, Option<String>) {
+    let (ended, all_ended) = mpsc::channel();
+    let mut threads = Vec::new();
+    let result = enter_guest(&mut machine, control, &mut threads, &ended);
+    drop(ended);
+    let cause = match result.and_then(|events| serve(&machine, control, &events)) {
+        Ok(cause) => cause,
+        Err(error) => setup_failed(&error),
+    };
+    // Those that have not noticed yet.
+    machine.ending.set(cause.clone());
+    leave_guest(&threads, &all_ended);
+    let tail = machine.boot_log.as_ref().map(|log| {
+        let mut log = serial::lock(log);
+        log.write_line();
+        log.tail()
+    });
+    (cause, tail)
+}
+
+fn enter_guest(
+    machine: &mut Machine,
+    control: &mut Option<Control>,
+    threads: &mut Vec<JoinHandle<()>>,
+    ended: &Sender<()>,
+) -> Result<EventLoop, SetupError> {
+    let events = EventLoop::new(machine.ending.event(), machine.failure.event(), control.as_ref())
+        .map_err(SetupError::Events)?;
+    if let Some(control) = control {
+        control.send(&Event::Running).map_err(SetupError::Supervisor)?;
+    }
+    for vcpu in machine.vcpus.drain(..) {
+        let ended = ended.clone();
+        let thread = Builder::new().name(format!("vcpu{}", vcpu.id)).stack_size(VCPU_STACK);
+        let entered = thread.spawn(move || {
+            vcpu.run();
+            // Dropped, so disconnected, by all: that is the message.
+            drop(ended);
+        });
+        threads.push(entered.map_err(SetupError::Thread)?);
+    }
+    Ok(events)
+}
+
+fn serve(
+    machine: &Machine,
+    control: &mut Option<Control>,
+    events: &EventLoop,
+) -> Result<ExitCause, SetupError> {
+    loop {
+        match events.wait().map_err(SetupError::Events)? {
+            Token::Ending => {
+                if let Some(cause) = machine.ending.cause() {
+                    return Ok(cause.clone());
+                }
+            }
+            Token::DeviceFailure => {
+                let reason = machine.failure.message().unwrap_or("it did not say why").to_owned();
+                return Ok(ExitCause::DeviceFailed { reason });
+            }
+            Token::Control => {
+                if let Some(stop) = control.as_mut().and_then(|control| serve_control(machine, control)) {
+                    return Ok(ExitCause::HostStopped { by: stop });
+                }
+            }
+        }
+    }
+}
+
+/// Carries out what the control socket has to say; Some if that is to stop.
+fn serve_control(machine: &Machine, control: &mut Control) -> Option<Stop> {
+    let reply = match control.receive() {
+        Ok(Received::Partial) => return None,
+        Ok(Received::Closed) => return Some(Stop::SocketClosed),
+        Ok(Received::Command(Command::Stop, _)) => return Some(Stop::Command),
+        Ok(Received::Command(Command::FillDisk { disk, content }, files)) => {
+            match fill_disk(machine, disk, content, files) {
+                Ok(sectors) => Event::Done { sectors: Some(sectors) },
+                Err(message) => Event::Failed { message },
+            }
+        }
+        Err(_) => return Some(Stop::ProtocolError),
+    };
+    control.send(&reply).err().map(|_| Stop::SocketClosed)
+}
+
+fn fill_disk(
+    machine: &Machine,
+    disk: usize,
+    content: DiskContent,
+    files: Vec<OwnedFd>,
+) -> Result<u64, String> {
+    let slot = match machine.slots.get(disk) {
+        Some(Some(slot)) => slot,
+        Some(None) => return Err(format!("Disk {disk} is not a slot")),
+        None => return Err(format!("There is no disk {disk}")),
+    };
+    let mut files = files.into_iter().map(|file| Some(File::from(file))).collect::<Vec<_>>();
+    let mut take = |source: FileSource| match source {
+        FileSource::Path(path) => {
+            Err(format!("{} cannot be opened from inside the jail; send a descriptor", path.display()))
+        }
+        FileSource::Fd(index) => usize::try_from(index)
+            .ok()
+            .and_then(|index| files.get_mut(index)?.take())
+            .ok_or_else(|| format!("Descriptor {index} was not sent, or is named twice")),
+    };
+    let filled = match content {
+        DiskContent::Segments(segments) => {
+            crate::config::check_segments(disk, &segments).map_err(|error| error.to_string())?;
+            let open = |Segment { file, start_sector }: Segment| Ok((take(file)?, start_sector));
+            slot.fill_read_only(segments.into_iter().map(open).collect::<Result<_, String>>()?)
+        }
+        DiskContent::File(file) => slot.fill_read_write(take(file)?),
+    };
+    filled.map_err(|error| chain(&error))
+}
+
+/// Takes every vCPU out of the guest, so that after this none executes an instruction of it.
+fn leave_guest(threads: &[JoinHandle<()>], all_ended: &Receiver<()>) {
+    threads.iter().for_each(kick);
+    // Nothing is ever sent: the channel disconnects when the last thread has ended.
+    let _ = all_ended.recv_timeout(LEAVE_TIMEOUT);
+}
+
+fn setup_failed(error: &dyn Error) -> ExitCause {
+    ExitCause::SetupFailed { reason: chain(error) }
+}
+
+/// An error and its causes, on one line.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
