@@ -32,16 +32,19 @@ as_root() {
   else die "needs root, or sudo, for: $*"; fi
 }
 
-apt_install() {
-  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >&2
+# apt-get without its chatter, which is shown when it fails.
+apt() {
+  local output
+  output=$(as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq "$@" 2>&1) || { printf '%s\n' "$output" >&2; return 1; }
 }
+apt_install() { apt install -y --no-install-recommends "$@"; }
 
 install_tools() {
   local need missing=()
   for need in "${NEEDS[@]}"; do [ -e "${need%%:*}" ] || missing+=("${need##*:}"); done
   [ ${#missing[@]} -gt 0 ] || return 0
   say "installing with apt-get: ${missing[*]}"
-  apt_install "${missing[@]}" || { as_root apt-get update -qq >&2 && apt_install "${missing[@]}"; } ||
+  apt_install "${missing[@]}" || { apt update && apt_install "${missing[@]}"; } ||
     die "could not install the build tools: ${missing[*]}"
 }
 
@@ -59,7 +62,7 @@ resolve_source() {
     found=$(candidate)
     if [ -z "$found" ] && [ ! -s "$known" ]; then
       say "reading the package lists (apt-get update)"
-      as_root apt-get update -qq >&2 || die "apt-get update failed; is this machine online?"
+      apt update || die "apt-get update failed; is this machine online?"
       found=$(candidate)
       [ -n "$found" ] || die "no package $PACKAGE: Debian 13, or Debian 12 with its security archive, has it"
     fi
@@ -121,7 +124,7 @@ compile() {
   local pid ticks=0 date
   # uname -v shows the date of the source, not of the build: the same input gives the same kernel.
   date=$(date -u -R -r "$WORK/src/Makefile")
-  say "compiling with $(nproc) jobs (some 4 minutes on two cores)"
+  say "compiling with $(nproc) jobs (4 to 10 minutes on two cores)"
   make -C "$WORK/src" -j"$(nproc)" vmlinux KBUILD_BUILD_TIMESTAMP="$date" KBUILD_BUILD_VERSION=1 \
     KBUILD_BUILD_USER=hull KBUILD_BUILD_HOST=hull >"$LOG" 2>&1 &
   pid=$!

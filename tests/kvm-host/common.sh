@@ -15,17 +15,23 @@ find_virtiofsd() {
   done
 }
 
+# apt-get without its chatter, which is shown when it fails.
+apt() {
+  local output
+  output=$(DEBIAN_FRONTEND=noninteractive apt-get -qq "$@" 2>&1) || { printf '%s\n' "$output" >&2; return 1; }
+}
+apt_install() { apt install -y --no-install-recommends "$@"; }
+apt_knows() { apt-cache show "$1" >/dev/null 2>&1; }
+
 install_tools() {
   local need missing=()
   for need in "${NEEDS[@]}"; do [ -e "${need%%:*}" ] || missing+=("${need##*:}"); done
+  if [ -n "$(find_virtiofsd)" ] && [ ${#missing[@]} = 0 ]; then return; fi
+  apt_knows qemu-system-x86 || apt update || die "apt-get update failed; is this machine online?"
   if [ -z "$(find_virtiofsd)" ]; then
-    if [ -n "$(apt-cache show virtiofsd 2>/dev/null)" ]; then missing+=(virtiofsd); else missing+=(qemu-system-common); fi
+    if apt_knows virtiofsd; then missing+=(virtiofsd); else missing+=(qemu-system-common); fi
   fi
-  [ ${#missing[@]} -gt 0 ] || return 0
   say "installing with apt-get: ${missing[*]}"
-  export DEBIAN_FRONTEND=noninteractive
-  apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2 ||
-    { apt-get update -qq >&2 && apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2; } ||
-    die "could not install: ${missing[*]}"
+  apt_install "${missing[@]}" || { apt update && apt_install "${missing[@]}"; } || die "could not install: ${missing[*]}"
   [ -n "$(find_virtiofsd)" ] || die "no virtiofsd in /usr/libexec or /usr/lib/qemu"
 }

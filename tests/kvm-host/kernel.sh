@@ -30,7 +30,7 @@ make_cache() {
   local work=$1 package version
   mkdir "$work/download" "$work/tree"
   package=$(newest_package)
-  if [ -z "$package" ]; then apt-get update -qq >&2; package=$(newest_package); fi
+  if [ -z "$package" ]; then apt update; package=$(newest_package); fi
   [ -n "$package" ] || die "no package ${IMAGE_PATTERN//\\/}: Debian 13, or Debian 12 with its security archive, has it"
   say "downloading $package (about 35 MB)"
   (cd "$work/download" && apt-get download -qq "$package" >log 2>&1) || { cat "$work/download/log" >&2; die "could not download $package"; }
