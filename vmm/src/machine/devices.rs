@@ -11,6 +11,7 @@ use crate::devices::virtio::block::{Block, SlotHandle};
 use crate::devices::virtio::device::VirtioDevice;
 use crate::devices::virtio::mmio::{MmioTransport, WINDOW, reg};
 use crate::devices::virtio::rng::Rng;
+use crate::devices::virtio::vsock::Vsock;
 use crate::files::DiskFiles;
 use crate::memory::layout;
 
@@ -50,7 +51,7 @@ impl Builder {
             slots.push(slot);
         }
         if let Some((cid, listener)) = vsock {
-            self.add_device(&mut place, make_vsock(cid, listener)?)?;
+            self.add_device(&mut place, Box::new(Vsock::new(cid, listener)))?;
         }
         self.add_device(&mut place, Box::new(Rng::new()))?;
         Ok(slots)
@@ -86,8 +87,4 @@ fn make_disk(disk: usize, files: DiskFiles) -> Result<Disk, MachineError> {
 fn empty_slot(read_only: bool) -> Disk {
     let (block, slot) = Block::empty_slot(read_only);
     (block, Some(slot))
-}
-
-fn make_vsock(_cid: u32, _listener: UnixListener) -> Result<Box<dyn VirtioDevice>, MachineError> {
-    Err(MachineError::Interrupts)
 }
