@@ -54,25 +54,27 @@ candidate() {
     awk '/^Version:/ { v = $2 } /^SHA256:/ { h = $2 } END { if (v && h) print v, h }' || true
 }
 
-# Sets VERSION and SHA256. apt is asked again only when its lists have changed since the last time, so a
+# Sets VERSION, SHA256 and KEY. apt is asked again only when its lists have changed since the last time, so a
 # cached build is found without it.
-resolve_source() {
+resolve() {
   local known=$CACHE/source found
   if [ ! -s "$known" ] || [ /var/lib/apt/lists -nt "$known" ]; then
     found=$(candidate)
-    if [ -z "$found" ] && [ ! -s "$known" ]; then
-      say "reading the package lists (apt-get update)"
-      apt update || die "apt-get update failed; is this machine online?"
-      found=$(candidate)
-      [ -n "$found" ] || die "no package $PACKAGE: Debian 13, or Debian 12 with its security archive, has it"
-    fi
-    if [ -n "$found" ]; then printf '%s\n' "$found" >"$known.$$" && mv "$known.$$" "$known"; else touch "$known"; fi
+    if [ -n "$found" ]; then printf '%s\n' "$found" >"$known.$$" && mv "$known.$$" "$known"; fi
+    [ -s "$known" ] || return 1
+    touch "$known"
   fi
   read -r VERSION SHA256 <"$known"
+  KEY=$( { cat "${FRAGMENTS[@]}" "$HERE/build.sh"; echo "$VERSION $SHA256"; } | sha256sum | cut -c1-32)
 }
 
-cache_key() {
-  { cat "${FRAGMENTS[@]}" "$HERE/build.sh"; echo "$VERSION $SHA256"; } | sha256sum | cut -c1-32
+cached() { [ -e "$CACHE/$KEY/vmlinux" ]; }
+
+# Before a download the lists must be fresh: the archive forgets the versions of old ones.
+refresh() {
+  say "reading the package lists (apt-get update)"
+  apt update || say "apt-get update failed; going on with the lists as they are"
+  resolve || die "no package $PACKAGE: Debian 13, or Debian 12 with its security archive, has it"
 }
 
 is_source() { [ -e "$1" ] && echo "$SHA256  $1" | sha256sum --check --status; }
@@ -140,8 +142,8 @@ publish() {
   strip -o "$WORK/done/vmlinux" "$WORK/src/vmlinux"
   cp "$WORK/src/.config" "$WORK/done/config"
   cp "$WORK/src/System.map" "$WORK/done/System.map"
-  mv "$WORK/done" "$CACHE/$1"
-  say "built Linux $VERSION: $(($(stat -c %s "$CACHE/$1/vmlinux") >> 10)) KiB"
+  mv "$WORK/done" "$CACHE/$KEY"
+  say "built Linux $VERSION: $(($(stat -c %s "$CACHE/$KEY/vmlinux") >> 10)) KiB"
 }
 
 # Dies with the tail of the log, which is kept.
@@ -154,7 +156,7 @@ fail() {
 build() {
   exec 9>"$CACHE/lock"
   flock -n 9 || { say "waiting for another build"; flock 9; }
-  [ ! -e "$CACHE/$1/vmlinux" ] || return 0
+  if cached; then return; fi
   rm -rf "$CACHE"/work.*
   WORK=$(mktemp -d "$CACHE/work.XXXXXX")
   LOG=$WORK/log
@@ -166,11 +168,11 @@ build() {
   unpack "$CACHE/$PACKAGE.deb"
   configure
   compile
-  publish "$1"
+  publish
 }
 
 main() {
-  local print='' out='' key
+  local print='' out=''
   while [ $# -gt 0 ]; do
     case $1 in
       --print-path) print=1 ;;
@@ -182,13 +184,13 @@ main() {
   [ -n "$print$out" ] || usage
   [ -e "$HERE/$ISA.config" ] || die "there is no guest kernel config for $ISA"
   mkdir -p "$CACHE"
-  resolve_source
-  key=$(cache_key)
-  [ -e "$CACHE/$key/vmlinux" ] || build "$key"
-  if [ -n "$out" ] && ! cmp -s "$CACHE/$key/vmlinux" "$out"; then
-    cp --reflink=auto "$CACHE/$key/vmlinux" "$out.$$" && mv "$out.$$" "$out"
+  resolve || refresh
+  if ! cached && ! is_source "$CACHE/$PACKAGE.deb"; then refresh; fi
+  cached || build
+  if [ -n "$out" ] && ! cmp -s "$CACHE/$KEY/vmlinux" "$out"; then
+    cp --reflink=auto "$CACHE/$KEY/vmlinux" "$out.$$" && mv "$out.$$" "$out"
   fi
-  if [ -n "$print" ]; then echo "$CACHE/$key/vmlinux"; fi
+  if [ -n "$print" ]; then echo "$CACHE/$KEY/vmlinux"; fi
 }
 
 main "$@"

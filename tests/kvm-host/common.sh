@@ -21,15 +21,15 @@ apt() {
   output=$(DEBIAN_FRONTEND=noninteractive apt-get -qq "$@" 2>&1) || { printf '%s\n' "$output" >&2; return 1; }
 }
 apt_install() { apt install -y --no-install-recommends "$@"; }
-apt_knows() { apt-cache show "$1" >/dev/null 2>&1; }
+apt_has_lists() { compgen -G '/var/lib/apt/lists/*_Packages*' >/dev/null; }
 
 install_tools() {
   local need missing=()
   for need in "${NEEDS[@]}"; do [ -e "${need%%:*}" ] || missing+=("${need##*:}"); done
   if [ -n "$(find_virtiofsd)" ] && [ ${#missing[@]} = 0 ]; then return; fi
-  apt_knows qemu-system-x86 || apt update || die "apt-get update failed; is this machine online?"
+  apt_has_lists || apt update || die "apt-get update failed; is this machine online?"
   if [ -z "$(find_virtiofsd)" ]; then
-    if apt_knows virtiofsd; then missing+=(virtiofsd); else missing+=(qemu-system-common); fi
+    if [ -n "$(apt-cache search --names-only '^virtiofsd$')" ]; then missing+=(virtiofsd); else missing+=(qemu-system-common); fi
   fi
   say "installing with apt-get: ${missing[*]}"
   apt_install "${missing[@]}" || { apt update && apt_install "${missing[@]}"; } || die "could not install: ${missing[*]}"

@@ -26,14 +26,23 @@ prepare_kernel() {
   [ -e "$INITRAMFS" ] || die "could not prepare the test host's kernel"
 }
 
-make_cache() {
-  local work=$1 package version
-  mkdir "$work/download" "$work/tree"
+# Downloads the newest package into the folder $1.
+download() {
+  local package
   package=$(newest_package)
-  if [ -z "$package" ]; then apt update; package=$(newest_package); fi
-  [ -n "$package" ] || die "no package ${IMAGE_PATTERN//\\/}: Debian 13, or Debian 12 with its security archive, has it"
+  [ -n "$package" ] || return 1
   say "downloading $package (about 35 MB)"
-  (cd "$work/download" && apt-get download -qq "$package" >log 2>&1) || { cat "$work/download/log" >&2; die "could not download $package"; }
+  (cd "$1" && apt-get download -qq "$package" >"$1/log" 2>&1)
+}
+
+make_cache() {
+  local work=$1 version
+  mkdir "$work/download" "$work/tree"
+  # The archive forgets the versions of old lists: a second try is with new ones.
+  download "$work/download" || { apt update && download "$work/download"; } || {
+    cat "$work/download/log" >&2 || true
+    die "could not download ${IMAGE_PATTERN//\\/}: Debian 13, or Debian 12 with its security archive, has it"
+  }
   dpkg -x "$work"/download/*.deb "$work/tree"
   # Debian 13 ships modules in /usr/lib, Debian 12 in /lib.
   if [ -d "$work/tree/usr/lib/modules" ]; then mv "$work/tree/usr/lib/modules" "$work/"; else mv "$work/tree/lib/modules" "$work/"; fi
