@@ -5,14 +5,13 @@ use std::collections::HashMap;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
-use virtio_bindings::bindings::virtio_ring::{VRING_DESC_F_INDIRECT, VRING_DESC_F_NEXT, VRING_DESC_F_WRITE};
 use vm_memory::{Bytes, GuestAddress};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::device::VirtioDevice;
 use super::failure::Failure;
 use super::mmio::{MmioTransport, reg};
-use super::{feature, status};
+use super::status;
 use crate::devices::bus::BusDevice;
 use crate::devices::irq::IrqLine;
 use crate::memory::GuestMemory;
@@ -23,9 +22,10 @@ const BUFFERS: u64 = 1 << 20;
 /// Longer than any machine under load takes; only a failing test waits for it.
 const PATIENCE_MS: i32 = 20_000;
 
-pub const NEXT: u16 = VRING_DESC_F_NEXT as u16;
-pub const WRITE: u16 = VRING_DESC_F_WRITE as u16;
-pub const INDIRECT: u16 = VRING_DESC_F_INDIRECT as u16;
+/// Flags of descriptors (VirtIO 1.2, 2.7.5).
+pub const NEXT: u16 = 1;
+pub const WRITE: u16 = 2;
+pub const INDIRECT: u16 = 4;
 
 /// An interrupt line that counts edges.
 pub struct Line(EventFd);
@@ -86,8 +86,16 @@ struct DriverQueue {
     free: Vec<u16>,
     avail_idx: u16,
     used_idx: u16,
-    /// By head: descriptors, writable ranges.
-    open: HashMap<u16, (Vec<u16>, Vec<(u64, u32)>)>,
+    /// By head.
+    open: HashMap<u16, OpenChain>,
+}
+
+/// A chain that the device has.
+#[derive(Default)]
+struct OpenChain {
+    descriptors: Vec<u16>,
+    /// Address and length.
+    writable: Vec<(u64, u32)>,
 }
 
 pub struct Driver {
@@ -257,7 +265,7 @@ impl Driver {
             self.write_descriptor(queue, indexes[at], *descriptor);
         }
         let head = indexes[0];
-        self.queues[queue].open.insert(head, (indexes, writable));
+        self.queues[queue].open.insert(head, OpenChain { descriptors: indexes, writable });
         self.make_available(queue, head);
         head
     }
@@ -304,7 +312,7 @@ impl Driver {
         let event = GuestAddress(queue.ring.avail + 4 + 2 * u64::from(queue.ring.size));
         self.memory.store(queue.used_idx, event, std::sync::atomic::Ordering::SeqCst).unwrap();
         let head = u16::try_from(head).unwrap();
-        let (descriptors, writable) = queue.open.remove(&head).unwrap_or_default();
+        let OpenChain { descriptors, writable } = queue.open.remove(&head).unwrap_or_default();
         queue.free.extend(descriptors);
         let mut data = Vec::new();
         for (address, len) in writable {
@@ -357,9 +365,6 @@ impl Driver {
         self.queues[queue].open.len()
     }
 }
-
-/// Features without which a driver cannot come up.
-pub const PLAIN: u64 = feature::VERSION_1;
 
 fn readable(fd: i32, timeout_ms: i32) -> bool {
     let mut poll = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };

@@ -23,11 +23,13 @@ pub mod mmio;
 pub mod queue;
 pub mod rng;
 mod status;
-//pub mod vsock;
+pub mod vsock;
 pub mod worker;
 
 #[cfg(test)]
 mod driver;
+#[cfg(test)]
+mod suite;
 
 /// Feature bits that belong to no device type (VirtIO 1.2, 6).
 pub mod feature {

@@ -29,6 +29,8 @@ pub enum QueueError {
     Placement { desc: u64, driver: u64, device: u64 },
     #[error("Failed to use the ring")]
     Ring(#[source] virtio_queue::Error),
+    #[error("Buffer {head} has no room for a packet's header")]
+    NoRoom { head: u16 },
     #[error(transparent)]
     Chain(#[from] ChainError),
 }
