@@ -39,7 +39,8 @@ pub struct VmConfig {
     pub kernel: FileSource,
     #[serde(default)]
     pub initrd: Option<FileSource>,
-    /// Added behind the words that hull-vmm itself puts on the kernel's command line.
+    /// Added behind the words that hull-vmm itself puts on the kernel's command line, so it may override
+    /// them; only those for the boot log's console come later.
     #[serde(default)]
     pub cmdline: String,
     /// In the order in which the guest sees them: vda, vdb, ...

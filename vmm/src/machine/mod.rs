@@ -28,8 +28,9 @@ use crate::memory::{self, GuestMemory, MemoryError, layout};
 /// Words that every guest gets: the reset that tells a panic from a shutdown (see
 /// [`crate::devices::i8042`]), and no waiting after a panic.
 const CMDLINE: &str = "reboot=k,panic_warm panic=-1";
-/// With a boot log: from the first line on, by way of the early console.
-const CMDLINE_LOG: &str = "earlycon=uart8250,io,0x3f8 console=ttyS0";
+/// With a boot log: from the first line on, by way of the early console. It comes last, since it
+/// starts to print where it stands, and a `quiet` behind it would be too late.
+const CMDLINE_LOG: &str = "console=ttyS0 earlycon=uart8250,io,0x3f8";
 /// Without: the kernel does not even look for serial ports.
 const CMDLINE_QUIET: &str = "quiet 8250.nr_uarts=0";
 /// Nothing of the kernel's text needs its LOCK prefixes: spares rewriting it, 4 million instructions.
@@ -99,9 +100,9 @@ impl Machine {
         if config.vcpus == 1 {
             builder.cmdline.add(CMDLINE_ONE_VCPU)?;
         }
-        let boot_log = builder.add_console(files.boot_log.take())?;
         let slots = builder.add_virtio(std::mem::take(&mut files.disks), files.vsock.take())?;
         builder.cmdline.add(&config.cmdline)?;
+        let boot_log = builder.add_console(files.boot_log.take())?;
         let kernel = builder.load_guest(config, &mut files)?;
         mptable::write(&builder.memory, config.vcpus, &builder.irqs)
             .map_err(|source| MachineError::Tables { what: "the MP table", source })?;
