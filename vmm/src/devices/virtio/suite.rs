@@ -194,7 +194,7 @@ fn the_configuration_reads_as_zeros_behind_its_end_and_cannot_be_written() {
         assert_eq!(driver.config::<64>(0), before);
         assert_eq!(driver.config::<8>(0xe00), [0; 8]);
         assert_eq!(driver.config::<8>(u64::MAX - reg::CONFIG), [0; 8]);
-        assert_eq!(driver.config::<0>(0), []);
+        assert!(driver.config::<0>(0).is_empty());
     });
 }
 
