@@ -1,0 +1,108 @@
+//! Looking images up, listing, naming and removing them.
+
+use std::fs;
+
+use super::digest::Digest;
+use super::error::{Error, Result};
+use super::reference::Reference;
+use super::root::{self, Root};
+use super::spec::ImageConfig;
+use super::{Image, gc};
+use crate::store::db::images::{ImageRow, Refusal, Removed};
+use crate::store::{self, Store};
+use crate::text::escape;
+
+/// The image of this name, or the only one whose id starts so.
+pub fn find(store: &Store, wanted: &str) -> Result<ImageRow> {
+    find_with_name(store, wanted).map(|(row, _)| row)
+}
+
+/// The image, and the canonical name if it was found by that.
+fn find_with_name(store: &Store, wanted: &str) -> Result<(ImageRow, Option<String>)> {
+    let not_found = || Error::NotFound(escape(wanted).to_string());
+    if let Ok(id) = wanted.parse::<Digest>() {
+        return Ok((store.db().image(&id)?.ok_or_else(not_found)?, None));
+    }
+    // Names come first, as in Docker: an image may be called "cafe".
+    let reference = wanted.parse::<Reference>();
+    if let Ok(reference) = &reference {
+        let name = reference.canonical();
+        if let Some(row) = store.db().image_named(&name)? {
+            return Ok((row, Some(name)));
+        }
+    }
+    let prefix = wanted.strip_prefix("sha256:").unwrap_or(wanted);
+    if !prefix.is_empty() && prefix.len() <= 64 && prefix.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+        return Ok((store.db().image_starting(prefix)?.ok_or_else(not_found)?, None));
+    }
+    reference?;
+    Err(not_found())
+}
+
+/// An image, ready to be run.
+pub fn resolve(store: &Store, wanted: &str) -> Result<Image> {
+    let row = find(store, wanted)?;
+    let config = config(store, &row.id)?;
+    let layers = store.db().layers_of(&row.id)?.into_iter().map(|layer| layer.diff_id).collect();
+    let shown_as = match row.names.iter().find_map(|(name, _)| name.parse::<Reference>().ok()) {
+        Some(name) => name.familiar(),
+        None => row.id.to_string(),
+    };
+    Ok(Image { id: row.id, manifest: row.manifest, config, layers, shown_as })
+}
+
+/// An image's config, as bytes.
+pub fn config_bytes(store: &Store, id: &Digest) -> Result<Vec<u8>> {
+    let path = store.paths().blob(id);
+    fs::read(&path).map_err(|source| Error::io("read", path, source))
+}
+
+pub fn config(store: &Store, id: &Digest) -> Result<ImageConfig> {
+    serde_json::from_slice(&config_bytes(store, id)?)
+        .map_err(|source| Error::Json { document: format!("the config {id}"), source })
+}
+
+/// The merged root of an image.
+pub fn root_for(store: &Store, image: &Image) -> Result<Root> {
+    if let Some(root) = root::existing(store, &image.layers) {
+        return Ok(root);
+    }
+    let _held = store.hold_files()?;
+    Ok(root::ensure(store, &image.layers)?)
+}
+
+/// All images, newest first.
+pub fn list(store: &Store) -> Result<Vec<ImageRow>> {
+    Ok(store.db().images()?)
+}
+
+/// Gives an image a further name.
+pub fn tag(store: &Store, image: &str, name: &Reference) -> Result<()> {
+    let row = find(store, image)?;
+    Ok(store.db().tag(&row.id, &name.canonical())?)
+}
+
+/// Removes a name, and with its last name the image; or the image of an id, with all its names. What
+/// only it needed is collected.
+pub fn remove(store: &Store, wanted: &str, force: bool) -> Result<Removed> {
+    let (row, name) = find_with_name(store, wanted)?;
+    let outcome = match name {
+        Some(name) => store.db().remove_image_name(&name, force),
+        None => store.db().remove_image(&row.id, force),
+    };
+    let outcome = outcome.map_err(|error| match error {
+        // Another process was faster.
+        store::Error::NotFound { .. } => Error::NotFound(escape(wanted).to_string()),
+        other => other.into(),
+    })?;
+    let image = escape(wanted).to_string();
+    let removed = outcome.map_err(|refusal| match refusal {
+        Refusal::SeveralNames => Error::SeveralNames { image },
+        Refusal::Running(container) => Error::Running { image, container },
+        Refusal::Used(container) => Error::Used { image, container },
+    })?;
+    if removed.deleted.is_some() {
+        gc::collect(store)?;
+    }
+    Ok(removed)
+}

@@ -1,0 +1,182 @@
+//! From a compressed layer to a layer file, in one pass: what comes in is hashed, decompressed,
+//! hashed again (the diff id), taken apart as tar and written as EROFS. Nothing is held but the tree.
+//!
+//! Two threads: one reads, hashes and decompresses, the other hashes the tar and writes.
+
+use std::io::{self, Read, Write};
+use std::path::Path;
+use std::thread;
+
+use nix::sys::statvfs::statvfs;
+
+use super::decompress::{self, Compression};
+use super::digest::{Digest, HashingReader};
+use super::layer::build::{BuildError, LayerBuilder};
+use super::layer::erofs::data::DataWriter;
+use super::layer::erofs::writer::{self, Kind as FileKind};
+use super::layer::erofs::format::BLOCK;
+use super::layer::tar::TarReader;
+use super::{ingest, pipe};
+use crate::store::db::images::LayerRow;
+use crate::store::{self, Store, TempFile};
+
+/// Bytes that one layer may unpack to, unless told otherwise.
+pub const DEFAULT_UNPACKED: u64 = 64 << 30;
+/// What a layer must leave free on the store's file system.
+const RESERVE: u64 = 256 << 20;
+
+#[derive(Debug, thiserror::Error)]
+pub enum ConvertError {
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    #[error("Failed to read or decompress the layer")]
+    Read(#[source] io::Error),
+    #[error(transparent)]
+    Store(#[from] store::Error),
+}
+
+/// What to do with a stream.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// Also store what comes in, if it is compressed: to be pushed again byte for byte it is needed,
+    /// and cannot be made again from anything else. A plain tar is not kept.
+    pub keep: bool,
+    pub max_unpacked: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { keep: false, max_unpacked: DEFAULT_UNPACKED }
+    }
+}
+
+/// A converted layer. Its files are temporary until adopted.
+pub struct Converted {
+    /// Of what came in, and its size.
+    pub blob: Digest,
+    pub blob_bytes: u64,
+    pub compression: Compression,
+    pub row: LayerRow,
+    file: TempFile,
+    kept: Option<TempFile>,
+}
+
+impl Converted {
+    pub fn diff_id(&self) -> Digest {
+        self.row.diff_id
+    }
+
+    /// Gives the layer its place in the store, and what was kept of its compressed form.
+    pub fn adopt(self, store: &Store) -> store::Result<LayerRow> {
+        if ingest::known_layer(store, &self.row.diff_id)?.is_none() {
+            self.file.adopt(&store.paths().layer(&self.row.diff_id))?;
+        }
+        if let Some(kept) = self.kept {
+            kept.adopt(&store.paths().blob(&self.blob))?;
+        }
+        Ok(self.row)
+    }
+}
+
+/// Converts what `stream` gives, to its end.
+pub fn convert<R: Read + Send>(store: &Store, stream: R, options: Options) -> Result<Converted, ConvertError> {
+    let limit = options.max_unpacked.min(room(&store.paths().tmp())?);
+    let (compression, stream) = decompress::tell(stream).map_err(ConvertError::Read)?;
+    let kept = match options.keep && compression != Compression::None {
+        true => Some(store.temp_file()?),
+        false => None,
+    };
+    let file = store.temp_file()?;
+    let copy = kept.as_ref();
+    let (incoming, row) = thread::scope(|scope| {
+        let (plain, thread) = pipe::spawn(scope, move |sink| match compression {
+            // The tar's own digest is the blob's, too.
+            Compression::None => {
+                sink.pump(&mut { stream });
+                None
+            }
+            _ => Some(decompress_into(&sink, compression, HashingReader::new(Tee { stream, copy }))),
+        });
+        let row = write_layer(&file, plain, limit);
+        // A panic of the thread is a bug, and goes on here.
+        let incoming = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        row.map(|row| (incoming, row))
+    })?;
+    let (blob, blob_bytes) = incoming.unwrap_or((row.diff_id, row.tar_bytes));
+    Ok(Converted { blob, blob_bytes, compression, row, file, kept })
+}
+
+/// Decompresses into the pipe; digest and size of what came in.
+fn decompress_into<R: Read + Send>(
+    sink: &pipe::Sink,
+    compression: Compression,
+    mut incoming: HashingReader<R>,
+) -> (Digest, u64) {
+    match decompress::decoder(compression, &mut incoming) {
+        Ok(mut plain) => sink.pump(&mut plain),
+        Err(error) => sink.fail(error),
+    }
+    incoming.finish()
+}
+
+/// Takes the tar apart and writes the layer file.
+fn write_layer(file: &TempFile, plain: impl Read, limit: u64) -> Result<LayerRow, ConvertError> {
+    let mut tar = TarReader::new(HashingReader::new(Limited { inner: plain, left: limit, limit }));
+    let mut builder = LayerBuilder::new(DataWriter::new(file.file(), limit));
+    while let Some(member) = tar.next_member().map_err(BuildError::from)? {
+        builder.add(&member, &mut tar)?;
+    }
+    // What follows the archive's end counts for the digest.
+    let mut rest = tar.into_inner();
+    io::copy(&mut rest, &mut io::sink()).map_err(ConvertError::Read)?;
+    let (diff_id, tar_bytes) = rest.finish();
+    let (tree, metadata_block, entries) = builder.finish()?;
+    let kind = FileKind::Layer { metadata_block };
+    let written = writer::write(file.file(), &tree, &kind, uuid(&diff_id)).map_err(BuildError::from)?;
+    Ok(LayerRow { diff_id, bytes: u64::from(written.blocks) * BLOCK, tar_bytes, entries })
+}
+
+/// A file system's id, made from the digest of what is in it.
+pub fn uuid(digest: &Digest) -> [u8; 16] {
+    digest.as_bytes().first_chunk().copied().unwrap_or_default()
+}
+
+/// Bytes that may be written to the store's file system.
+fn room(folder: &Path) -> Result<u64, ConvertError> {
+    let stat = statvfs(folder).map_err(|errno| store::Error::io("examine", folder, errno.into()))?;
+    Ok(stat.blocks_available().saturating_mul(stat.fragment_size()).saturating_sub(RESERVE))
+}
+
+/// Ends with an error where a tar goes on for too long.
+struct Limited<R> {
+    inner: R,
+    left: u64,
+    limit: u64,
+}
+
+impl<R: Read> Read for Limited<R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let n = self.inner.read(buf)?;
+        self.left = self.left.checked_sub(n as u64).ok_or_else(|| {
+            let text = format!("the layer unpacks to more than the limit of {} bytes", self.limit);
+            io::Error::new(io::ErrorKind::FileTooLarge, text)
+        })?;
+        Ok(n)
+    }
+}
+
+/// Copies what is read through it.
+struct Tee<'a, R> {
+    stream: R,
+    copy: Option<&'a TempFile>,
+}
+
+impl<R: Read> Read for Tee<'_, R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let n = self.stream.read(buf)?;
+        if let Some(copy) = self.copy {
+            copy.file().write_all(buf.get(..n).unwrap_or_default())?;
+        }
+        Ok(n)
+    }
+}

@@ -1,0 +1,97 @@
+//! What can go wrong with images.
+
+use std::io;
+use std::path::PathBuf;
+
+use super::convert::ConvertError;
+use super::digest::{Digest, DigestError};
+use super::layer::tar::TarError;
+use super::reference::ReferenceError;
+use super::root::RootError;
+use crate::store::{self, Kind};
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Names of archive members are escaped where the error is made: archives are untrusted.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    #[error(transparent)]
+    Reference(#[from] ReferenceError),
+    #[error("Failed to {what} {}", .path.display())]
+    Io { what: &'static str, path: PathBuf, source: io::Error },
+    #[error("Failed to read the archive")]
+    Archive(#[source] TarError),
+    #[error("Failed to read the input")]
+    Input(#[source] io::Error),
+    #[error("Failed to read \"{member}\" of the archive")]
+    Member { member: String, source: io::Error },
+    #[error("Failed to convert the layer {layer}")]
+    Layer { layer: String, source: ConvertError },
+    #[error("neither a docker archive nor an OCI image layout: it has no manifest.json and no index.json")]
+    NoImages,
+    #[error("the archive has no file \"{0}\", which its manifest names")]
+    Missing(String),
+    #[error("\"{document}\" is not what it should be")]
+    Json { document: String, source: serde_json::Error },
+    #[error("\"{0}\" is larger than the limit of 4 MiB")]
+    DocumentSize(String),
+    #[error("\"{document}\" names a blob by a bad digest")]
+    BadDigest { document: String, source: DigestError },
+    #[error("\"{document}\" has the digest {found}, not {expected}: it is corrupt")]
+    Corrupt { document: String, expected: Digest, found: Digest },
+    #[error("the layer {layer} unpacks to {found}, but the image's config says {expected}: it is corrupt or belongs to another image")]
+    DiffId { layer: String, expected: Digest, found: Digest },
+    #[error("the manifest has {manifest} layers, the image's config {config}")]
+    LayerCount { manifest: usize, config: usize },
+    #[error("the image is for {image}, this host is {host}: it cannot run here")]
+    Platform { image: String, host: String },
+    #[error("the image index offers {offered}, nothing for this host ({host})")]
+    NoPlatform { offered: String, host: String },
+    #[error("media type \"{0}\" is not supported")]
+    MediaType(String),
+    #[error(transparent)]
+    Root(#[from] RootError),
+    #[error("No such image: {0}")]
+    NotFound(String),
+    #[error("{image} has names in several repositories; remove them one by one, or use force")]
+    SeveralNames { image: String },
+    #[error("{image} is used by the running container {container}; stop it first")]
+    Running { image: String, container: String },
+    #[error("{image} is used by the stopped container {container}; remove it first, or use force")]
+    Used { image: String, container: String },
+}
+
+impl Error {
+    pub fn io(what: &'static str, path: impl Into<PathBuf>, source: io::Error) -> Self {
+        Self::Io { what, path: path.into(), source }
+    }
+
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Store(error) => error.kind(),
+            Self::NotFound(_) => Kind::NotFound,
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => Kind::NotFound,
+            Self::Io { .. } | Self::Input(_) => Kind::Io,
+            Self::SeveralNames { .. } | Self::Running { .. } | Self::Used { .. } => Kind::InUse,
+            Self::Layer { source: ConvertError::Store(error), .. } | Self::Root(RootError::Store(error)) => error.kind(),
+            Self::Reference(_)
+            | Self::Archive(_)
+            | Self::Member { .. }
+            | Self::Layer { .. }
+            | Self::NoImages
+            | Self::Missing(_)
+            | Self::Json { .. }
+            | Self::DocumentSize(_)
+            | Self::BadDigest { .. }
+            | Self::Corrupt { .. }
+            | Self::DiffId { .. }
+            | Self::LayerCount { .. }
+            | Self::Platform { .. }
+            | Self::NoPlatform { .. }
+            | Self::MediaType(_)
+            | Self::Root(_) => Kind::Invalid,
+        }
+    }
+}

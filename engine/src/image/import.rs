@@ -1,0 +1,49 @@
+//! A root file system's tar becomes an image of one layer.
+
+use std::io::Read;
+use std::time::SystemTime;
+
+use super::convert::{self, Options};
+use super::digest::Digest;
+use super::error::{Error, Result};
+use super::ingest::{self, Layer, Parts};
+use super::spec::{History, ImageConfig, RootFs, RunConfig};
+use super::{Reference, platform};
+use crate::store::Store;
+
+/// What the image gets beside its files.
+#[derive(Debug, Default)]
+pub struct Import {
+    pub name: Option<Reference>,
+    /// Shown in the history.
+    pub message: String,
+    pub config: RunConfig,
+    pub options: Options,
+}
+
+/// Imports what `stream` gives: a tar, plain or compressed with gzip or zstd.
+pub fn import(store: &Store, stream: impl Read + Send, import: Import) -> Result<Digest> {
+    let _held = store.hold_files()?;
+    let shown = || "from the imported tar".to_owned();
+    let converted = convert::convert(store, stream, import.options)
+        .map_err(|source| Error::Layer { layer: shown(), source })?;
+    let created = Some(super::inspect::rfc3339(SystemTime::now()));
+    let host = platform::host();
+    let config = ImageConfig {
+        created: created.clone(),
+        author: String::new(),
+        architecture: host.architecture,
+        os: host.os,
+        config: import.config,
+        rootfs: RootFs { kind: "layers".to_owned(), diff_ids: vec![converted.diff_id()] },
+        history: vec![History { created, comment: import.message, ..History::default() }],
+    };
+    let bytes = serde_json::to_vec(&config)
+        .map_err(|source| Error::Json { document: "the image's config".to_owned(), source })?;
+    let layer = Layer { row: converted.adopt(store)?, blob: None };
+    let names = import.name.into_iter().collect();
+    let parts = Parts { config: bytes, manifest: None, layers: vec![layer], names };
+    let new = ingest::prepare(store, parts, &config)?;
+    store.db().add_images(std::slice::from_ref(&new))?;
+    Ok(new.id)
+}

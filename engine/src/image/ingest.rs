@@ -1,0 +1,99 @@
+//! The last step of load, import and pull: layers that are temporary files become an image.
+
+use std::io::Write;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::digest::Digest;
+use super::error::{Error, Result};
+use super::root;
+use super::spec::{Descriptor, ImageConfig, Manifest, media_type};
+use super::{Reference, platform};
+use crate::store::db::images::{LayerRow, NewImage};
+use crate::store::{self, Store};
+
+/// A layer whose files are in place: with its compressed form, if that is kept.
+pub struct Layer {
+    pub row: LayerRow,
+    pub blob: Option<(Digest, u64)>,
+}
+
+/// An image whose parts are all there.
+pub struct Parts {
+    /// As they came; the id is their digest.
+    pub config: Vec<u8>,
+    /// As they came. Without one, hull writes one that names the layers' plain tars.
+    pub manifest: Option<Vec<u8>>,
+    pub layers: Vec<Layer>,
+    pub names: Vec<Reference>,
+}
+
+/// Reads a config and refuses one for another machine.
+pub fn parse_config(config: &[u8], document: &str) -> Result<ImageConfig> {
+    let parsed: ImageConfig = serde_json::from_slice(config)
+        .map_err(|source| Error::Json { document: crate::text::escape(document).to_string(), source })?;
+    platform::check(&parsed)?;
+    Ok(parsed)
+}
+
+/// A layer's row, if its file is in the store as well.
+pub fn known_layer(store: &Store, diff_id: &Digest) -> store::Result<Option<LayerRow>> {
+    let row = store.db().layer(diff_id)?;
+    Ok(row.filter(|_| store.paths().layer(diff_id).exists()))
+}
+
+/// Puts an image's documents and its merged root into the store. What is left to do is to add the
+/// row. The caller holds the store's files, and has checked the layers against the config.
+pub fn prepare(store: &Store, parts: Parts, config: &ImageConfig) -> Result<NewImage> {
+    let Parts { config: config_bytes, manifest, layers, names } = parts;
+    let mut blobs: Vec<_> = layers.iter().filter_map(|layer| layer.blob).collect();
+    let rows: Vec<_> = layers.into_iter().map(|layer| layer.row).collect();
+    let manifest = match manifest {
+        Some(manifest) => manifest,
+        None => plain_manifest(&config_bytes, &rows)?,
+    };
+    let root = root::ensure(store, &config.rootfs.diff_ids)?;
+    let id = add_blob(store, &config_bytes)?;
+    let manifest_digest = add_blob(store, &manifest)?;
+    blobs.push((id, config_bytes.len() as u64));
+    blobs.push((manifest_digest, manifest.len() as u64));
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    Ok(NewImage {
+        id,
+        manifest: manifest_digest,
+        chain: root.chain_id,
+        created: config.created.clone().unwrap_or_default(),
+        added: i64::try_from(now).unwrap_or(i64::MAX),
+        layers: rows,
+        blobs,
+        names: names.iter().map(Reference::canonical).collect(),
+    })
+}
+
+/// Puts a document into the store.
+fn add_blob(store: &Store, bytes: &[u8]) -> Result<Digest> {
+    let digest = Digest::of(bytes);
+    let path = store.paths().blob(&digest);
+    if !path.exists() {
+        let temp = store.temp_file()?;
+        temp.file().write_all(bytes).map_err(|e| store::Error::io("write", temp.path(), e))?;
+        temp.adopt(&path)?;
+    }
+    Ok(digest)
+}
+
+fn plain_manifest(config: &[u8], layers: &[LayerRow]) -> Result<Vec<u8>> {
+    let descriptor = |media_type: &str, digest, size| Descriptor {
+        media_type: media_type.to_owned(),
+        digest,
+        size,
+        annotations: Default::default(),
+        platform: None,
+    };
+    let manifest = Manifest {
+        schema_version: 2,
+        media_type: media_type::OCI_MANIFEST.to_owned(),
+        config: descriptor(media_type::OCI_CONFIG, Digest::of(config), config.len() as u64),
+        layers: layers.iter().map(|row| descriptor(media_type::OCI_LAYER, row.diff_id, row.tar_bytes)).collect(),
+    };
+    serde_json::to_vec(&manifest).map_err(|source| Error::Json { document: "the manifest".to_owned(), source })
+}

@@ -1,0 +1,208 @@
+//! From an archive's documents to the images in it.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+
+use super::super::digest::Digest;
+use super::super::error::{Error, Result};
+use super::super::ingest;
+use super::super::platform;
+use super::super::reference::Reference;
+use super::super::spec::{ArchiveImage, Descriptor, ImageConfig, Index, MAX_DOCUMENT, Manifest, media_type};
+use super::{Members, PlannedLayer};
+use crate::text::escape;
+
+/// Where containerd, and Docker with it, writes an image's name in full.
+const CONTAINERD_NAME: &str = "io.containerd.image.name";
+/// OCI's own, often just a tag.
+const OCI_NAME: &str = "org.opencontainers.image.ref.name";
+/// Indexes inside indexes.
+const MAX_DEPTH: u32 = 4;
+
+/// An image to be loaded. There are as many layers as the config has diff ids.
+pub struct Planned {
+    pub config: ImageConfig,
+    pub config_bytes: Vec<u8>,
+    pub manifest: Option<Vec<u8>>,
+    pub layers: Vec<PlannedLayer>,
+    pub names: Vec<Reference>,
+}
+
+impl Planned {
+    /// Each layer with its diff id, lowest first.
+    pub fn chain(&self) -> impl Iterator<Item = (&PlannedLayer, &Digest)> {
+        self.layers.iter().zip(&self.config.rootfs.diff_ids)
+    }
+}
+
+/// The images of an archive. `docker save` writes both kinds of index since release 25; then the OCI
+/// one counts, and the names of both.
+pub fn plan(members: &dyn Members) -> Result<Vec<Planned>> {
+    let archive: Option<Vec<ArchiveImage>> = match document(members, "manifest.json")? {
+        Some(bytes) => Some(parse(&bytes, "manifest.json")?),
+        None => None,
+    };
+    match (document(members, "index.json")?, archive) {
+        (Some(index), archive) => {
+            let index: Index = parse(&index, "index.json")?;
+            let mut images = plan_index(members, &index)?;
+            add_names(&mut images, &archive.unwrap_or_default())?;
+            Ok(images)
+        }
+        (None, Some(archive)) => archive.into_iter().map(|image| plan_archive_image(members, image)).collect(),
+        (None, None) => Err(Error::NoImages),
+    }
+}
+
+fn plan_archive_image(members: &dyn Members, image: ArchiveImage) -> Result<Planned> {
+    let config_bytes = needed(members, &image.config)?;
+    let config = ingest::parse_config(&config_bytes, &image.config)?;
+    // Up to release 24 the file's name, later its path, is the config's digest.
+    let stem = image.config.rsplit('/').next().unwrap_or_default().trim_end_matches(".json");
+    if let Ok(expected) = Digest::from_hex(stem) {
+        verify(&image.config, &config_bytes, &expected)?;
+    }
+    let layers = image.layers.into_iter().map(|member| PlannedLayer { member, blob: None }).collect();
+    let names = image.repo_tags.iter().map(|name| name.parse()).collect::<Result<_, _>>()?;
+    checked(Planned { config, config_bytes, manifest: None, layers, names })
+}
+
+/// Follows an image layout's index to the images for this machine.
+fn plan_index(members: &dyn Members, index: &Index) -> Result<Vec<Planned>> {
+    let mut images: Vec<(Digest, Planned)> = Vec::new();
+    for descriptor in &index.manifests {
+        let names = names_of(descriptor)?;
+        let manifest = resolve(members, descriptor, 0)?;
+        match images.iter_mut().find(|(digest, _)| *digest == manifest.digest) {
+            Some((_, known)) => known.names.extend(names),
+            None => {
+                let planned = plan_manifest(members, &manifest, names)?;
+                images.push((manifest.digest, planned));
+            }
+        }
+    }
+    if images.is_empty() {
+        return Err(Error::NoImages);
+    }
+    Ok(images.into_iter().map(|(_, planned)| planned).collect())
+}
+
+/// The manifest that a descriptor means here: itself, or an index's for this machine.
+fn resolve(members: &dyn Members, descriptor: &Descriptor, depth: u32) -> Result<Descriptor> {
+    match descriptor.media_type.as_str() {
+        media_type::OCI_MANIFEST | media_type::DOCKER_MANIFEST => return Ok(descriptor.clone()),
+        media_type::OCI_INDEX | media_type::DOCKER_LIST if depth < MAX_DEPTH => {}
+        other => return Err(Error::MediaType(escape(other).to_string())),
+    }
+    let name = blob_name(&descriptor.digest);
+    let bytes = needed(members, &name)?;
+    verify(&name, &bytes, &descriptor.digest)?;
+    let index: Index = parse(&bytes, &name)?;
+    let chosen = choose(&index.manifests)?;
+    resolve(members, chosen, depth + 1)
+}
+
+/// The first manifest for this machine. One without a platform is taken if it is the only one;
+/// attestations say "unknown/unknown".
+pub fn choose(manifests: &[Descriptor]) -> Result<&Descriptor> {
+    let host = platform::host();
+    let fits = |descriptor: &&Descriptor| {
+        let platform = descriptor.platform.as_ref();
+        platform.is_some_and(|said| said.os == host.os && said.architecture == host.architecture)
+    };
+    match (manifests.iter().find(fits), manifests) {
+        (Some(found), _) => Ok(found),
+        (None, [only]) if only.platform.is_none() => Ok(only),
+        _ => {
+            let offered: Vec<_> = manifests.iter().filter_map(|m| m.platform.as_ref()).map(|p| p.to_string()).collect();
+            let offered = if offered.is_empty() { "no platform".to_owned() } else { offered.join(", ") };
+            Err(Error::NoPlatform { offered: escape(&offered).to_string(), host: host.to_string() })
+        }
+    }
+}
+
+fn plan_manifest(members: &dyn Members, descriptor: &Descriptor, names: Vec<Reference>) -> Result<Planned> {
+    let name = blob_name(&descriptor.digest);
+    let bytes = needed(members, &name)?;
+    verify(&name, &bytes, &descriptor.digest)?;
+    let manifest: Manifest = parse(&bytes, &name)?;
+    match manifest.config.media_type.as_str() {
+        media_type::OCI_CONFIG | media_type::DOCKER_CONFIG | "" => {}
+        other => return Err(Error::MediaType(escape(other).to_string())),
+    }
+    let config_name = blob_name(&manifest.config.digest);
+    let config_bytes = needed(members, &config_name)?;
+    verify(&config_name, &config_bytes, &manifest.config.digest)?;
+    let config = ingest::parse_config(&config_bytes, &config_name)?;
+    let layers = manifest.layers.iter().map(|layer| PlannedLayer {
+        member: blob_name(&layer.digest),
+        blob: Some(layer.digest),
+    });
+    let layers = layers.collect();
+    checked(Planned { config, config_bytes, manifest: Some(bytes), layers, names })
+}
+
+fn checked(planned: Planned) -> Result<Planned> {
+    let (manifest, config) = (planned.layers.len(), planned.config.rootfs.diff_ids.len());
+    if manifest == config { Ok(planned) } else { Err(Error::LayerCount { manifest, config }) }
+}
+
+/// Names that a descriptor carries: containerd's in full, or OCI's, read as Docker reads short names.
+fn names_of(descriptor: &Descriptor) -> Result<Vec<Reference>> {
+    if let Some(name) = descriptor.annotations.get(CONTAINERD_NAME) {
+        return Ok(vec![name.parse()?]);
+    }
+    // Not every text that OCI allows here is a name; an image without one is loaded all the same.
+    Ok(descriptor.annotations.get(OCI_NAME).and_then(|name| name.parse().ok()).into_iter().collect())
+}
+
+/// Adds the names that manifest.json has for the same configs.
+fn add_names(images: &mut [Planned], archive: &[ArchiveImage]) -> Result<()> {
+    let mut tags = BTreeMap::new();
+    for image in archive {
+        tags.insert(image.config.as_str(), &image.repo_tags);
+    }
+    for planned in images {
+        let config = blob_name(&Digest::of(&planned.config_bytes));
+        for tag in tags.get(config.as_str()).into_iter().flat_map(|tags| tags.iter()) {
+            let name: Reference = tag.parse()?;
+            if !planned.names.contains(&name) {
+                planned.names.push(name);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn blob_name(digest: &Digest) -> String {
+    format!("blobs/sha256/{}", digest.hex())
+}
+
+fn verify(document: &str, bytes: &[u8], expected: &Digest) -> Result<()> {
+    let found = Digest::of(bytes);
+    if found == *expected {
+        return Ok(());
+    }
+    Err(Error::Corrupt { document: escape(document).to_string(), expected: *expected, found })
+}
+
+fn parse<T: serde::de::DeserializeOwned>(bytes: &[u8], document: &str) -> Result<T> {
+    serde_json::from_slice(bytes).map_err(|source| Error::Json { document: escape(document).to_string(), source })
+}
+
+fn needed(members: &dyn Members, name: &str) -> Result<Vec<u8>> {
+    document(members, name)?.ok_or_else(|| Error::Missing(escape(name).to_string()))
+}
+
+fn document(members: &dyn Members, name: &str) -> Result<Option<Vec<u8>>> {
+    let Some(stream) = members.open(name)? else { return Ok(None) };
+    let mut bytes = Vec::new();
+    stream
+        .take(MAX_DOCUMENT + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|source| Error::Member { member: escape(name).to_string(), source })?;
+    if bytes.len() as u64 > MAX_DOCUMENT {
+        return Err(Error::DocumentSize(escape(name).to_string()));
+    }
+    Ok(Some(bytes))
+}

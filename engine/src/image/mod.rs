@@ -1,0 +1,42 @@
+//! Images: what is loaded, imported, listed, looked up and removed.
+//!
+//! An image is a config and an ordered chain of layers; its id is the config's digest, as Docker's.
+//! Each layer is one EROFS file ([`layer`]), made in one pass from whatever stream brings it
+//! ([`convert`]); a chain of them has one merged root ([`root`]). Nothing from an image is ever
+//! unpacked onto the host's file system.
+
+pub mod catalog;
+pub mod convert;
+pub mod decompress;
+pub mod digest;
+mod error;
+pub mod gc;
+pub mod import;
+mod ingest;
+pub mod inspect;
+pub mod layer;
+pub mod load;
+pub mod pipe;
+pub mod platform;
+pub mod reference;
+pub mod root;
+pub mod spec;
+
+pub use digest::Digest;
+pub use error::{Error, Result};
+pub use reference::Reference;
+pub use root::{Root, RootLayer};
+
+use spec::ImageConfig;
+
+/// An image that was looked up.
+#[derive(Debug, Clone)]
+pub struct Image {
+    pub id: Digest,
+    pub manifest: Digest,
+    pub config: ImageConfig,
+    /// Diff ids, lowest first.
+    pub layers: Vec<Digest>,
+    /// What the user may be shown as its name: one of its names, else its id.
+    pub shown_as: String,
+}

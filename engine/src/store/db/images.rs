@@ -1,0 +1,324 @@
+//! Rows of images, their names, layers and blobs.
+
+use std::collections::BTreeSet;
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::containers::malformed;
+use super::{Database, Error, Failure, Result};
+use crate::image::digest::Digest;
+
+/// A layer in the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LayerRow {
+    pub diff_id: Digest,
+    /// Of the layer file.
+    pub bytes: u64,
+    /// Of the uncompressed tar it was made from.
+    pub tar_bytes: u64,
+    pub entries: u64,
+}
+
+/// An image whose files are all in place.
+#[derive(Debug, Clone)]
+pub struct NewImage {
+    /// Digest of the config.
+    pub id: Digest,
+    pub manifest: Digest,
+    pub chain: Digest,
+    /// RFC 3339, as the config says; empty if it does not.
+    pub created: String,
+    /// Seconds since 1970.
+    pub added: i64,
+    pub layers: Vec<LayerRow>,
+    /// Manifest, config and compressed layers: digest and size.
+    pub blobs: Vec<(Digest, u64)>,
+    /// Canonical names it gets; whoever had them loses them.
+    pub names: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageRow {
+    pub id: Digest,
+    pub manifest: Digest,
+    pub created: String,
+    pub added: i64,
+    /// Sum of the layers' uncompressed sizes.
+    pub bytes: u64,
+    /// Canonical names, sorted, and the manifest each of them means.
+    pub names: Vec<(String, Digest)>,
+}
+
+/// What removing a name or an image did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Removed {
+    pub untagged: Vec<String>,
+    pub deleted: Option<Digest>,
+}
+
+/// Why an image stays.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// This container runs; force does not help.
+    Running(String),
+    /// This container was made from it; force helps.
+    Used(String),
+    /// It has names in several repositories; force helps.
+    SeveralNames,
+}
+
+/// What the files of the store are still needed for.
+#[derive(Debug, Default)]
+pub struct Live {
+    pub layers: BTreeSet<Digest>,
+    pub blobs: BTreeSet<Digest>,
+    pub chains: BTreeSet<Digest>,
+}
+
+pub(super) fn digest_column(row: &Row<'_>, index: usize) -> rusqlite::Result<Digest> {
+    row.get::<_, String>(index)?.parse().map_err(|error| malformed(format!("{error}")))
+}
+
+fn size_column(row: &Row<'_>, index: usize) -> rusqlite::Result<u64> {
+    let value = row.get::<_, i64>(index)?;
+    u64::try_from(value).map_err(|_| malformed(format!("negative size {value}")))
+}
+
+/// Sizes are far below 2^63: writers are limited to 2^44.
+fn size_value(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+fn layer_from(row: &Row<'_>) -> rusqlite::Result<LayerRow> {
+    Ok(LayerRow {
+        diff_id: digest_column(row, 0)?,
+        bytes: size_column(row, 1)?,
+        tar_bytes: size_column(row, 2)?,
+        entries: size_column(row, 3)?,
+    })
+}
+
+const IMAGE: &str = "SELECT id, manifest, created, added,
+    (SELECT coalesce(sum(tar_bytes), 0) FROM image_layers JOIN layers USING (diff_id) WHERE image = images.id)
+    FROM images WHERE NOT hidden";
+
+fn image_from(db: &Connection, row: &Row<'_>) -> rusqlite::Result<ImageRow> {
+    let id = digest_column(row, 0)?;
+    let names = db
+        .prepare_cached("SELECT name, manifest FROM names WHERE image = ? ORDER BY name")?
+        .query_map([id.to_string()], |row| Ok((row.get(0)?, digest_column(row, 1)?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    Ok(ImageRow {
+        id,
+        manifest: digest_column(row, 1)?,
+        created: row.get(2)?,
+        added: row.get(3)?,
+        bytes: size_column(row, 4)?,
+        names,
+    })
+}
+
+impl Database {
+    /// Adds images, all or none; of one that is there, what is new (names, another manifest's blobs).
+    pub fn add_images(&self, new: &[NewImage]) -> Result<()> {
+        self.write("add an image", |tx| Ok(new.iter().try_for_each(|image| insert_image(tx, image))?))
+    }
+
+    pub fn images(&self) -> Result<Vec<ImageRow>> {
+        self.read("list images", |db| {
+            db.prepare_cached(&format!("{IMAGE} ORDER BY created DESC, added DESC, id"))?
+                .query_map([], |row| image_from(db, row))?
+                .collect()
+        })
+    }
+
+    pub fn image(&self, id: &Digest) -> Result<Option<ImageRow>> {
+        self.read("look up an image", |db| {
+            db.prepare_cached(&format!("{IMAGE} AND id = ?"))?
+                .query_row([id.to_string()], |row| image_from(db, row))
+                .optional()
+        })
+    }
+
+    pub fn image_named(&self, name: &str) -> Result<Option<ImageRow>> {
+        self.read("look up an image", |db| {
+            db.prepare_cached(&format!("{IMAGE} AND id = (SELECT image FROM names WHERE name = ?)"))?
+                .query_row([name], |row| image_from(db, row))
+                .optional()
+        })
+    }
+
+    /// The image whose id starts with these hex digits, if one does.
+    pub fn image_starting(&self, prefix: &str) -> Result<Option<ImageRow>> {
+        let mut found: Vec<_> = self.read("look up an image", |db| {
+            db.prepare_cached(&format!("{IMAGE} AND id GLOB 'sha256:' || ? || '*' LIMIT 2"))?
+                .query_map([prefix], |row| image_from(db, row))?
+                .collect()
+        })?;
+        if found.len() > 1 {
+            return Err(Error::Ambiguous { what: "image", name: prefix.to_owned() });
+        }
+        Ok(found.pop())
+    }
+
+    pub fn layer(&self, diff_id: &Digest) -> Result<Option<LayerRow>> {
+        self.read("look up a layer", |db| {
+            db.prepare_cached("SELECT diff_id, bytes, tar_bytes, entries FROM layers WHERE diff_id = ?")?
+                .query_row([diff_id.to_string()], layer_from)
+                .optional()
+        })
+    }
+
+    /// An image's layers, lowest first.
+    pub fn layers_of(&self, image: &Digest) -> Result<Vec<LayerRow>> {
+        self.read("list an image's layers", |db| {
+            db.prepare_cached(
+                "SELECT diff_id, bytes, tar_bytes, entries FROM image_layers JOIN layers USING (diff_id)
+                 WHERE image = ? ORDER BY position",
+            )?
+            .query_map([image.to_string()], layer_from)?
+            .collect()
+        })
+    }
+
+    /// Gives an image a further name, taking it from whoever had it.
+    pub fn tag(&self, image: &Digest, name: &str) -> Result<()> {
+        self.write("name an image", |tx| {
+            let id = image.to_string();
+            let manifest: Option<String> = tx
+                .prepare_cached("SELECT manifest FROM images WHERE id = ? AND NOT hidden")?
+                .query_row([&id], |row| row.get(0))
+                .optional()?;
+            let manifest = manifest.ok_or(Error::NotFound { what: "image", name: id.clone() })?;
+            Ok(set_name(tx, name, &id, &manifest)?)
+        })
+    }
+
+    /// Removes a name; with an image's last name goes the image, unless containers need it.
+    pub fn remove_image_name(&self, name: &str, force: bool) -> Result<Result<Removed, Refusal>> {
+        self.write("remove an image", |tx| {
+            let image: Option<String> =
+                tx.query_row("SELECT image FROM names WHERE name = ?", [name], |row| row.get(0)).optional()?;
+            let image = image.ok_or(Error::NotFound { what: "image", name: name.to_owned() })?;
+            let names = names_of(tx, &image)?;
+            if names.len() > 1 {
+                tx.execute("DELETE FROM names WHERE name = ?", [name])?;
+                return Ok(Ok(Removed { untagged: vec![name.to_owned()], deleted: None }));
+            }
+            delete_image(tx, &image, names, force)
+        })
+    }
+
+    /// Removes an image with all its names.
+    pub fn remove_image(&self, id: &Digest, force: bool) -> Result<Result<Removed, Refusal>> {
+        self.write("remove an image", |tx| {
+            let image = id.to_string();
+            let names = names_of(tx, &image)?;
+            let repositories: BTreeSet<_> = names.iter().map(|name| repository_of(name)).collect();
+            if repositories.len() > 1 && !force {
+                return Ok(Err(Refusal::SeveralNames));
+            }
+            delete_image(tx, &image, names, force)
+        })
+    }
+
+    /// Forgets what nothing needs, and says what is needed. Only under the collector's lock.
+    pub fn collect(&self) -> Result<Live> {
+        self.write("collect unused images", |tx| {
+            tx.execute("DELETE FROM images WHERE hidden AND id NOT IN (SELECT image FROM containers)", [])?;
+            tx.execute("DELETE FROM layers WHERE diff_id NOT IN (SELECT diff_id FROM image_layers)", [])?;
+            Ok(Live {
+                layers: digests(tx, "SELECT diff_id FROM layers")?,
+                blobs: digests(tx, "SELECT digest FROM blobs")?,
+                chains: digests(tx, "SELECT chain FROM images")?,
+            })
+        })
+    }
+}
+
+fn insert_image(db: &Connection, new: &NewImage) -> rusqlite::Result<()> {
+    let id = new.id.to_string();
+    let manifest = new.manifest.to_string();
+    db.prepare_cached(
+        "INSERT INTO images(id, manifest, chain, created, added) VALUES (?, ?, ?, ?, ?)
+         ON CONFLICT(id) DO UPDATE SET manifest = excluded.manifest, hidden = 0",
+    )?
+    .execute(params![id, manifest, new.chain.to_string(), new.created, new.added])?;
+    for (layer, position) in new.layers.iter().zip(0_i64..) {
+        let diff_id = layer.diff_id.to_string();
+        db.prepare_cached(
+            "INSERT INTO layers(diff_id, bytes, tar_bytes, entries) VALUES (?, ?, ?, ?)
+             ON CONFLICT(diff_id) DO NOTHING",
+        )?
+        .execute(params![diff_id, size_value(layer.bytes), size_value(layer.tar_bytes), size_value(layer.entries)])?;
+        db.prepare_cached("INSERT OR IGNORE INTO image_layers(image, position, diff_id) VALUES (?, ?, ?)")?
+            .execute(params![id, position, diff_id])?;
+    }
+    for (digest, bytes) in &new.blobs {
+        db.prepare_cached("INSERT OR IGNORE INTO blobs(image, digest, bytes) VALUES (?, ?, ?)")?
+            .execute(params![id, digest.to_string(), size_value(*bytes)])?;
+    }
+    new.names.iter().try_for_each(|name| set_name(db, name, &id, &manifest))
+}
+
+fn set_name(db: &Connection, name: &str, image: &str, manifest: &str) -> rusqlite::Result<()> {
+    db.prepare_cached(
+        "INSERT INTO names(name, image, manifest) VALUES (?, ?, ?)
+         ON CONFLICT(name) DO UPDATE SET image = excluded.image, manifest = excluded.manifest",
+    )?
+    .execute([name, image, manifest])?;
+    Ok(())
+}
+
+fn names_of(db: &Connection, image: &str) -> rusqlite::Result<Vec<String>> {
+    db.prepare_cached("SELECT name FROM names WHERE image = ? ORDER BY name")?
+        .query_map([image], |row| row.get(0))?
+        .collect()
+}
+
+/// What comes before `@digest` or `:tag` of a canonical name.
+fn repository_of(name: &str) -> &str {
+    let without_digest = name.split_once('@').map_or(name, |(repository, _)| repository);
+    match without_digest.rsplit_once(':') {
+        Some((repository, tag)) if !tag.contains('/') => repository,
+        _ => without_digest,
+    }
+}
+
+fn delete_image(
+    db: &Connection,
+    image: &str,
+    untagged: Vec<String>,
+    force: bool,
+) -> Result<Result<Removed, Refusal>, Failure> {
+    let user: Option<(String, bool)> = db
+        .prepare_cached(
+            "SELECT id, state = 'running' FROM containers WHERE image = ? ORDER BY state = 'running' DESC LIMIT 1",
+        )?
+        .query_row([image], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let deleted = image.parse().map_err(|error| malformed(format!("{error}")))?;
+    match user {
+        Some((container, true)) => return Ok(Err(Refusal::Running(container))),
+        Some((container, false)) if !force => return Ok(Err(Refusal::Used(container))),
+        Some(_) => {
+            db.execute("DELETE FROM names WHERE image = ?", [image])?;
+            db.execute("UPDATE images SET hidden = 1 WHERE id = ?", [image])?;
+        }
+        None => {
+            let gone = db.execute("DELETE FROM images WHERE id = ? AND NOT hidden", [image])?;
+            if gone == 0 {
+                return Err(Error::NotFound { what: "image", name: image.to_owned() }.into());
+            }
+        }
+    }
+    Ok(Ok(Removed { untagged, deleted: Some(deleted) }))
+}
+
+fn digests(db: &Connection, query: &str) -> rusqlite::Result<BTreeSet<Digest>> {
+    db.prepare(query)?.query_map([], |row| digest_column(row, 0))?.collect()
+}
+
+#[cfg(test)]
+#[path = "images_tests.rs"]
+mod tests;

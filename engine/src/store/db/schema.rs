@@ -1,0 +1,83 @@
+//! Tables, and the steps between releases. A step only adds, with defaults: supervisors of older
+//! releases keep writing while newer ones run.
+
+use rusqlite::{Connection, TransactionBehavior};
+
+/// Steps in order; the database's `user_version` counts those done.
+const STEPS: [&str; 1] = [FIRST];
+
+#[allow(clippy::cast_possible_truncation)] // a handful
+pub const VERSION: u32 = STEPS.len() as u32;
+
+/// - `images`: one a config digest, docker's image id. `hidden`: removed by force while containers
+///   still need its layers; collected with the last of them.
+/// - `names`: canonical `repository:tag` and `repository@digest`, each with the manifest it means.
+/// - `layers`: `bytes` is the size of the layer file, `tar_bytes` of what it was made from.
+/// - `blobs`: files in `blobs/`, and the image that keeps them.
+const FIRST: &str = "
+CREATE TABLE images (
+    id TEXT PRIMARY KEY,
+    manifest TEXT NOT NULL,
+    chain TEXT NOT NULL,
+    created TEXT NOT NULL DEFAULT '',
+    added INTEGER NOT NULL,
+    hidden INTEGER NOT NULL DEFAULT 0
+) WITHOUT ROWID;
+CREATE TABLE layers (
+    diff_id TEXT PRIMARY KEY,
+    bytes INTEGER NOT NULL,
+    tar_bytes INTEGER NOT NULL,
+    entries INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE image_layers (
+    image TEXT NOT NULL REFERENCES images(id) ON DELETE CASCADE,
+    position INTEGER NOT NULL,
+    diff_id TEXT NOT NULL REFERENCES layers(diff_id),
+    PRIMARY KEY (image, position)
+) WITHOUT ROWID;
+CREATE INDEX image_layers_diff_id ON image_layers(diff_id);
+CREATE TABLE blobs (
+    digest TEXT NOT NULL,
+    image TEXT NOT NULL REFERENCES images(id) ON DELETE CASCADE,
+    bytes INTEGER NOT NULL,
+    PRIMARY KEY (image, digest)
+) WITHOUT ROWID;
+CREATE INDEX blobs_digest ON blobs(digest);
+CREATE TABLE names (
+    name TEXT PRIMARY KEY,
+    image TEXT NOT NULL REFERENCES images(id) ON DELETE CASCADE,
+    manifest TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX names_image ON names(image);
+CREATE TABLE sandboxes (
+    id TEXT PRIMARY KEY,
+    uid INTEGER UNIQUE,
+    boot_id TEXT NOT NULL,
+    mode TEXT NOT NULL,
+    created INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE containers (
+    id TEXT PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    image TEXT NOT NULL REFERENCES images(id),
+    sandbox TEXT REFERENCES sandboxes(id),
+    mode TEXT NOT NULL,
+    state TEXT NOT NULL,
+    created INTEGER NOT NULL,
+    exit_code INTEGER,
+    config TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX containers_image ON containers(image);
+CREATE INDEX containers_sandbox ON containers(sandbox);
+";
+
+/// Runs the steps that are missing, in one transaction. The caller holds the writers' lock.
+pub fn migrate(connection: &mut Connection, done: u32) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    for step in STEPS.iter().skip(done as usize) {
+        transaction.execute_batch(step)?;
+    }
+    transaction.pragma_update(None, "user_version", VERSION)?;
+    transaction.commit()
+}

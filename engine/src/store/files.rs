@@ -1,0 +1,177 @@
+//! How files enter the store: written under a temporary name, synced, renamed, folder synced.
+//!
+//! A temporary file's writer holds an flock on it. A file in `tmp/` that nobody holds is what a
+//! killed process left, and the next writer removes it; no pid decides anything.
+
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+
+use super::{Error, Result};
+
+/// Taken by flock; released when dropped, or when the process ends in whatever way.
+pub struct FileLock {
+    _held: Flock<File>,
+}
+
+impl FileLock {
+    /// Waits for the lock.
+    pub fn wait(path: &Path, mode: FlockArg) -> Result<Self> {
+        loop {
+            match Flock::lock(open_lock_file(path)?, mode) {
+                Ok(held) => return Ok(Self { _held: held }),
+                Err((_, Errno::EINTR)) => {}
+                Err((_, errno)) => return Err(Error::io("lock", path, errno.into())),
+            }
+        }
+    }
+
+    /// The lock if nobody holds it in a way that excludes `mode`.
+    pub fn attempt(path: &Path, mode: FlockArg) -> Result<Option<Self>> {
+        match Flock::lock(open_lock_file(path)?, mode) {
+            Ok(held) => Ok(Some(Self { _held: held })),
+            Err((_, Errno::EWOULDBLOCK)) => Ok(None),
+            Err((_, errno)) => Err(Error::io("lock", path, errno.into())),
+        }
+    }
+}
+
+fn open_lock_file(path: &Path) -> Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+        .map_err(|source| Error::io("open", path, source))
+}
+
+/// A file being written. Dropped without [`TempFile::adopt`], it is removed.
+pub struct TempFile {
+    file: Flock<File>,
+    path: PathBuf,
+    adopted: bool,
+}
+
+impl TempFile {
+    pub fn create(folder: &Path) -> Result<Self> {
+        loop {
+            // A fresh RandomState is random: the name only has to be free, not secret.
+            let path = folder.join(format!("{:016x}", RandomState::new().hash_one(0_u8)));
+            let opened = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path);
+            let file = match opened {
+                Ok(file) => file,
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+                Err(source) => return Err(Error::io("create", &path, source)),
+            };
+            // A sweeper may have met the file before its lock: then it is gone, or about to be.
+            let Ok(file) = Flock::lock(file, FlockArg::LockExclusiveNonblock) else { continue };
+            let links = file.metadata().map_err(|source| Error::io("examine", &path, source))?.nlink();
+            if links > 0 {
+                return Ok(Self { file, path, adopted: false });
+            }
+        }
+    }
+
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Gives the file its place, for good: once this returns, it survives a power cut. It is
+    /// read-only from then on. A file that is there already is replaced: names are content addresses.
+    pub fn adopt(mut self, target: &Path) -> Result<()> {
+        let failed = |what, source| Error::io(what, target, source);
+        self.file.set_permissions(Permissions::from_mode(0o444)).map_err(|e| failed("write", e))?;
+        self.file.sync_all().map_err(|e| failed("sync", e))?;
+        fs::rename(&self.path, target).map_err(|e| failed("rename a new file to", e))?;
+        self.adopted = true;
+        sync_parent(target)
+    }
+}
+
+impl Drop for TempFile {
+    fn drop(&mut self) {
+        if !self.adopted {
+            // If this fails, a later sweep finds the file without its lock.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Makes a rename or removal in the folder of `path` last.
+pub fn sync_parent(path: &Path) -> Result<()> {
+    let parent = path.parent().unwrap_or(Path::new("/"));
+    File::open(parent).and_then(|folder| folder.sync_all()).map_err(|source| Error::io("sync", parent, source))
+}
+
+/// Makes one folder, private to its owner. One that is there is left as it is.
+pub fn ensure_folder(path: &Path) -> Result<()> {
+    match fs::DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(Error::io("create", path, error)),
+        _ => Ok(()),
+    }
+}
+
+/// Removes what killed writers left.
+pub fn sweep(tmp: &Path) -> Result<()> {
+    let listing = fs::read_dir(tmp).map_err(|source| Error::io("list", tmp, source))?;
+    for entry in listing {
+        let path = entry.map_err(|source| Error::io("list", tmp, source))?.path();
+        let Ok(file) = File::open(&path) else { continue };
+        if let Ok(_held) = Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(Error::io("remove", &path, error));
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn an_adopted_file_is_in_place_and_read_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let temp = TempFile::create(folder.path()).unwrap();
+        temp.file().write_all(b"content").unwrap();
+        let target = folder.path().join("target");
+        temp.adopt(&target).unwrap();
+        assert_eq!(fs::read(&target).unwrap(), b"content");
+        assert_eq!(fs::metadata(&target).unwrap().mode() & 0o777, 0o444);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_dropped_file_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        drop(TempFile::create(folder.path()).unwrap());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn sweep_removes_what_the_dead_left_and_spares_the_living() {
+        let folder = tempfile::tempdir().unwrap();
+        let alive = TempFile::create(folder.path()).unwrap();
+        fs::write(folder.path().join("orphan"), b"x").unwrap();
+        sweep(folder.path()).unwrap();
+        let left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().path()).collect();
+        assert_eq!(left, [alive.path()]);
+    }
+}

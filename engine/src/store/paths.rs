@@ -1,0 +1,115 @@
+//! Where things lie below the root and the run folder.
+
+use std::path::{Path, PathBuf};
+
+use crate::image::digest::Digest;
+
+/// Version of the layer writer's format: a new format converts again beside the old.
+const LAYER_FORMAT: &str = "v1";
+
+/// The store's two folders; every path in it is made here.
+#[derive(Debug, Clone)]
+pub struct Paths {
+    root: PathBuf,
+    run: PathBuf,
+}
+
+impl Paths {
+    pub fn new(root: &Path, run: &Path) -> Self {
+        Self { root: root.to_owned(), run: run.to_owned() }
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub fn run(&self) -> &Path {
+        &self.run
+    }
+
+    pub fn database(&self) -> PathBuf {
+        self.root.join("hull.db")
+    }
+
+    /// Writers of the database queue here.
+    pub fn database_lock(&self) -> PathBuf {
+        self.root.join("hull.db.lock")
+    }
+
+    /// Shared while files are being added or counted on; exclusive while files are collected.
+    pub fn files_lock(&self) -> PathBuf {
+        self.root.join("files.lock")
+    }
+
+    pub fn tmp(&self) -> PathBuf {
+        self.root.join("tmp")
+    }
+
+    pub fn blobs(&self) -> PathBuf {
+        self.root.join("blobs/sha256")
+    }
+
+    pub fn blob(&self, digest: &Digest) -> PathBuf {
+        self.blobs().join(digest.hex())
+    }
+
+    pub fn layers(&self) -> PathBuf {
+        self.root.join("layers").join(LAYER_FORMAT).join("sha256")
+    }
+
+    pub fn layer(&self, diff_id: &Digest) -> PathBuf {
+        self.layers().join(format!("{}.erofs", diff_id.hex()))
+    }
+
+    pub fn roots(&self) -> PathBuf {
+        self.root.join("roots").join(LAYER_FORMAT).join("sha256")
+    }
+
+    pub fn merged_root(&self, chain_id: &Digest) -> PathBuf {
+        self.roots().join(format!("{}.erofs", chain_id.hex()))
+    }
+
+    pub fn sandboxes(&self) -> PathBuf {
+        self.root.join("sandboxes")
+    }
+
+    pub fn sandbox(&self, id: &str) -> PathBuf {
+        self.sandboxes().join(id)
+    }
+
+    pub fn volumes(&self) -> PathBuf {
+        self.root.join("volumes")
+    }
+
+    pub fn run_sandboxes(&self) -> PathBuf {
+        self.run.join("sandboxes")
+    }
+
+    pub fn run_sandbox(&self, id: &str) -> PathBuf {
+        self.run_sandboxes().join(id)
+    }
+
+    /// Folders that exist once a store is open, parents first.
+    pub(super) fn folders(&self) -> Vec<PathBuf> {
+        let below_root = [
+            "blobs", "blobs/sha256", "layers", "layers/v1", "layers/v1/sha256", "roots", "roots/v1", "roots/v1/sha256",
+            "sandboxes", "volumes", "tmp",
+        ];
+        below_root.iter().map(|folder| self.root.join(folder)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_of_file_lies_in_a_folder_that_opening_makes() {
+        let paths = Paths::new(Path::new("/r"), Path::new("/run/r"));
+        let digest = Digest::of(b"");
+        let folders = paths.folders();
+        for file in [paths.blob(&digest), paths.layer(&digest), paths.merged_root(&digest), paths.tmp().join("x")] {
+            assert!(folders.contains(&file.parent().unwrap().to_owned()), "{}", file.display());
+        }
+    }
+}
