@@ -1,1 +1,15 @@
+//! hull's agent: sets containers up and runs them, as PID 1 of a virtual machine or on the host, by the
+//! same code. `protocol` is its contract with the host.
+
+pub mod agent;
+pub mod boot;
+mod clock;
+pub mod container;
+mod error;
+pub mod host;
+mod power;
+mod process;
 pub mod protocol;
+mod sys;
+
+pub use error::StepError;

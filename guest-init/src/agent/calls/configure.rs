@@ -1,0 +1,25 @@
+use super::super::session::invalid;
+use super::super::{Agent, Answer};
+use super::state_error;
+use crate::clock;
+use crate::container::spec::Place;
+use crate::protocol::{CallError, Outcome, SandboxConfig};
+
+impl Agent {
+    pub(super) fn configure(&mut self, config: &SandboxConfig) -> Result<Answer, CallError> {
+        if self.configured || self.containers.len() > 0 {
+            return Err(state_error("The sandbox is configured already, or has containers"));
+        }
+        if self.place == Place::Host && (config.clock_ns.is_some() || config.entropy.is_some()) {
+            return Err(invalid("clock_ns and entropy: a host has its own".to_owned()));
+        }
+        if let Some(nanoseconds) = config.clock_ns {
+            clock::set(nanoseconds)?;
+        }
+        if let Some(entropy) = &config.entropy {
+            clock::add_entropy(entropy.as_bytes())?;
+        }
+        self.configured = true;
+        Ok(Answer::Now(Outcome::Done))
+    }
+}

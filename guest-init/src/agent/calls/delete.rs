@@ -1,0 +1,27 @@
+use super::super::session::Pending;
+use super::super::slab::Key;
+use super::super::{Agent, Answer};
+use super::state_error;
+use crate::container::Stage;
+use crate::protocol::{CallError, ContainerArgs, Outcome};
+
+impl Agent {
+    /// Answered when the container's processes, mounts (which go with the last process) and cgroup are
+    /// gone.
+    pub(super) fn delete(&mut self, session: Key, args: &ContainerArgs) -> Result<Answer, CallError> {
+        let key = self.find(&args.container)?;
+        let Some(container) = self.containers.get_mut(key) else { return Ok(Answer::Now(Outcome::Done)) };
+        if matches!(container.stage, Stage::Creating { .. }) {
+            return Err(state_error("The container is being created; closing that call cancels it"));
+        }
+        container.deleters.push(session);
+        container.being_deleted = true;
+        if container.process.is_some() {
+            container.kill();
+            return Ok(Answer::Later(Pending::Delete(key)));
+        }
+        self.finish_delete(key);
+        // Done already, most of the time: then the reply is out, and this one has nobody to go to.
+        Ok(Answer::Later(Pending::Delete(key)))
+    }
+}

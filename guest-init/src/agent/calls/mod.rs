@@ -1,0 +1,42 @@
+//! The protocol's calls, one file each.
+
+mod attach;
+mod configure;
+mod create;
+mod delete;
+mod hello;
+mod list;
+mod resize;
+mod shutdown;
+mod signal;
+mod start;
+mod sync;
+mod wait;
+
+use super::slab::Key;
+use super::{Agent, Answer};
+use crate::protocol::{CallError, ErrorKind, Request};
+
+impl Agent {
+    pub(super) fn call(&mut self, session: Key, request: Request) -> Result<Answer, CallError> {
+        match request {
+            Request::Hello(args) => hello::call(&args),
+            Request::ConfigureSandbox(config) => self.configure(&config),
+            Request::CreateContainer(spec) => self.create(session, *spec),
+            Request::Attach(args) => self.attach(&args),
+            Request::Start(args) => self.start(session, &args),
+            Request::Resize(args) => self.resize(&args),
+            Request::Signal(args) => self.signal(&args),
+            Request::Wait(args) => self.wait(session, &args),
+            Request::List => Ok(self.list()),
+            Request::Delete(args) => self.delete(session, &args),
+            Request::Sync => self.sync(session),
+            Request::Shutdown => Ok(self.shutdown(session)),
+        }
+    }
+}
+
+/// Not possible in the state that something is in.
+fn state_error(message: &str) -> CallError {
+    CallError { kind: ErrorKind::State, message: message.to_owned() }
+}

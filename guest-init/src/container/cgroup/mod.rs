@@ -1,0 +1,281 @@
+//! A container's cgroup: its limits, its device rules, and the handle by which all its processes are
+//! killed. On v1 only in the hierarchies that are needed for that.
+
+mod device_filter;
+mod hierarchy;
+mod limits;
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, unlinkat};
+use rustix::io::Errno;
+
+pub use self::hierarchy::Layout;
+pub use self::limits::enable_all;
+use crate::error::{Step, StepError};
+use crate::protocol::Resources;
+
+/// The container's cgroup in one hierarchy.
+struct Group {
+    version: Version,
+    path: String,
+    /// How many of `path`'s last parts are this container's sandbox's to remove.
+    own_depth: usize,
+    folder: OwnedFd,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Version {
+    V2,
+    V1 { controllers: Vec<String> },
+}
+
+pub struct Cgroup {
+    groups: Vec<Group>,
+}
+
+/// What the container sees at /sys/fs/cgroup.
+pub enum View {
+    Unified,
+    PerController(Vec<ContainerView>),
+}
+
+/// One hierarchy in a [`View::PerController`].
+pub struct ContainerView {
+    pub kind: &'static str,
+    pub folder: String,
+    pub controllers: Vec<String>,
+}
+
+/// Whether a cgroup is gone.
+pub enum Removal {
+    Gone,
+    /// A process is still in it. `cgroup.events` tells of its end (poll(2) for POLLPRI), on v2.
+    Busy(Option<OwnedFd>),
+}
+
+impl Cgroup {
+    /// Makes the cgroup at `path` below each hierarchy's root, with its limits set.
+    pub fn create(layout: &Layout, path: &str, resources: &Resources) -> Result<Self, StepError> {
+        let mut cgroup = Cgroup { groups: Vec::with_capacity(4) };
+        let made = cgroup.make(layout, path, resources);
+        match made {
+            Ok(()) => Ok(cgroup),
+            Err(error) => {
+                cgroup.remove();
+                Err(error)
+            }
+        }
+    }
+
+    fn make(&mut self, layout: &Layout, path: &str, resources: &Resources) -> Result<(), StepError> {
+        if let Some(mount) = &layout.unified {
+            self.groups.push(Group::make(Version::V2, mount, path)?);
+        }
+        let kill_by_freezing = layout.unified.is_none().then_some("freezer");
+        let limited = limits::controllers(resources);
+        for controller in ["devices"].into_iter().chain(kill_by_freezing).chain(limited.iter().copied()) {
+            let Some(hierarchy) = layout.with(controller) else { continue };
+            if self.v1(controller).is_none() {
+                let version = Version::V1 { controllers: hierarchy.controllers.clone() };
+                self.groups.push(Group::make(version, &hierarchy.mount, path)?);
+            }
+        }
+        for controller in limited {
+            if self.v1(controller).is_none() {
+                let mount = layout.unified.as_deref().ok_or_else(|| limits::unavailable(controller))?;
+                limits::enable(controller, mount, path)?;
+            }
+        }
+        limits::apply(self, resources)
+    }
+
+    /// For a clone(2) straight into it.
+    pub fn unified(&self) -> Option<BorrowedFd<'_>> {
+        self.v2().map(|group| group.folder.as_fd())
+    }
+
+    /// The descriptors it holds, for a child that closes all others.
+    pub fn raw(&self) -> impl Iterator<Item = RawFd> {
+        self.groups.iter().map(|group| group.folder.as_raw_fd())
+    }
+
+    /// Moves the calling process, which must have one thread, into the v1 hierarchies. A thread that
+    /// moves itself (`tasks`, 0) does not wait for an RCU grace period as `cgroup.procs` does.
+    pub fn join_v1(&self) -> Result<(), StepError> {
+        for group in self.groups.iter().filter(|group| group.version != Version::V2) {
+            group.write("tasks", b"0").step(format_args!("join the cgroup {}", group.path))?;
+        }
+        Ok(())
+    }
+
+    /// From here on the container's processes can use docker's default devices only, whatever nodes
+    /// they make. Not before the root is mounted: that opens block devices.
+    pub fn restrict_devices(&self) -> Result<(), StepError> {
+        if let Some(group) = self.v1("devices") {
+            return device_filter::write_rules(group);
+        }
+        match self.v2() {
+            Some(group) => device_filter::attach_program(&group.folder, &group.path),
+            None => Err(StepError::setup(
+                "Failed to restrict device access: neither the devices cgroup nor cgroup v2 is mounted",
+            )),
+        }
+    }
+
+    pub fn view(&self) -> View {
+        if self.groups.iter().all(|group| group.version == Version::V2) {
+            return View::Unified;
+        }
+        let hierarchies = self.groups.iter().map(|group| match &group.version {
+            Version::V2 => {
+                ContainerView { kind: "cgroup2", folder: "unified".into(), controllers: Vec::new() }
+            }
+            Version::V1 { controllers } => ContainerView {
+                kind: "cgroup",
+                folder: controllers.join(","),
+                controllers: controllers.clone(),
+            },
+        });
+        View::PerController(hierarchies.collect())
+    }
+
+    /// Whether the kernel killed a process in it for its memory limit.
+    pub fn oom_killed(&self) -> bool {
+        let counter = match (self.v1("memory"), self.v2()) {
+            (Some(group), _) => group.read("memory.oom_control"),
+            (None, Some(group)) => group.read("memory.events"),
+            (None, None) => return false,
+        };
+        let text = counter.unwrap_or_default();
+        text.lines().filter_map(|line| line.strip_prefix("oom_kill ")).any(|count| count.trim() != "0")
+    }
+
+    /// Kills every process in it. Errors do not matter: what cannot be killed shows in `remove`.
+    pub fn kill(&self) {
+        if let Some(group) = self.v2() {
+            if group.write("cgroup.kill", b"1").is_err() {
+                group.kill_each();
+            }
+        } else if let Some(group) = self.v1("freezer") {
+            // Frozen, none forks away while the list is read.
+            let _ = group.write("freezer.state", b"FROZEN");
+            group.kill_each();
+            let _ = group.write("freezer.state", b"THAWED");
+        }
+    }
+
+    /// Removes what is empty of it; to be called again after the event it may name.
+    pub fn remove(&mut self) -> Removal {
+        self.groups.retain(|group| !group.remove());
+        match self.groups.first() {
+            None => Removal::Gone,
+            Some(_) => Removal::Busy(self.v2().and_then(Group::events)),
+        }
+    }
+
+    fn v2(&self) -> Option<&Group> {
+        self.groups.iter().find(|group| group.version == Version::V2)
+    }
+
+    fn v1(&self, controller: &str) -> Option<&Group> {
+        self.groups.iter().find(|group| match &group.version {
+            Version::V1 { controllers } => controllers.iter().any(|has| has == controller),
+            Version::V2 => false,
+        })
+    }
+}
+
+impl Group {
+    fn make(version: Version, mount: &str, path: &str) -> Result<Self, StepError> {
+        let own_depth = path.split('/').count() - 1;
+        let path = format!("{mount}/{path}");
+        make_folder(&path, own_depth)?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let folder =
+            rustix::fs::open(&path, flags, Mode::empty()).step(format_args!("open the cgroup {path}"))?;
+        Ok(Group { version, path, own_depth, folder })
+    }
+
+    fn write(&self, file: &str, value: &[u8]) -> Result<(), Errno> {
+        let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&self.folder, file, flags, Mode::empty())?;
+        rustix::io::write(file, value).map(drop)
+    }
+
+    /// The beginning of a small file.
+    fn read(&self, file: &str) -> Result<String, Errno> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&self.folder, file, flags, Mode::empty())?;
+        let mut text = [0u8; 4096];
+        let len = rustix::io::read(file, &mut text)?;
+        Ok(String::from_utf8_lossy(text.get(..len).unwrap_or_default()).into_owned())
+    }
+
+    fn kill_each(&self) {
+        let Ok(procs) = self.read("cgroup.procs") else { return };
+        let pids =
+            procs.lines().filter_map(|line| line.parse().ok()).filter_map(rustix::process::Pid::from_raw);
+        for pid in pids {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
+    }
+
+    fn events(&self) -> Option<OwnedFd> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        rustix::fs::openat(&self.folder, "cgroup.events", flags, Mode::empty()).ok()
+    }
+
+    /// True when it is gone: the cgroup, what the container made in it, and the sandbox's if empty.
+    fn remove(&self) -> bool {
+        if !remove_tree(&self.path) {
+            return false;
+        }
+        let parents =
+            std::path::Path::new(&self.path).ancestors().skip(1).take(self.own_depth.saturating_sub(1));
+        for parent in parents {
+            if unlinkat(CWD, parent, AtFlags::REMOVEDIR).is_err() {
+                break;
+            }
+        }
+        true
+    }
+}
+
+/// mkdir of a cgroup whose parents, `depth` of them, may be missing. One that is there must be a left-over.
+fn make_folder(path: &str, depth: usize) -> Result<(), StepError> {
+    let make = |path: &str| rustix::fs::mkdir(path, Mode::from_raw_mode(0o755));
+    let what = || format!("make the cgroup {path}");
+    match make(path) {
+        Ok(()) => return Ok(()),
+        Err(Errno::NOENT) => (),
+        Err(Errno::EXIST) => {
+            remove_tree(path);
+            return make(path).step(what());
+        }
+        Err(cause) => return Err(cause).step(what()),
+    }
+    let parents: Vec<_> = std::path::Path::new(path).ancestors().skip(1).take(depth).collect();
+    for parent in parents.into_iter().rev() {
+        match rustix::fs::mkdir(parent, Mode::from_raw_mode(0o755)) {
+            Ok(()) | Err(Errno::EXIST) => (),
+            Err(cause) => return Err(cause).step(what()),
+        }
+    }
+    make(path).step(what())
+}
+
+/// Removes a cgroup with the cgroups below it.
+fn remove_tree(path: &str) -> bool {
+    match unlinkat(CWD, path, AtFlags::REMOVEDIR) {
+        Ok(()) | Err(Errno::NOENT) => return true,
+        Err(_) => (),
+    }
+    let Ok(entries) = std::fs::read_dir(path) else { return false };
+    for entry in entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
+        if let Some(child) = entry.path().to_str() {
+            remove_tree(child);
+        }
+    }
+    matches!(unlinkat(CWD, path, AtFlags::REMOVEDIR), Ok(()) | Err(Errno::NOENT))
+}

@@ -1,0 +1,77 @@
+//! The nodes and links in a container's /dev: docker's default set.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{CWD, FileType, Mode, OFlags, makedev, mknodat, symlinkat};
+use rustix::io::Errno;
+use rustix::mount::mount_bind;
+use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
+
+use crate::error::{Step, StepError};
+use crate::protocol::TerminalSize;
+
+const NODES: &[(&str, u32, u32)] = &[
+    ("/dev/null", 1, 3),
+    ("/dev/zero", 1, 5),
+    ("/dev/full", 1, 7),
+    ("/dev/random", 1, 8),
+    ("/dev/urandom", 1, 9),
+    ("/dev/tty", 5, 0),
+];
+
+const LINKS: &[(&str, &str)] = &[
+    ("/dev/ptmx", "pts/ptmx"),
+    ("/dev/fd", "/proc/self/fd"),
+    ("/dev/stdin", "/proc/self/fd/0"),
+    ("/dev/stdout", "/proc/self/fd/1"),
+    ("/dev/stderr", "/proc/self/fd/2"),
+    ("/dev/core", "/proc/kcore"),
+];
+
+/// Fills the fresh /dev. The umask must be 0.
+pub fn populate() -> Result<(), StepError> {
+    for (path, major, minor) in NODES {
+        let mode = Mode::from_raw_mode(0o666);
+        mknodat(CWD, *path, FileType::CharacterDevice, mode, makedev(*major, *minor))
+            .step(format_args!("make the device {path}"))?;
+    }
+    for (path, target) in LINKS {
+        symlinkat(*target, CWD, *path).step(format_args!("link {path}"))?;
+    }
+    Ok(())
+}
+
+/// Both ends of the container's terminal.
+pub struct Terminal {
+    /// For the agent.
+    pub controller: OwnedFd,
+    /// For the container's process.
+    pub terminal: OwnedFd,
+}
+
+/// A terminal from the container's own devpts, which is also its console.
+pub fn open_terminal(size: TerminalSize) -> Result<Terminal, StepError> {
+    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let controller =
+        rustix::fs::open("/dev/pts/ptmx", flags, Mode::empty()).step("open a pseudo terminal")?;
+    unlockpt(&controller).step("unlock the pseudo terminal")?;
+    let terminal =
+        ioctl_tiocgptpeer(&controller, OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)
+            .step("open the pseudo terminal's other end")?;
+    set_size(&terminal, size).step("set the terminal's size")?;
+    let console = rustix::fs::open(
+        "/dev/console",
+        OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC,
+        Mode::from_raw_mode(0o600),
+    );
+    console.step("make /dev/console")?;
+    // The first terminal of a new devpts instance.
+    mount_bind("/dev/pts/0", "/dev/console").step("put the terminal on /dev/console")?;
+    Ok(Terminal { controller, terminal })
+}
+
+/// Tells the terminal, and who runs in it, its size.
+pub fn set_size(terminal: impl AsFd, size: TerminalSize) -> Result<(), Errno> {
+    tcsetwinsize(terminal, Winsize { ws_row: size.rows, ws_col: size.columns, ws_xpixel: 0, ws_ypixel: 0 })
+}

@@ -1,0 +1,44 @@
+//! mount_setattr(2): changes flags of a mount and leaves its others alone, as a remount does not.
+
+use std::ffi::CString;
+
+use rustix::io::Errno;
+use rustix::mount::MountAttrFlags;
+
+/// `struct mount_attr` of linux/mount.h.
+#[repr(C)]
+struct MountAttr {
+    set: u64,
+    clear: u64,
+    propagation: u64,
+    userns_fd: u64,
+}
+
+const AT_RECURSIVE: libc::c_int = 0x8000;
+
+/// Adds flags to the mount at `path`.
+pub fn add(path: &str, flags: MountAttrFlags) -> Result<(), Errno> {
+    change(path, flags, 0)
+}
+
+/// Adds flags to the mount at `path` and to all below it.
+pub fn add_recursive(path: &str, flags: MountAttrFlags) -> Result<(), Errno> {
+    change(path, flags, AT_RECURSIVE)
+}
+
+fn change(path: &str, flags: MountAttrFlags, at_flags: libc::c_int) -> Result<(), Errno> {
+    let path = CString::new(path).map_err(|_| Errno::INVAL)?;
+    let attr = MountAttr { set: u64::from(flags.bits()), clear: 0, propagation: 0, userns_fd: 0 };
+    // SAFETY: the path is a C string and `attr` a live struct of the size passed.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            libc::AT_FDCWD,
+            path.as_ptr(),
+            at_flags,
+            &raw const attr,
+            size_of::<MountAttr>(),
+        )
+    };
+    if result < 0 { Err(crate::sys::last_errno()) } else { Ok(()) }
+}

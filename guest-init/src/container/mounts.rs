@@ -1,0 +1,157 @@
+//! The file systems every container gets, and the paths of theirs that it must not read or write.
+//! Runs inside the container's root, before any of its code.
+
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::mount::{MountAttrFlags, MountFlags, mount, mount_bind};
+
+use super::cgroup::{ContainerView, View};
+use super::mount_attr;
+use super::rootfs::fsapi::{FsContext, attach};
+use crate::error::{Step, StepError};
+
+const NO_SUID: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOSUID;
+const NO_DEV: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NODEV;
+const NO_EXEC: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOEXEC;
+const READ_ONLY: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_RDONLY;
+
+/// As docker's default.
+const SHM_BYTES: u64 = 64 << 20;
+const DEV_BYTES: &[u8] = b"65536k";
+
+/// A file system at a folder of the container.
+struct Fixed<'a> {
+    kind: &'static str,
+    target: &'a str,
+    options: &'a [(&'a str, &'a [u8])],
+    attributes: MountAttrFlags,
+}
+
+/// /proc, then /dev with what belongs below it.
+pub fn proc_and_dev(shm_bytes: Option<u64>) -> Result<(), StepError> {
+    let sealed = NO_SUID.union(NO_DEV).union(NO_EXEC);
+    Fixed { kind: "proc", target: "/proc", options: &[], attributes: sealed }.mount()?;
+    Fixed {
+        kind: "tmpfs",
+        target: "/dev",
+        options: &[("mode", b"755"), ("size", DEV_BYTES)],
+        attributes: NO_SUID,
+    }
+    .mount()?;
+    Fixed {
+        kind: "devpts",
+        target: "/dev/pts",
+        options: &[("ptmxmode", b"0666"), ("mode", b"0620"), ("gid", b"5")],
+        attributes: NO_SUID.union(NO_EXEC),
+    }
+    .mount()?;
+    let shm = shm_bytes.unwrap_or(SHM_BYTES).to_string();
+    Fixed {
+        kind: "tmpfs",
+        target: "/dev/shm",
+        options: &[("mode", b"1777"), ("size", shm.as_bytes())],
+        attributes: sealed,
+    }
+    .mount()?;
+    Fixed { kind: "mqueue", target: "/dev/mqueue", options: &[], attributes: sealed }.mount()
+}
+
+/// /sys and /sys/fs/cgroup, read-only.
+pub fn sys(view: &View) -> Result<(), StepError> {
+    let sealed = NO_SUID.union(NO_DEV).union(NO_EXEC).union(READ_ONLY);
+    Fixed { kind: "sysfs", target: "/sys", options: &[], attributes: sealed }.mount()?;
+    match view {
+        View::Unified => {
+            Fixed { kind: "cgroup2", target: "/sys/fs/cgroup", options: &[], attributes: sealed }.mount()
+        }
+        View::PerController(hierarchies) => per_controller(hierarchies, sealed),
+    }
+}
+
+/// On v1 and hybrid hosts: a folder per hierarchy in which the container has a cgroup of its own. The
+/// others would only show it the host's.
+fn per_controller(hierarchies: &[ContainerView], sealed: MountAttrFlags) -> Result<(), StepError> {
+    let base = Fixed {
+        kind: "tmpfs",
+        target: "/sys/fs/cgroup",
+        options: &[("mode", b"755")],
+        attributes: sealed.difference(READ_ONLY),
+    };
+    base.mount()?;
+    for hierarchy in hierarchies {
+        let target = format!("/sys/fs/cgroup/{}", hierarchy.folder);
+        let folder = open_or_make_folder(&target)?;
+        let mut context = FsContext::open(hierarchy.kind)?;
+        for controller in &hierarchy.controllers {
+            context = context.flag(controller)?;
+        }
+        attach(context.mount(sealed)?, &folder, &target)?;
+    }
+    mount_attr::add("/sys/fs/cgroup", READ_ONLY).step("make /sys/fs/cgroup read-only")
+}
+
+impl Fixed<'_> {
+    fn mount(&self) -> Result<(), StepError> {
+        let target = open_or_make_folder(self.target)?;
+        let mut context = FsContext::open(self.kind)?;
+        for (key, value) in self.options {
+            context = context.set(key, value)?;
+        }
+        attach(context.mount(self.attributes)?, &target, self.target)
+    }
+}
+
+/// The folder at `path`, made if the image lacks it. A symlink there is refused: what is mounted on
+/// /proc has to be found, and masked, at /proc.
+fn open_or_make_folder(path: &str) -> Result<OwnedFd, StepError> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let open = || rustix::fs::open(path, flags, Mode::empty());
+    match open() {
+        Ok(folder) => Ok(folder),
+        Err(Errno::NOENT) => {
+            rustix::fs::mkdirat(CWD, path, Mode::from_raw_mode(0o755)).step(format_args!("make {path}"))?;
+            open().step(format_args!("open {path}"))
+        }
+        Err(Errno::NOTDIR | Errno::LOOP) => {
+            Err(StepError::setup(format!("{path} in the image is not a folder")))
+        }
+        Err(cause) => Err(cause).step(format_args!("open {path}")),
+    }
+}
+
+/// Hides each path: a file behind /dev/null, a folder behind an empty one. What is absent stays so.
+pub fn mask(paths: &[String]) -> Result<(), StepError> {
+    for path in paths {
+        match mount_bind("/dev/null", path.as_str()) {
+            Ok(()) | Err(Errno::NOENT) => (),
+            Err(Errno::NOTDIR) => {
+                let flags = MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+                mount(c"tmpfs", path.as_str(), c"tmpfs", flags, c"nr_inodes=1,size=4k")
+                    .step(format_args!("mask {path}"))?;
+            }
+            Err(cause) => return Err(cause).step(format_args!("mask {path}")),
+        }
+    }
+    Ok(())
+}
+
+/// Makes each path, and what is mounted below it, read-only. What is absent stays so.
+pub fn make_readonly(paths: &[String]) -> Result<(), StepError> {
+    for path in paths {
+        match rustix::mount::mount_bind_recursive(path.as_str(), path.as_str()) {
+            Ok(()) => {
+                mount_attr::add_recursive(path, READ_ONLY).step(format_args!("make {path} read-only"))?
+            }
+            Err(Errno::NOENT) => (),
+            Err(cause) => return Err(cause).step(format_args!("make {path} read-only")),
+        }
+    }
+    Ok(())
+}
+
+/// `--read-only`: "/" itself; what is mounted below keeps its own flags.
+pub fn make_root_readonly() -> Result<(), StepError> {
+    mount_attr::add("/", READ_ONLY).step("make the root read-only")
+}

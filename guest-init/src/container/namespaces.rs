@@ -1,0 +1,49 @@
+//! What a new set of namespaces needs to be of use.
+
+use std::ffi::c_ulong;
+use std::os::fd::AsRawFd;
+
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
+use rustix::thread::{UnshareFlags, unshare_unsafe};
+
+use crate::error::{Step, StepError};
+
+/// Makes the caller's cgroup the root of what it sees.
+pub fn enter_cgroup_namespace() -> Result<(), StepError> {
+    // SAFETY: NEWCGROUP touches neither descriptors nor memory.
+    unsafe { unshare_unsafe(UnshareFlags::NEWCGROUP) }.step("make a cgroup namespace")
+}
+
+/// A session keyring of its own: the agent's, inherited, would hand out the host's keys. keyrings(7)
+pub fn join_session_keyring() -> Result<(), StepError> {
+    const KEYCTL_JOIN_SESSION_KEYRING: libc::c_int = 1;
+    // SAFETY: a null name asks for an anonymous keyring.
+    let result = unsafe {
+        libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, std::ptr::null::<libc::c_char>())
+    };
+    match if result < 0 { Err(crate::sys::last_errno()) } else { Ok(()) } {
+        // A kernel without keys has none to leak.
+        Err(Errno::NOSYS) => Ok(()),
+        other => other.step("make a session keyring"),
+    }
+}
+
+/// Brings the loopback device up. netdevice(7)
+pub fn loopback_up() -> Result<(), StepError> {
+    let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)
+        .step("open a socket for the loopback device")?;
+    let mut request = libc::ifreq {
+        ifr_name: [0; libc::IFNAMSIZ],
+        ifr_ifru: libc::__c_anonymous_ifr_ifru {
+            ifru_flags: libc::c_short::try_from(libc::IFF_UP).unwrap_or(1),
+        },
+    };
+    for (slot, &byte) in request.ifr_name.iter_mut().zip(b"lo") {
+        *slot = libc::c_char::try_from(byte).unwrap_or(0);
+    }
+    // SAFETY: SIOCSIFFLAGS reads one ifreq, which lives here.
+    let result =
+        unsafe { libc::ioctl(socket.as_raw_fd(), c_ulong::from(libc::SIOCSIFFLAGS), &raw const request) };
+    if result < 0 { Err(crate::sys::last_errno()) } else { Ok(()) }.step("bring the loopback device up")
+}

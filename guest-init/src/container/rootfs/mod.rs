@@ -1,0 +1,63 @@
+//! The container's root file system: an overlay of one writable folder over one EROFS, entered with
+//! pivot_root(2).
+
+mod disks;
+mod erofs;
+pub mod fsapi;
+mod loopdev;
+mod overlay;
+
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{Mode, OFlags};
+use rustix::mount::{MountAttrFlags, UnmountFlags, unmount};
+
+use self::overlay::Writable;
+use crate::error::{Step, StepError, shown};
+use crate::protocol::{RootSource, Text};
+
+/// Mounts the root, detached.
+pub fn mount(source: &RootSource) -> Result<OwnedFd, StepError> {
+    let (lower, writable) = match source {
+        RootSource::Disks { lower, upper } => {
+            let lower = erofs::mount_device(&disks::wait_for(*lower)?)?;
+            fsapi::attach_aside(&lower, "the image")?;
+            (lower, writable_disk(&disks::wait_for(*upper)?)?)
+        }
+        RootSource::Files { metadata, layers, upper, work } => {
+            let lower = erofs::mount_files(metadata, layers)?;
+            fsapi::attach_aside(&lower, "the image")?;
+            (lower, Writable { upper: open_folder(upper)?, work: open_folder(work)? })
+        }
+    };
+    overlay::mount(&lower, &writable)
+}
+
+/// Makes `root` the root of this mount namespace and lets go of everything else in it.
+pub fn enter(root: &OwnedFd) -> Result<(), StepError> {
+    fsapi::attach_aside(root, "the container's root")?;
+    rustix::process::fchdir(root).step("enter the container's root")?;
+    // Both in one place: the old root comes to lie on the new one, and is taken off (pivot_root(2)).
+    rustix::process::pivot_root(".", ".").step("make the container's root the root")?;
+    unmount(".", UnmountFlags::DETACH).step("let go of the old root")?;
+    rustix::process::chdir("/").step("enter the new root")
+}
+
+fn writable_disk(path: &str) -> Result<Writable, StepError> {
+    let disk = fsapi::FsContext::open("ext4")?
+        .set("source", path.as_bytes())?
+        // Space that files give up goes back to the host.
+        .flag("discard")?
+        .mount(MountAttrFlags::empty())?;
+    fsapi::attach_aside(&disk, "the writable disk")?;
+    Ok(Writable {
+        upper: overlay::open_or_make(&disk, "upper")?,
+        work: overlay::open_or_make(&disk, "work")?,
+    })
+}
+
+fn open_folder(path: &Text) -> Result<OwnedFd, StepError> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::open(path.as_bytes(), flags, Mode::empty())
+        .step(format_args!("open the folder {}", shown(path.as_bytes())))
+}

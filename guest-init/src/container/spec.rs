@@ -1,0 +1,230 @@
+//! From what the host asks to what can be done: everything in a spec is checked here, once.
+
+use std::ffi::CString;
+
+use rustix::mount::MountAttrFlags;
+use rustix::thread::CapabilitySet;
+
+use super::caps;
+use super::rlimits::{self, Limit};
+use crate::error::shown;
+use crate::protocol::{
+    CallError, ContainerSpec, ErrorKind, Mount, OverlaidFile, Process, Resources, Root, RootSource, Seccomp,
+    TerminalSize, Text,
+};
+
+/// HOST_NAME_MAX of linux/limits.h.
+const MAX_HOSTNAME: usize = 64;
+
+#[derive(Debug, thiserror::Error)]
+pub enum SpecError {
+    #[error("id: must be 64 hexadecimal digits")]
+    Id,
+    #[error("hostname: must have 1 to {MAX_HOSTNAME} bytes")]
+    Hostname,
+    #[error("process.args: must have at least one element")]
+    NoCommand,
+    #[error("{field}: {value} holds a NUL byte")]
+    Nul { field: &'static str, value: String },
+    #[error("{field}: {value} is not an absolute path without `..`")]
+    Path { field: &'static str, value: String },
+    #[error("{field}: unknown word {word:?}")]
+    Word { field: &'static str, word: String },
+    #[error("{field}: mode {mode:o} has bits beyond 7777")]
+    Mode { field: &'static str, mode: u32 },
+    #[error("root.source: {0}")]
+    Source(&'static str),
+    #[error("cgroup: {0}")]
+    Cgroup(&'static str),
+    #[error("resources.{0}: must not be 0")]
+    Zero(&'static str),
+}
+
+impl From<SpecError> for CallError {
+    fn from(error: SpecError) -> Self {
+        CallError { kind: ErrorKind::Invalid, message: error.to_string() }
+    }
+}
+
+/// Where the agent lives decides what a spec may name: a guest's disks, or a host's files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    Guest,
+    Host,
+}
+
+/// A spec that holds together.
+pub struct ValidSpec {
+    pub id: String,
+    pub hostname: String,
+    pub root: Root,
+    pub process: ValidProcess,
+    pub tmpfs: Vec<Tmpfs>,
+    pub files: Vec<OverlaidFile>,
+    pub masked_paths: Vec<String>,
+    pub readonly_paths: Vec<String>,
+    pub resources: Resources,
+    /// Below each hierarchy's root.
+    pub cgroup: String,
+}
+
+pub struct ValidProcess {
+    pub args: Vec<CString>,
+    pub env: Vec<CString>,
+    pub cwd: Text,
+    pub user: Text,
+    pub terminal: Option<TerminalSize>,
+    pub stdin: bool,
+    pub capabilities: CapabilitySet,
+    pub no_new_privileges: bool,
+    pub seccomp: Seccomp,
+    pub rlimits: Vec<Limit>,
+    pub init: bool,
+}
+
+pub struct Tmpfs {
+    pub target: Text,
+    pub size: Option<u64>,
+    pub mode: u32,
+    pub attributes: MountAttrFlags,
+}
+
+/// Checks a spec for an agent that lives in `place`.
+pub fn validate(spec: ContainerSpec, place: Place) -> Result<ValidSpec, SpecError> {
+    if spec.id.len() != 64 || !spec.id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err(SpecError::Id);
+    }
+    if spec.hostname.is_empty() || spec.hostname.len() > MAX_HOSTNAME {
+        return Err(SpecError::Hostname);
+    }
+    check_source(&spec.root.source, place)?;
+    check_resources(&spec.resources)?;
+    for file in &spec.files {
+        check_path("files", &file.target)?;
+        check_mode("files", file.mode)?;
+    }
+    for path in spec.masked_paths.iter().chain(&spec.readonly_paths) {
+        check_path("masked_paths and readonly_paths", &Text::from(path.as_str()))?;
+    }
+    let cgroup = check_cgroup(spec.cgroup, &spec.id, place)?;
+    Ok(ValidSpec {
+        process: validate_process(spec.process)?,
+        tmpfs: spec.mounts.into_iter().map(validate_mount).collect::<Result<_, _>>()?,
+        id: spec.id,
+        hostname: spec.hostname,
+        root: spec.root,
+        files: spec.files,
+        masked_paths: spec.masked_paths,
+        readonly_paths: spec.readonly_paths,
+        resources: spec.resources,
+        cgroup,
+    })
+}
+
+fn validate_process(process: Process) -> Result<ValidProcess, SpecError> {
+    if process.args.is_empty() {
+        return Err(SpecError::NoCommand);
+    }
+    check_path("process.cwd", &process.cwd)?;
+    Ok(ValidProcess {
+        args: c_strings("process.args", process.args)?,
+        env: c_strings("process.env", process.env)?,
+        cwd: process.cwd,
+        user: process.user,
+        terminal: process.terminal,
+        stdin: process.stdin,
+        capabilities: caps::parse(&process.capabilities)?,
+        no_new_privileges: process.no_new_privileges,
+        seccomp: process.seccomp,
+        rlimits: process.rlimits.iter().map(rlimits::parse).collect::<Result<_, _>>()?,
+        init: process.init,
+    })
+}
+
+fn validate_mount(mount: Mount) -> Result<Tmpfs, SpecError> {
+    let Mount::Tmpfs { target, size, mode, options } = mount;
+    check_path("mounts", &target)?;
+    check_mode("mounts", mode)?;
+    let mut attributes = MountAttrFlags::empty();
+    for word in options {
+        let (flag, on) = match word.as_str() {
+            "ro" => (MountAttrFlags::MOUNT_ATTR_RDONLY, true),
+            "rw" => (MountAttrFlags::MOUNT_ATTR_RDONLY, false),
+            "nosuid" => (MountAttrFlags::MOUNT_ATTR_NOSUID, true),
+            "suid" => (MountAttrFlags::MOUNT_ATTR_NOSUID, false),
+            "nodev" => (MountAttrFlags::MOUNT_ATTR_NODEV, true),
+            "dev" => (MountAttrFlags::MOUNT_ATTR_NODEV, false),
+            "noexec" => (MountAttrFlags::MOUNT_ATTR_NOEXEC, true),
+            "exec" => (MountAttrFlags::MOUNT_ATTR_NOEXEC, false),
+            _ => return Err(SpecError::Word { field: "mounts", word }),
+        };
+        attributes.set(flag, on);
+    }
+    Ok(Tmpfs { target, size, mode, attributes })
+}
+
+/// A guest has no files of the host, and a host agent must never mount the host's own disks.
+fn check_source(source: &RootSource, place: Place) -> Result<(), SpecError> {
+    match (source, place) {
+        (RootSource::Disks { .. }, Place::Host) => Err(SpecError::Source("disks exist in a guest only")),
+        (RootSource::Files { .. }, Place::Guest) => Err(SpecError::Source("files exist on a host only")),
+        (RootSource::Disks { .. }, Place::Guest) => Ok(()),
+        (RootSource::Files { metadata, layers, upper, work }, Place::Host) => [metadata, upper, work]
+            .into_iter()
+            .chain(layers)
+            .try_for_each(|path| check_path("root.source", path)),
+    }
+}
+
+fn check_resources(resources: &Resources) -> Result<(), SpecError> {
+    let fields = [
+        ("memory_bytes", resources.memory_bytes),
+        ("cpu_millis", resources.cpu_millis),
+        ("pids", resources.pids),
+        ("shm_bytes", resources.shm_bytes),
+    ];
+    match fields.iter().find(|(_, value)| *value == Some(0)) {
+        Some((field, _)) => Err(SpecError::Zero(field)),
+        None => Ok(()),
+    }
+}
+
+fn check_cgroup(cgroup: Option<String>, id: &str, place: Place) -> Result<String, SpecError> {
+    match (cgroup, place) {
+        (None, Place::Guest) => Ok(format!("hull/{id}")),
+        (Some(_), Place::Guest) => Err(SpecError::Cgroup("a guest's agent chooses by itself")),
+        (None, Place::Host) => Err(SpecError::Cgroup("must be given on a host")),
+        (Some(path), Place::Host) => {
+            let sound = path.split('/').all(|name| !name.is_empty() && !name.starts_with('.'));
+            if sound && !path.contains('\0') {
+                Ok(path)
+            } else {
+                Err(SpecError::Cgroup("must be a relative path of plain names"))
+            }
+        }
+    }
+}
+
+fn check_path(field: &'static str, path: &Text) -> Result<(), SpecError> {
+    let bytes = path.as_bytes();
+    let climbs = bytes.split(|&byte| byte == b'/').any(|name| name == b"..");
+    if bytes.first() != Some(&b'/') || climbs || bytes.contains(&0) {
+        return Err(SpecError::Path { field, value: shown(bytes).to_string() });
+    }
+    Ok(())
+}
+
+fn check_mode(field: &'static str, mode: u32) -> Result<(), SpecError> {
+    if mode > 0o7777 { Err(SpecError::Mode { field, mode }) } else { Ok(()) }
+}
+
+fn c_strings(field: &'static str, texts: Vec<Text>) -> Result<Vec<CString>, SpecError> {
+    let c_string = |text: Text| {
+        CString::new(text.0)
+            .map_err(|error| SpecError::Nul { field, value: shown(&error.into_vec()).to_string() })
+    };
+    texts.into_iter().map(c_string).collect()
+}
+
+#[cfg(test)]
+mod tests;

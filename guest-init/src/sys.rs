@@ -1,0 +1,176 @@
+//! The few system calls that rustix does not offer, each behind a safe signature.
+
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use rustix::io::Errno;
+use rustix::process::{Pid, RawPid};
+
+/// The calling thread's `errno`.
+pub fn last_errno() -> Errno {
+    Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
+}
+
+/// Turns a libc result into a descriptor.
+pub fn owned(result: libc::c_int) -> Result<OwnedFd, Errno> {
+    if result < 0 {
+        return Err(last_errno());
+    }
+    // SAFETY: the call that returned `result` has just made this descriptor for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(result) })
+}
+
+/// Closes every descriptor from 3 up that is not in `keep`. The owners of the closed ones must never
+/// be used or dropped again: only for a process that ends in exec or exit.
+pub fn close_all_but(keep: &mut [RawFd]) {
+    keep.sort_unstable();
+    let mut from: u32 = 3;
+    for fd in keep.iter().filter_map(|&fd| u32::try_from(fd).ok()) {
+        if fd > from {
+            close_range(from, fd - 1);
+        }
+        from = from.max(fd + 1);
+    }
+    close_range(from, u32::MAX);
+}
+
+fn close_range(first: u32, last: u32) {
+    // SAFETY: takes no pointers. It cannot fail with these arguments on the kernels hull runs on
+    // (5.9 and later); were it to, the descriptors are close-on-exec all the same.
+    unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+}
+
+/// Sets an empty signal mask and default actions, as a new program expects them.
+pub fn reset_signals() {
+    // SAFETY: `set` is initialised by sigemptyset; SIG_DFL is a valid handler for every signal.
+    unsafe {
+        let mut set = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const set, std::ptr::null_mut());
+        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+    }
+}
+
+/// Holds every signal back for [`wait_for_signal`].
+pub fn block_all_signals() {
+    // SAFETY: `set` is initialised by sigfillset.
+    unsafe {
+        let mut set = std::mem::zeroed();
+        libc::sigfillset(&raw mut set);
+        libc::sigprocmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
+    }
+}
+
+/// The next signal of those held back.
+pub fn wait_for_signal() -> libc::c_int {
+    // SAFETY: `set` is initialised by sigfillset; no information beside the number is asked for.
+    unsafe {
+        let mut set = std::mem::zeroed();
+        libc::sigfillset(&raw mut set);
+        libc::sigwaitinfo(&raw const set, std::ptr::null_mut())
+    }
+}
+
+/// Writing to a closed pipe or socket is an error to handle, not an end.
+pub fn ignore_sigpipe() {
+    // SAFETY: SIG_IGN is a valid handler.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
+}
+
+/// dup2(2) onto a standard stream; the copy survives exec.
+pub fn duplicate_onto(fd: BorrowedFd<'_>, number: RawFd) -> Result<(), Errno> {
+    // SAFETY: takes no pointers. Numbers 0 to 2 belong to nobody in this program: it never holds them
+    // as an `OwnedFd`.
+    let result = unsafe { libc::dup2(fd.as_raw_fd(), number) };
+    if result < 0 { Err(last_errno()) } else { Ok(()) }
+}
+
+/// A blocked set of signals as a descriptor. signalfd(2)
+pub fn signal_fd(signals: &[libc::c_int]) -> Result<OwnedFd, Errno> {
+    // SAFETY: `set` is initialised by sigemptyset before it is used.
+    let fd = unsafe {
+        let mut set = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        for &signal in signals {
+            libc::sigaddset(&raw mut set, signal);
+        }
+        libc::sigprocmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
+        libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK)
+    };
+    owned(fd)
+}
+
+/// Sends any signal number, real-time ones included.
+pub fn kill(pid: Pid, signal: u8) -> Result<(), Errno> {
+    // SAFETY: takes no pointers; `pid` is positive, so exactly one process is meant.
+    let result = unsafe { libc::kill(pid.as_raw_nonzero().get(), libc::c_int::from(signal)) };
+    if result < 0 { Err(last_errno()) } else { Ok(()) }
+}
+
+/// Ends this process at once, without running destructors or exit handlers.
+pub fn exit_now(code: i32) -> ! {
+    // SAFETY: _exit is always sound.
+    unsafe { libc::_exit(code) }
+}
+
+/// Which side of a fork this is.
+pub enum Fork {
+    Parent(Pid),
+    Child,
+}
+
+/// Plain fork(2), which a container's system call filter allows.
+///
+/// # Safety
+///
+/// As [`clone_into`].
+pub unsafe fn fork() -> Result<Fork, Errno> {
+    // SAFETY: the caller vouches for the single thread.
+    match unsafe { libc::fork() } {
+        pid if pid < 0 => Err(last_errno()),
+        pid => Ok(Pid::from_raw(pid).map_or(Fork::Child, Fork::Parent)),
+    }
+}
+
+/// `struct clone_args` of linux/sched.h, version 2.
+#[repr(C)]
+#[derive(Default)]
+struct CloneArgs {
+    flags: u64,
+    pidfd: u64,
+    child_tid: u64,
+    parent_tid: u64,
+    exit_signal: u64,
+    stack: u64,
+    stack_size: u64,
+    tls: u64,
+    set_tid: u64,
+    set_tid_size: u64,
+    cgroup: u64,
+}
+
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
+/// fork(2) into new namespaces and, on v2, straight into a cgroup: moving a process there afterwards
+/// would wait for an RCU grace period.
+///
+/// # Safety
+///
+/// The process must have a single thread, so that no lock is held in the child.
+pub unsafe fn clone_into(namespaces: libc::c_int, cgroup: Option<BorrowedFd<'_>>) -> Result<Fork, Errno> {
+    let mut args = CloneArgs {
+        flags: u64::try_from(namespaces).map_err(|_| Errno::INVAL)?,
+        exit_signal: u64::try_from(libc::SIGCHLD).map_err(|_| Errno::INVAL)?,
+        ..CloneArgs::default()
+    };
+    if let Some(cgroup) = cgroup {
+        args.flags |= CLONE_INTO_CGROUP;
+        args.cgroup = u64::try_from(cgroup.as_raw_fd()).map_err(|_| Errno::BADF)?;
+    }
+    // SAFETY: `args` is a live struct of the size passed. Without CLONE_VM and without a stack this
+    // is fork(2): the child goes on with a copy of all memory.
+    let result = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<CloneArgs>()) };
+    match RawPid::try_from(result).map_err(|_| Errno::OVERFLOW)? {
+        pid if pid < 0 => Err(last_errno()),
+        pid => Ok(Pid::from_raw(pid).map_or(Fork::Child, Fork::Parent)),
+    }
+}
