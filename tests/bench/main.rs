@@ -1,0 +1,41 @@
+//! The small tool behind `tests/bench/run`: times programs, weighs them, makes the guests they boot.
+//!
+//!     hull-bench once [--until TEXT] -- COMMAND...   nanoseconds from before fork to the end of the
+//!                                                    command, or to the byte that completes TEXT
+//!                                                    in its output (it is then killed)
+//!     hull-bench uss PID                             KiB of private memory without guest memory
+//!     hull-bench nano FILE                           writes a guest kernel of one store and a halt
+//!     hull-bench initrd FILE                         writes an initramfs that says READY and waits
+
+mod guests;
+mod once;
+mod uss;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let result = match words.as_slice() {
+        ["once", "--until", text, "--", command @ ..] => once::once(command, Some(text)),
+        ["once", "--", command @ ..] => once::once(command, None),
+        ["uss", pid] => uss::uss(pid),
+        ["nano", file] => {
+            std::fs::write(file, guests::nano_kernel()).map_err(Into::into).map(|()| String::new())
+        }
+        ["initrd", file] => {
+            std::fs::write(file, guests::initrd()).map_err(Into::into).map(|()| String::new())
+        }
+        _ => Err(anyhow::anyhow!("see the head of tests/bench/main.rs")),
+    };
+    match result {
+        Ok(line) => {
+            print!("{line}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("hull-bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
