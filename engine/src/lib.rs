@@ -1,1 +1,13 @@
+//! hull's engine: images, containers, sandboxes, and the command line over them.
 
+pub mod cli;
+pub mod config;
+pub mod container;
+pub mod context;
+pub mod image;
+pub mod paths;
+pub mod sandbox;
+pub mod session;
+pub mod store;
+pub mod terminal;
+pub mod text;

@@ -22,22 +22,30 @@ pub struct DataWriter<'a> {
     start: u64,
     buffer: Vec<u8>,
     filled: usize,
-    /// No byte goes to or behind this.
+    /// Bytes taken, and how many may be.
+    taken: u64,
     limit: u64,
 }
 
 impl<'a> DataWriter<'a> {
     pub fn new(file: &'a File, limit: u64) -> Self {
-        Self { file, start: BLOCK, buffer: vec![0; BUFFER], filled: 0, limit: limit.min(MAX_END) }
+        Self { file, start: BLOCK, buffer: vec![0; BUFFER], filled: 0, taken: 0, limit }
     }
 
     fn position(&self) -> u64 {
         self.start + self.filled as u64
     }
 
+    fn check_end(&self, length: u64) -> Result<(), ErofsError> {
+        match self.position().checked_add(length) {
+            Some(end) if end <= MAX_END => Ok(()),
+            _ => Err(ErofsError::TooLarge(MAX_END)),
+        }
+    }
+
     /// The block that the next byte goes to, at a block's start.
     pub fn block(&self) -> Result<u32, ErofsError> {
-        u32::try_from(self.position() / BLOCK).map_err(|_| ErofsError::TooLarge(self.limit))
+        u32::try_from(self.position() / BLOCK).map_err(|_| ErofsError::TooLarge(MAX_END))
     }
 
     /// Takes `length` bytes from `read`, which fills some of what it is given and never reports an end.
@@ -46,9 +54,11 @@ impl<'a> DataWriter<'a> {
         mut length: u64,
         mut read: impl FnMut(&mut [u8]) -> Result<usize, E>,
     ) -> Result<(), E> {
-        if self.position().saturating_add(length) > self.limit {
+        self.taken = self.taken.saturating_add(length);
+        if self.taken > self.limit {
             return Err(ErofsError::TooLarge(self.limit).into());
         }
+        self.check_end(length)?;
         while length > 0 {
             if self.filled == BUFFER {
                 self.flush()?;
@@ -73,9 +83,7 @@ impl<'a> DataWriter<'a> {
 
     /// Zeros that take no room.
     fn skip(&mut self, mut length: u64) -> Result<(), ErofsError> {
-        if self.position().saturating_add(length) > MAX_END {
-            return Err(ErofsError::TooLarge(MAX_END));
-        }
+        self.check_end(length)?;
         let near = length.min((BUFFER - self.filled) as u64);
         let end = self.filled + usize::try_from(near).unwrap_or(0);
         self.buffer.get_mut(self.filled..end).unwrap_or_default().fill(0);
@@ -85,8 +93,6 @@ impl<'a> DataWriter<'a> {
             self.flush()?;
             let whole = length / BLOCK * BLOCK;
             self.start += whole;
-            // The limit is on what is stored.
-            self.limit = self.limit.saturating_add(whole).min(MAX_END);
             let rest = usize::try_from(length - whole).unwrap_or(0);
             self.buffer.get_mut(..rest).unwrap_or_default().fill(0);
             self.filled = rest;
@@ -207,7 +213,7 @@ mod tests {
     #[test]
     fn data_over_the_limit_are_refused_before_they_are_written() {
         let file = tempfile::tempfile().unwrap();
-        let mut writer = DataWriter::new(&file, 3 * BLOCK);
+        let mut writer = DataWriter::new(&file, 2 * BLOCK);
         assert!(matches!(writer.fill(2 * BLOCK + 1, ones), Err(ErofsError::TooLarge(_))));
         assert!(writer.fill(2 * BLOCK, ones).is_ok());
     }

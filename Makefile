@@ -1,0 +1,49 @@
+# hull: build, run, test. Everything ends up in build/, where the binaries find each other.
+
+CARGO ?= cargo
+PREFIX ?= /usr/local
+DESTDIR ?=
+TARGET_DIR ?= $(or $(CARGO_TARGET_DIR),target)
+RELEASE = $(TARGET_DIR)/x86_64-unknown-linux-gnu/release
+BINARIES = hull hull-vmm hull-init
+
+.PHONY: all run test bench abuse binaries kernel deps install uninstall clean
+
+all: binaries kernel ## Build hull and its guest kernel
+
+run: all ## Run a first container, in a virtual machine
+	tests/demo
+
+test: all ## fmt, clippy, unit tests and the end-to-end suite in both modes
+	tests/run
+
+bench: all ## Compare hull with its peers on this machine
+	tests/bench/run
+
+abuse: all ## Kill hull's processes at random for two minutes
+	tests/run abuse
+
+deps: ## Install what the build needs and this machine lacks
+	@.ci/deps
+
+binaries: deps
+	$(CARGO) build --release --workspace --bins
+	@mkdir -p build
+	@for name in $(BINARIES); do cmp -s $(RELEASE)/$$name build/$$name || install -m 755 $(RELEASE)/$$name build/$$name; done
+
+kernel:
+	@mkdir -p build
+	@kernel-config/build.sh build/vmlinux
+
+install: ## Install to $(PREFIX)
+	install -D -m 755 build/hull $(DESTDIR)$(PREFIX)/bin/hull
+	install -D -m 755 build/hull-vmm $(DESTDIR)$(PREFIX)/lib/hull/hull-vmm
+	install -D -m 755 build/hull-init $(DESTDIR)$(PREFIX)/lib/hull/hull-init
+	install -D -m 644 build/vmlinux $(DESTDIR)$(PREFIX)/lib/hull/vmlinux
+
+uninstall:
+	rm -rf $(DESTDIR)$(PREFIX)/bin/hull $(DESTDIR)$(PREFIX)/lib/hull
+
+clean:
+	$(CARGO) clean
+	rm -rf build

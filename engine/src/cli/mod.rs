@@ -1,0 +1,98 @@
+//! The command line: one file a command.
+
+mod images;
+mod info;
+mod output;
+mod ps;
+mod run;
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::Config;
+use crate::context::Context;
+use crate::paths;
+
+/// Runs containers, each in a small virtual machine of its own.
+#[derive(Debug, Parser)]
+#[command(name = "hull", version, max_term_width = 100)]
+pub struct Cli {
+    /// Folder of images and containers [default: /var/lib/hull]
+    #[arg(long, env = "HULL_ROOT", value_name = "DIR", hide_env = true)]
+    root: Option<PathBuf>,
+    /// Folder of sockets and of what else lives no longer than this boot [default: /run/hull]
+    #[arg(long, env = "HULL_RUN", value_name = "DIR", hide_env = true)]
+    run: Option<PathBuf>,
+    /// Config file [default: /etc/hull/config.toml]
+    #[arg(long, env = "HULL_CONFIG", value_name = "FILE", hide_env = true)]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a command in a new container
+    Run(Box<run::RunArgs>),
+    /// List containers
+    Ps(ps::PsArgs),
+    /// Remove containers
+    Rm(ps::RmArgs),
+    /// Load images from an archive or a folder (docker-archive or OCI layout)
+    Load(images::LoadArgs),
+    /// Make an image of a root file system's tar archive
+    Import(images::ImportArgs),
+    /// List images
+    Images(images::ListArgs),
+    /// Remove images
+    Rmi(images::RemoveArgs),
+    /// Look after images
+    #[command(subcommand)]
+    Image(images::ImageCommand),
+    /// Show what hull found on this machine
+    Info,
+    /// Show the versions of hull's parts
+    Version,
+}
+
+/// How a command ended: its exit code, or an error to print and the code that goes with it.
+pub type Exit = Result<u8, Failure>;
+
+/// An error and the exit code that tells it, 125 from `run` and 1 from everything else.
+#[derive(Debug)]
+pub struct Failure {
+    pub code: u8,
+    pub error: anyhow::Error,
+}
+
+impl<E: Into<anyhow::Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Failure { code: 1, error: error.into() }
+    }
+}
+
+impl Cli {
+    pub fn execute(self) -> Exit {
+        let config = Config::load(self.config.as_deref());
+        let is_run = matches!(self.command, Command::Run(_));
+        let context = config.map(|config| Context {
+            root: self.root.unwrap_or_else(paths::default_root),
+            run: self.run.unwrap_or_else(paths::default_run),
+            config,
+        });
+        let context = context.map_err(|error| Failure { code: if is_run { 125 } else { 1 }, error: error.into() })?;
+        match self.command {
+            Command::Run(args) => run::run(&context, *args),
+            Command::Ps(args) => ps::list(&context, &args),
+            Command::Rm(args) => ps::remove(&context, &args),
+            Command::Load(args) => images::load(&context, &args),
+            Command::Import(args) => images::import(&context, &args),
+            Command::Images(args) => images::list(&context, &args),
+            Command::Rmi(args) => images::remove(&context, &args),
+            Command::Image(command) => images::image(&context, command),
+            Command::Info => info::info(&context),
+            Command::Version => info::version(),
+        }
+    }
+}

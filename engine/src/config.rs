@@ -1,0 +1,59 @@
+//! hull's config file: `/etc/hull/config.toml`, for other users `$XDG_CONFIG_HOME/hull/config.toml`.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::sandbox::mode::IsolationRequest;
+
+/// Every key is optional; unknown keys are refused, since a misspelt `require_vm` would be none.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// What `--isolation` is when it is not given.
+    #[serde(default)]
+    pub isolation: IsolationRequest,
+    /// Nothing weaker than a virtual machine, whatever the command line says.
+    #[serde(default)]
+    pub require_vm: bool,
+    /// Guest kernel, ELF or bzImage, in place of the one that hull came with.
+    #[serde(default)]
+    pub kernel: Option<PathBuf>,
+    /// Write the console of each virtual machine to `boot.log` in its folder, and show its end when
+    /// the machine dies. Costs start time.
+    #[serde(default)]
+    pub boot_log: bool,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("Failed to read the config file {}", path.display())]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("The config file {} has a mistake", path.display())]
+    Parse { path: PathBuf, source: Box<toml::de::Error> },
+}
+
+impl Config {
+    /// Reads the file named; without a name the usual one, which need not exist.
+    pub fn load(named: Option<&Path>) -> Result<Config, ConfigError> {
+        let path = match named {
+            Some(path) => path.to_path_buf(),
+            None => default_path(),
+        };
+        match std::fs::read_to_string(&path) {
+            Ok(text) => toml::from_str(&text)
+                .map_err(|source| ConfigError::Parse { path, source: Box::new(source) }),
+            Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
+                Ok(Config::default())
+            }
+            Err(source) => Err(ConfigError::Read { path, source }),
+        }
+    }
+}
+
+fn default_path() -> PathBuf {
+    if nix::unistd::geteuid().is_root() {
+        return PathBuf::from("/etc/hull/config.toml");
+    }
+    crate::paths::xdg("XDG_CONFIG_HOME", ".config").join("hull/config.toml")
+}

@@ -1,0 +1,173 @@
+//! From an image's defaults and the user's options to the agent's [`ContainerSpec`].
+
+use hull_guest::protocol::{
+    ContainerSpec, Mount, OverlaidFile, Process, Resources, Rlimit, Root, RootSource, Seccomp, TerminalSize,
+    Text,
+};
+
+use super::env::Environment;
+
+/// Paths that show or change the host through /proc and /sys; Docker's lists.
+const MASKED: [&str; 12] = [
+    "/proc/asound",
+    "/proc/acpi",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/sys/firmware",
+    "/sys/devices/virtual/powercap",
+];
+const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+
+/// What an image says about the command, by the OCI image configuration's names.
+#[derive(Debug, Clone, Default)]
+pub struct ImageDefaults {
+    pub env: Vec<String>,
+    pub entrypoint: Vec<String>,
+    pub cmd: Vec<String>,
+    pub working_dir: String,
+    pub user: String,
+}
+
+/// The user's options, checked; what is None or empty comes from the image.
+#[derive(Debug, Default)]
+pub struct Options {
+    pub hostname: Option<String>,
+    pub entrypoint: Option<Text>,
+    pub args: Vec<Text>,
+    pub workdir: Option<Text>,
+    pub user: Option<Text>,
+    pub interactive: bool,
+    pub terminal: Option<TerminalSize>,
+    pub capabilities: Vec<String>,
+    pub no_new_privileges: bool,
+    pub seccomp_unconfined: bool,
+    pub rlimits: Vec<Rlimit>,
+    pub init: bool,
+    pub mounts: Vec<Mount>,
+    pub read_only: bool,
+    pub resources: Resources,
+}
+
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("The image names no command; say what to run: hull run IMAGE COMMAND")]
+pub struct NoCommand;
+
+/// What the container's first process is called with. `--entrypoint` replaces the image's entrypoint
+/// and its command; an empty one removes both.
+pub fn command(image: &ImageDefaults, options: &Options) -> Result<Vec<Text>, NoCommand> {
+    let own = |words: &[String]| words.iter().cloned().map(Text::from).collect::<Vec<_>>();
+    let (mut words, default) = match &options.entrypoint {
+        Some(entrypoint) if entrypoint.as_bytes().is_empty() => (Vec::new(), Vec::new()),
+        Some(entrypoint) => (vec![entrypoint.clone()], Vec::new()),
+        None => (own(&image.entrypoint), own(&image.cmd)),
+    };
+    words.extend(if options.args.is_empty() { default } else { options.args.clone() });
+    if words.is_empty() { Err(NoCommand) } else { Ok(words) }
+}
+
+/// The environment before the user's own words: docker's base, then the image's.
+pub fn environment(image: &ImageDefaults, hostname: &str, terminal: bool) -> Environment {
+    let mut env = Environment::base(hostname, terminal);
+    for word in &image.env {
+        env.set(word.as_bytes());
+    }
+    env
+}
+
+/// The whole container. `source` and `cgroup` are the mode's part.
+pub fn build(
+    id: &str,
+    image: &ImageDefaults,
+    options: Options,
+    env: Vec<Text>,
+    source: RootSource,
+    cgroup: Option<String>,
+) -> Result<ContainerSpec, NoCommand> {
+    let hostname = options.hostname.clone().unwrap_or_else(|| default_hostname(id));
+    let args = command(image, &options)?;
+    let own = |paths: &[&str]| paths.iter().map(ToString::to_string).collect();
+    Ok(ContainerSpec {
+        id: id.to_string(),
+        root: Root { source, readonly: options.read_only },
+        files: files(&hostname),
+        hostname,
+        process: Process {
+            args,
+            env,
+            cwd: options.workdir.unwrap_or_else(|| match image.working_dir.as_str() {
+                "" => "/".into(),
+                dir => dir.into(),
+            }),
+            user: options.user.unwrap_or_else(|| image.user.as_str().into()),
+            terminal: options.terminal,
+            stdin: options.interactive,
+            capabilities: options.capabilities,
+            no_new_privileges: options.no_new_privileges,
+            seccomp: if options.seccomp_unconfined { Seccomp::Unconfined } else { Seccomp::Default },
+            rlimits: options.rlimits,
+            init: options.init,
+        },
+        mounts: options.mounts,
+        masked_paths: own(&MASKED),
+        readonly_paths: own(&READ_ONLY),
+        resources: options.resources,
+        cgroup,
+    })
+}
+
+/// As docker: the first twelve digits of the id.
+pub fn default_hostname(id: &str) -> String {
+    id.get(..12).unwrap_or(id).to_string()
+}
+
+fn files(hostname: &str) -> Vec<OverlaidFile> {
+    let hosts = format!(
+        "127.0.0.1\tlocalhost {hostname}\n::1\tlocalhost ip6-localhost ip6-loopback\n\
+         fe00::0\tip6-localnet\nff00::0\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n"
+    );
+    vec![
+        OverlaidFile { target: "/etc/hosts".into(), content: hosts.into(), mode: 0o644 },
+        OverlaidFile {
+            target: "/etc/hostname".into(),
+            content: format!("{hostname}\n").into(),
+            mode: 0o644,
+        },
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn image() -> ImageDefaults {
+        ImageDefaults {
+            entrypoint: vec!["/entry".into()],
+            cmd: vec!["serve".into()],
+            ..ImageDefaults::default()
+        }
+    }
+
+    fn words(options: &Options) -> Vec<Text> {
+        command(&image(), options).unwrap()
+    }
+
+    #[test]
+    fn arguments_replace_the_command_and_entrypoint_replaces_both() {
+        let mut options = Options::default();
+        assert_eq!(words(&options), ["/entry".into(), "serve".into()] as [Text; 2]);
+        options.args = vec!["x".into()];
+        assert_eq!(words(&options), ["/entry".into(), "x".into()] as [Text; 2]);
+        options.entrypoint = Some("sh".into());
+        assert_eq!(words(&options), ["sh".into(), "x".into()] as [Text; 2]);
+        options.args.clear();
+        assert_eq!(words(&options), ["sh".into()] as [Text; 1]);
+        options.entrypoint = Some("".into());
+        assert_eq!(command(&image(), &options), Err(NoCommand));
+    }
+}

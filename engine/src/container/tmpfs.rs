@@ -1,0 +1,74 @@
+//! `--tmpfs PATH[:OPTIONS]`.
+
+use hull_guest::protocol::Mount;
+
+use super::size;
+
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TmpfsError {
+    #[error("--tmpfs \"{0}\": the path must be absolute")]
+    NotAbsolute(String),
+    #[error("--tmpfs \"{word}\": option \"{option}\" is not one of ro rw nosuid suid nodev dev noexec exec size=N mode=NNN")]
+    Option { word: String, option: String },
+}
+
+/// Docker's defaults: writable, nosuid, nodev, noexec, mode 1777.
+pub fn parse(word: &str) -> Result<Mount, TmpfsError> {
+    let (target, options) = word.split_once(':').unwrap_or((word, ""));
+    if !target.starts_with('/') || target.trim_matches('/').is_empty() {
+        return Err(TmpfsError::NotAbsolute(word.to_string()));
+    }
+    let refuse = |option: &str| TmpfsError::Option { word: word.to_string(), option: option.to_string() };
+    let mut flags = vec!["rw".to_string(), "nosuid".into(), "nodev".into(), "noexec".into()];
+    let (mut bytes, mut mode) = (None, 0o1777);
+    for option in options.split(',').filter(|option| !option.is_empty()) {
+        match option.split_once('=') {
+            Some(("size", value)) => bytes = Some(size::parse(value).map_err(|_| refuse(option))?),
+            Some(("mode", value)) => {
+                mode = u32::from_str_radix(value, 8)
+                    .ok()
+                    .filter(|mode| *mode <= 0o7777)
+                    .ok_or_else(|| refuse(option))?;
+            }
+            None if matches!(
+                option,
+                "ro" | "rw" | "nosuid" | "suid" | "nodev" | "dev" | "noexec" | "exec"
+            ) =>
+            {
+                let root = option.trim_start_matches("no");
+                flags.retain(|flag| match option {
+                    "ro" | "rw" => flag != "ro" && flag != "rw",
+                    _ => flag.trim_start_matches("no") != root,
+                });
+                flags.push(option.to_string());
+            }
+            _ => return Err(refuse(option)),
+        }
+    }
+    Ok(Mount::Tmpfs { target: target.into(), size: bytes, mode, options: flags })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(word: &str) -> String {
+        let Mount::Tmpfs { options, .. } = parse(word).unwrap();
+        options.join(",")
+    }
+
+    #[test]
+    fn options_replace_their_opposites() {
+        assert_eq!(options("/tmp"), "rw,nosuid,nodev,noexec");
+        assert_eq!(options("/tmp:exec,ro"), "nosuid,nodev,exec,ro");
+    }
+
+    #[test]
+    fn size_and_mode_are_read_and_the_rest_refused() {
+        let Mount::Tmpfs { size, mode, .. } = parse("/a:size=64k,mode=700").unwrap();
+        assert_eq!((size, mode), (Some(65536), 0o700));
+        for bad in ["tmp", "/", "/a:uid=1", "/a:size=x", "/a:mode=9"] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! What every command needs to know.
+
+use std::path::PathBuf;
+
+use crate::config::Config;
+
+#[derive(Debug)]
+pub struct Context {
+    pub root: PathBuf,
+    pub run: PathBuf,
+    pub config: Config,
+}

@@ -1,0 +1,193 @@
+//! The host's side of the agent protocol: one connection a call.
+
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use hull_guest::protocol::{
+    AttachArgs, CallError, ContainerArgs, ContainerSpec, ErrorKind, ExitStatus, FrameError, HelloArgs, HelloReply, Outcome,
+    Reply, Request, Stream, VERSION, read_frame, write_frame,
+};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::socket;
+
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    #[error("Failed to connect to the agent at {}", path.display())]
+    Connect { path: PathBuf, source: io::Error },
+    #[error("The agent closed the connection")]
+    Closed,
+    #[error("The agent did not answer within {} seconds", .0.as_secs())]
+    Timeout(Duration),
+    #[error("Failed to talk to the agent")]
+    Frame(#[source] FrameError),
+    #[error("{0}")]
+    Refused(CallError),
+    #[error("The agent answered {0} with something else")]
+    Unexpected(&'static str),
+    #[error("The agent speaks version {theirs} of the protocol, this hull {VERSION}; install both from one release")]
+    Version { theirs: u32 },
+}
+
+impl AgentError {
+    /// The agent's own refusal, if that is what this is.
+    pub fn kind(&self) -> Option<ErrorKind> {
+        match self {
+            AgentError::Refused(error) => Some(error.kind),
+            _ => None,
+        }
+    }
+}
+
+impl From<FrameError> for AgentError {
+    fn from(error: FrameError) -> Self {
+        match error {
+            FrameError::Io(io)
+                if matches!(
+                    io.kind(),
+                    io::ErrorKind::UnexpectedEof
+                        | io::ErrorKind::BrokenPipe
+                        | io::ErrorKind::ConnectionReset
+                ) =>
+            {
+                AgentError::Closed
+            }
+            other => AgentError::Frame(other),
+        }
+    }
+}
+
+/// How to reach an agent.
+#[derive(Debug, Clone)]
+pub enum Address {
+    /// The agent's own listening socket.
+    Host(PathBuf),
+    /// The VMM's socket, which connects to that vsock port in the guest.
+    Vsock { socket: PathBuf, port: u32 },
+}
+
+#[derive(Debug, Clone)]
+pub struct Agent {
+    address: Address,
+}
+
+impl Agent {
+    pub fn new(address: Address) -> Agent {
+        Agent { address }
+    }
+
+    /// A connection that has sent its request. In a VM the request travels behind the CONNECT line,
+    /// without waiting for the answer to that: one round trip less a call.
+    fn send(&self, request: &Request) -> Result<UnixStream, AgentError> {
+        let (path, greeting) = match &self.address {
+            Address::Host(path) => (path, None),
+            Address::Vsock { socket, port } => (socket, Some(format!("CONNECT {port}\n"))),
+        };
+        let mut stream = socket::connect(path)
+            .map_err(|source| AgentError::Connect { path: path.clone(), source })?;
+        let mut bytes = greeting.unwrap_or_default().into_bytes();
+        write_frame(&mut bytes, request)?;
+        stream.write_all(&bytes).map_err(FrameError::Io)?;
+        Ok(stream)
+    }
+
+    fn receive(&self, stream: &mut UnixStream) -> Result<Outcome, AgentError> {
+        if matches!(self.address, Address::Vsock { .. }) {
+            expect_ok_line(stream)?;
+        }
+        match read_frame::<Reply>(stream)? {
+            Reply::Ok(outcome) => Ok(outcome),
+            Reply::Error(error) => Err(AgentError::Refused(error)),
+        }
+    }
+
+    pub fn call(&self, request: &Request) -> Result<Outcome, AgentError> {
+        self.receive(&mut self.send(request)?)
+    }
+
+    /// The first call. `limit` bounds the guest's whole boot; `watch`, the socket the sandbox lives by,
+    /// ends the wait early when it becomes readable.
+    pub fn hello(&self, watch: &UnixStream, limit: Duration) -> Result<HelloReply, AgentError> {
+        let mut stream = self.send(&Request::Hello(HelloArgs { version: VERSION }))?;
+        wait_readable(&stream, watch, limit)?;
+        match self.receive(&mut stream)? {
+            Outcome::Hello(reply) if reply.version == VERSION => Ok(reply),
+            Outcome::Hello(reply) => Err(AgentError::Version { theirs: reply.version }),
+            _ => Err(AgentError::Unexpected("hello")),
+        }
+    }
+
+    /// One of the container's streams, as a connection of its own.
+    pub fn attach(&self, container: &str, stream: Stream) -> Result<UnixStream, AgentError> {
+        let request = Request::Attach(AttachArgs { container: container.to_string(), stream });
+        let mut connection = self.send(&request)?;
+        match self.receive(&mut connection)? {
+            Outcome::Done => Ok(connection),
+            _ => Err(AgentError::Unexpected("attach")),
+        }
+    }
+
+    /// Asks for the container's end; [`Agent::wait_reply`] reads the answer when the connection is
+    /// readable.
+    pub fn wait_begin(&self, container: &str) -> Result<UnixStream, AgentError> {
+        self.send(&Request::Wait(ContainerArgs { container: container.to_string() }))
+    }
+
+    pub fn wait_reply(&self, stream: &mut UnixStream) -> Result<ExitStatus, AgentError> {
+        match self.receive(stream)? {
+            Outcome::Exited(status) => Ok(status),
+            _ => Err(AgentError::Unexpected("wait")),
+        }
+    }
+
+    pub fn create(&self, spec: ContainerSpec) -> Result<(), AgentError> {
+        match self.call(&Request::CreateContainer(Box::new(spec)))? {
+            Outcome::Created(_) => Ok(()),
+            _ => Err(AgentError::Unexpected("create")),
+        }
+    }
+
+    /// A call that is answered with nothing but success.
+    pub fn done(&self, request: &Request) -> Result<(), AgentError> {
+        match self.call(request)? {
+            Outcome::Done => Ok(()),
+            _ => Err(AgentError::Unexpected("a call")),
+        }
+    }
+}
+
+/// Reads the VMM's `OK <port>` line, byte by byte since a frame follows directly.
+fn expect_ok_line(stream: &mut UnixStream) -> Result<(), AgentError> {
+    /// "OK 4294967295\n"
+    const LONGEST: u64 = 14;
+    let mut line = Vec::with_capacity(16);
+    let mut input = BufReader::with_capacity(1, io::Read::take(&mut *stream, LONGEST));
+    input.read_until(b'\n', &mut line).map_err(FrameError::Io)?;
+    match line.as_slice() {
+        [] => Err(AgentError::Closed),
+        line if line.starts_with(b"OK ") && line.ends_with(b"\n") => Ok(()),
+        _ => Err(AgentError::Unexpected("connect")),
+    }
+}
+
+fn wait_readable(stream: &UnixStream, watch: &UnixStream, limit: Duration) -> Result<(), AgentError> {
+    let timeout = PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX);
+    let [stream, watch] = [stream, watch].map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN));
+    let mut fds = [stream, watch];
+    let polled = poll(&mut fds, timeout);
+    let [stream, _] = fds;
+    match polled {
+        Ok(0) => Err(AgentError::Timeout(limit)),
+        Ok(_) if stream.any().unwrap_or(true) => Ok(()),
+        Ok(_) => Err(AgentError::Closed),
+        Err(errno) => Err(AgentError::Frame(FrameError::Io(errno.into()))),
+    }
+}
+
+/// Where an agent's or VMM's socket lies in a sandbox's run folder.
+pub fn socket_path(run_dir: &Path) -> PathBuf {
+    run_dir.join("agent.sock")
+}

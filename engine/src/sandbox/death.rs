@@ -1,0 +1,70 @@
+//! The last words of a VMM or an agent that ended by itself.
+
+use std::fs::File;
+use std::io::{self, Read, Seek};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+
+use hull_guest::protocol::read_frame;
+use hull_vmm::control::Event;
+use nix::sys::memfd::{MFdFlags, memfd_create};
+
+use super::mode::Isolation;
+use super::spawn::Child;
+
+/// What is shown of stderr.
+const SHOWN: usize = 2048;
+
+/// The stderr of a started process, in memory.
+#[derive(Debug)]
+pub struct LastWords(File);
+
+impl LastWords {
+    pub fn new() -> io::Result<LastWords> {
+        let file = memfd_create(c"stderr", MFdFlags::MFD_CLOEXEC)?;
+        Ok(LastWords(file.into()))
+    }
+
+    pub fn writer(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+
+    /// The cause in words: what the VMM told through its control socket, else what stands in stderr.
+    pub fn read(&mut self, mode: Isolation, control: &mut UnixStream, child: &Child) -> String {
+        if mode == Isolation::Vm {
+            while let Ok(event) = read_frame::<Event>(control) {
+                if let Event::Exit { message, boot_log_tail, .. } = event {
+                    return with_boot_log(message, boot_log_tail.as_deref());
+                }
+            }
+        }
+        child.kill();
+        child.reap();
+        let who = match mode {
+            Isolation::Vm => "The virtual machine's process",
+            Isolation::Namespace => "The sandbox's agent",
+        };
+        match self.text().trim() {
+            "" => format!("{who} ended without a word (killed?)"),
+            words => format!("{who} ended: {words}"),
+        }
+    }
+
+    fn text(&mut self) -> String {
+        let mut text = Vec::new();
+        if self.0.rewind().is_ok() {
+            let limit = u64::try_from(SHOWN).unwrap_or(0);
+            let _ = (&mut self.0).take(limit).read_to_end(&mut text);
+        }
+        String::from_utf8_lossy(&text).replace('\n', "; ")
+    }
+}
+
+/// The console's last lines behind the cause; printing escapes them.
+fn with_boot_log(message: String, tail: Option<&str>) -> String {
+    const LINES: usize = 8;
+    let Some(tail) = tail.map(str::trim).filter(|tail| !tail.is_empty()) else { return message };
+    let lines: Vec<&str> = tail.lines().map(str::trim_end).collect();
+    let shown = lines.get(lines.len().saturating_sub(LINES)..).unwrap_or_default();
+    format!("{message}; the console ends with: {}", shown.join(" | "))
+}

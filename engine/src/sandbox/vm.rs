@@ -1,0 +1,227 @@
+//! vm mode: a virtual machine, its disks and the agent in it.
+
+use std::ffi::CString;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use hull_guest::protocol::{AGENT_PORT, Disk, Request, Resources, RootSource, SandboxConfig, Text, read_frame};
+use hull_vmm::config::{DiskConfig, FileSource, JailConfig, SECTOR, Segment, VmConfig, VsockConfig};
+use hull_vmm::control::Event;
+use nix::sys::memfd::{MFdFlags, memfd_create};
+
+use super::agent::{Address, Agent, AgentError, socket_path};
+use super::cgroup::SandboxCgroup;
+use super::death::LastWords;
+use super::mode::Isolation;
+use super::spawn::{FIRST_FD, Spawn};
+use super::{LaunchError, Plan, Sandbox, disk, initramfs, socket};
+use crate::paths;
+
+/// A guest's whole boot. Real ones take a fraction of a second; an emulated host takes its time.
+const BOOT_LIMIT: Duration = Duration::from_secs(120);
+/// Guest memory without `-m`.
+const DEFAULT_MEMORY_MIB: u64 = 512;
+/// What kernel, agent and their caches need beside the container's own limit.
+const OVERHEAD_MIB: u64 = 64;
+/// vCPUs without `--cpus`, where the host has as many.
+const DEFAULT_VCPUS: u64 = 2;
+/// Every guest's vsock context id: the bridge is in its VMM, so guests cannot meet.
+const GUEST_CID: u32 = 3;
+/// Bytes of fresh randomness for the guest's pool.
+const SEED: usize = 64;
+
+/// Descriptors to hand over, and the numbers they will have.
+#[derive(Default)]
+struct Handed(Vec<OwnedFd>);
+
+impl Handed {
+    fn add(&mut self, file: impl Into<OwnedFd>) -> RawFd {
+        self.0.push(file.into());
+        FIRST_FD + RawFd::try_from(self.0.len()).unwrap_or(RawFd::MAX) - 1
+    }
+
+    fn source(&mut self, file: impl Into<OwnedFd>) -> FileSource {
+        FileSource::Fd(self.add(file))
+    }
+}
+
+pub fn launch(plan: &Plan) -> Result<Sandbox, LaunchError> {
+    let vmm = open(&paths::part("hull-vmm")?)?;
+    let mut handed = Handed::default();
+    let (life, theirs) = UnixStream::pair().map_err(LaunchError::system("make a socket pair"))?;
+    let control = handed.add(theirs);
+    let socket = socket_path(plan.run_dir);
+    let listener = socket::listen(&socket)
+        .map_err(|source| LaunchError::file("listen on the socket", &socket, source))?;
+    let vsock = VsockConfig { cid: GUEST_CID, socket: handed.source(listener) };
+    let config = VmConfig {
+        id: plan.id.get(..12).unwrap_or(plan.id).to_string(),
+        vcpus: vcpus(plan.resources),
+        memory_mib: memory_mib(plan.resources),
+        kernel: handed.source(kernel(plan)?),
+        initrd: Some(handed.source(initrd()?)),
+        cmdline: String::new(),
+        disks: disks(plan, &mut handed)?,
+        vsock: Some(vsock),
+        boot_log: boot_log(plan)?.map(|log| handed.source(log)),
+        jail: plan.uid.map(|uid| JailConfig { uid, gid: uid }),
+        control: Some(control),
+    };
+    let source = RootSource::Disks {
+        lower: Disk { index: 0, sectors: plan.root.total_sectors },
+        upper: Disk { index: 1, sectors: disk::SIZE / SECTOR },
+    };
+    let last_words = LastWords::new().map_err(LaunchError::system("make a memory file"))?;
+    let child = start(&vmm, &config, handed, last_words.writer())?;
+    let cgroup = SandboxCgroup::create(plan.id).map_err(LaunchError::system("make the sandbox's cgroup"))?;
+    let agent = Agent::new(Address::Vsock { socket, port: AGENT_PORT });
+    let mut sandbox =
+        Sandbox { mode: Isolation::Vm, id: plan.id.to_string(), agent, child, life, last_words, cgroup, source };
+    match read_frame(&mut sandbox.life) {
+        Ok(Event::Running) => {}
+        Ok(Event::Exit { message, .. }) => return Err(LaunchError::Died(message)),
+        Ok(_) | Err(_) => return Err(LaunchError::Died(sandbox.cause_of_death())),
+    }
+    match configure(&sandbox) {
+        Ok(()) => Ok(sandbox),
+        Err(AgentError::Closed) => Err(LaunchError::Died(sandbox.cause_of_death())),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn start(
+    vmm: &File,
+    config: &VmConfig,
+    mut handed: Handed,
+    stderr: BorrowedFd,
+) -> Result<super::Child, LaunchError> {
+    let text = serde_json::to_vec(config).map_err(|e| LaunchError::system("write the VM's config")(e.into()))?;
+    let config_fd = handed.add(memory_file(c"vm.json", |file| file.write_all(&text))?);
+    let args = ["hull-vmm", "--config-fd", &config_fd.to_string()];
+    let args = args.map(|word| CString::new(word).unwrap_or_default());
+    let null = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/null")
+        .map_err(LaunchError::system("open /dev/null"))?;
+    let fds: Vec<BorrowedFd> = handed.0.iter().map(AsFd::as_fd).collect();
+    // Born outside the sandbox's cgroup: making a VM inside one waits tens of milliseconds on some kernels.
+    Spawn { program: vmm.as_fd(), args: &args, null: null.as_fd(), stderr, handed: &fds, cgroup: None }
+        .start()
+        .map_err(LaunchError::system("start hull-vmm"))
+}
+
+/// The first words with the guest: version, clock, randomness.
+fn configure(sandbox: &Sandbox) -> Result<(), AgentError> {
+    sandbox.agent.hello(&sandbox.life, BOOT_LIMIT)?;
+    if let Some(cgroup) = &sandbox.cgroup {
+        let _ = cgroup.adopt(sandbox.child.pid());
+    }
+    let mut seed = vec![0u8; SEED];
+    File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut seed)).map_err(|e| AgentError::Frame(e.into()))?;
+    let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    sandbox.agent.done(&Request::ConfigureSandbox(SandboxConfig {
+        clock_ns: u64::try_from(clock.as_nanos()).ok(),
+        entropy: Some(Text(seed)),
+    }))
+}
+
+/// Without `--cpus` two, or what the host has; with it enough to use that share up.
+fn vcpus(resources: &Resources) -> u8 {
+    let online = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
+    let wanted = resources.cpu_millis.map_or(DEFAULT_VCPUS, |millis| millis.div_ceil(1000));
+    u8::try_from(wanted.min(online)).unwrap_or(hull_vmm::config::MAX_VCPUS).min(hull_vmm::config::MAX_VCPUS)
+}
+
+/// A limit holds inside the guest, for the container; the machine has the kernel's share on top, and
+/// that of its page structs (a 64th).
+fn memory_mib(resources: &Resources) -> u32 {
+    let mib = resources.memory_bytes.map_or(DEFAULT_MEMORY_MIB, |bytes| {
+        let limit = bytes.div_ceil(1 << 20);
+        limit + limit / 64 + OVERHEAD_MIB
+    });
+    u32::try_from(mib).unwrap_or(u32::MAX)
+}
+
+fn kernel(plan: &Plan) -> Result<File, LaunchError> {
+    match plan.kernel {
+        Some(path) => open(path),
+        None => open(&paths::part("vmlinux")?),
+    }
+}
+
+fn initrd() -> Result<File, LaunchError> {
+    let path = paths::part("hull-init")?;
+    let init = std::fs::read(&path).map_err(|source| LaunchError::file("read", &path, source))?;
+    memory_file(c"initramfs", |file| {
+        let mut buffered = io::BufWriter::new(file);
+        initramfs::write(&mut buffered, &init)?;
+        buffered.flush()
+    })
+}
+
+/// Disk 0: metadata and layers as one read-only disk. Disk 1: the writable layer.
+fn disks(plan: &Plan, handed: &mut Handed) -> Result<Vec<DiskConfig>, LaunchError> {
+    let mut segments = vec![Segment { file: handed.source(open(&plan.root.metadata)?), start_sector: 0 }];
+    for layer in &plan.root.layers {
+        let file = handed.source(open(&layer.path)?);
+        segments.push(Segment { file, start_sector: layer.start_sector });
+    }
+    let writable = if plan.keep_disk {
+        disk::create(&plan.dir.join("disk.ext4"))
+    } else {
+        disk::create_unnamed(plan.dir)
+    };
+    let writable = writable.map_err(|source| LaunchError::file("make a disk in", plan.dir, source))?;
+    Ok(vec![
+        DiskConfig::ReadOnly { segments },
+        DiskConfig::ReadWrite { file: Some(handed.source(writable)) },
+    ])
+}
+
+fn boot_log(plan: &Plan) -> Result<Option<File>, LaunchError> {
+    if !plan.boot_log {
+        return Ok(None);
+    }
+    let path = plan.dir.join("boot.log");
+    let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path);
+    file.map(Some).map_err(|source| LaunchError::file("create", &path, source))
+}
+
+fn open(path: &Path) -> Result<File, LaunchError> {
+    File::open(path).map_err(|source| LaunchError::file("open", path, source))
+}
+
+fn memory_file(
+    name: &std::ffi::CStr,
+    fill: impl FnOnce(&mut File) -> io::Result<()>,
+) -> Result<File, LaunchError> {
+    let fd = memfd_create(name, MFdFlags::MFD_CLOEXEC)
+        .map_err(|errno| LaunchError::system("make a memory file")(errno.into()))?;
+    let mut file = File::from(fd);
+    fill(&mut file).and_then(|()| file.rewind()).map_err(LaunchError::system("fill a memory file"))?;
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn machine_has_the_limit_and_the_kernels_share_on_top() {
+        let limited = Resources { memory_bytes: Some(64 << 20), ..Resources::default() };
+        assert_eq!(memory_mib(&limited), 64 + 1 + 64);
+        assert_eq!(memory_mib(&Resources::default()), 512);
+    }
+
+    #[test]
+    fn machine_has_cpus_enough_for_the_share_asked_for() {
+        let limited = Resources { cpu_millis: Some(500), ..Resources::default() };
+        assert_eq!(vcpus(&limited), 1);
+        assert!(vcpus(&Resources::default()) >= 1);
+    }
+}
