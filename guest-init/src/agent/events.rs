@@ -38,7 +38,10 @@ impl Agent {
             Ok(()) => {
                 container.stage = Stage::Created;
                 let pid = container.process.and_then(|pid| u32::try_from(pid.as_raw_nonzero().get()).ok());
-                self.reply(session, Ok(Outcome::Created(Created { pid: pid.unwrap_or(0) })));
+                let created = Created { pid: pid.unwrap_or(0) };
+                if !self.reply(session, Ok(Outcome::Created(created))) {
+                    self.discard(key);
+                }
             }
             Err(error) => {
                 container.stage = Stage::Creating { session, failure: Some(error.into()) };
@@ -104,7 +107,8 @@ impl Agent {
             let error = failure.unwrap_or_else(|| died_early(status));
             container.cgroup.remove();
             self.containers.remove(key);
-            return self.reply(session, Err(error));
+            self.reply(session, Err(error));
+            return;
         }
         let status = container.exited(status);
         let waiters = std::mem::take(&mut container.waiters);
@@ -179,9 +183,13 @@ impl Agent {
     pub(super) fn cancel(&mut self, session: Key, pending: Option<Pending>) {
         match pending {
             Some(Pending::Create(key)) => {
-                if let Some(container) = self.containers.get(key) {
-                    container.kill();
+                if let Some(Container { stage: Stage::Creating { failure, .. }, .. }) =
+                    self.containers.get_mut(key)
+                {
+                    let message = "The call was cancelled".to_owned();
+                    *failure = Some(CallError { kind: ErrorKind::State, message });
                 }
+                self.discard(key);
             }
             Some(Pending::Wait(key)) => {
                 if let Some(container) = self.containers.get_mut(key) {
@@ -189,6 +197,14 @@ impl Agent {
                 }
             }
             Some(Pending::Start(_) | Pending::Delete(_) | Pending::Sync) | None => (),
+        }
+    }
+
+    /// Removes a container that nobody knows of.
+    fn discard(&mut self, key: Key) {
+        if let Some(container) = self.containers.get_mut(key) {
+            container.being_deleted = true;
+            container.kill();
         }
     }
 

@@ -134,7 +134,9 @@ impl Agent {
                     return Some(Ended::Abandoned);
                 }
             }
-            Token::Session(key) => self.advance_session(key, flags),
+            Token::Session(key) => {
+                self.advance_session(key, flags);
+            }
             Token::Stream(key) => self.advance_stream(key),
             Token::Control(key) => self.on_control(key),
             Token::CgroupEvents(key) => self.on_cgroup_events(key),
@@ -189,18 +191,26 @@ impl Agent {
         Err(CallError { kind: ErrorKind::State, message: "The agent has too many connections".to_owned() })
     }
 
-    fn advance_session(&mut self, key: Key, events: EventFlags) {
+    /// False if the peer turned out to be gone.
+    fn advance_session(&mut self, key: Key, events: EventFlags) -> bool {
         let mut events = events;
         loop {
-            let Some(session) = self.sessions.get_mut(key) else { return };
+            let Some(session) = self.sessions.get_mut(key) else { return false };
             match session.advance(events) {
-                Progress::Watch(flags) => return self.watch_session(key, flags),
+                Progress::Watch(flags) => {
+                    self.watch_session(key, flags);
+                    return true;
+                }
                 Progress::Request(request) => self.dispatch(key, *request),
                 Progress::Gone(pending) => {
                     self.close_session(key);
-                    return self.cancel(key, pending);
+                    self.cancel(key, pending);
+                    return false;
                 }
-                Progress::Replied => return self.finish_session(key),
+                Progress::Replied => {
+                    self.finish_session(key);
+                    return true;
+                }
             }
             events = EventFlags::empty();
         }
@@ -217,12 +227,11 @@ impl Agent {
         }
     }
 
-    /// Answers a pending call, if its connection is still there.
-    fn reply(&mut self, key: Key, result: Result<Outcome, CallError>) {
-        if let Some(session) = self.sessions.get_mut(key) {
-            session.reply(result, Then::Close);
-            self.advance_session(key, EventFlags::empty());
-        }
+    /// Answers a pending call. False if its connection is gone.
+    fn reply(&mut self, key: Key, result: Result<Outcome, CallError>) -> bool {
+        let Some(session) = self.sessions.get_mut(key) else { return false };
+        session.reply(result, Then::Close);
+        self.advance_session(key, EventFlags::empty())
     }
 
     fn watch_session(&mut self, key: Key, flags: EventFlags) {
@@ -259,7 +268,8 @@ impl Agent {
     }
 
     fn close_session(&mut self, key: Key) {
-        // Closing the descriptor takes it out of epoll: no child keeps a copy of it.
+        // Closing the descriptor takes it out of epoll: a child that still has a copy closes it first
+        // thing, and until then its events name a key that is no more.
         self.sessions.remove(key);
         self.heed_connection_limit();
     }

@@ -16,8 +16,9 @@ use tempfile::TempDir;
 
 const BUSYBOX: &str = "/bin/busybox";
 const APPLETS: &[&str] = &[
-    "cat", "dd", "echo", "false", "hostname", "id", "ip", "kill", "ls", "mkdir", "mknod", "mount", "ps", "pwd", "rm", "sh",
-    "sleep", "stty", "sync", "test", "true", "touch", "tty", "umount", "unshare", "wc", "yes", "env", "grep", "stat", "readlink",
+    "cat", "dd", "echo", "false", "hostname", "id", "ip", "kill", "ls", "mkdir", "mknod", "mount", "ps",
+    "pwd", "rm", "sh", "sleep", "stty", "sync", "test", "true", "touch", "tty", "umount", "unshare", "wc",
+    "yes", "env", "grep", "stat", "readlink",
 ];
 
 /// Docker's default capabilities.
@@ -67,7 +68,8 @@ fn make_image() -> Result<(TempDir, PathBuf), String> {
     for applet in APPLETS {
         symlink("busybox", root.join("bin").join(applet)).unwrap();
     }
-    fs::write(root.join("etc/passwd"), "root:x:0:0::/root:/bin/sh\napp:x:1000:1001::/home/app:/bin/sh\n").unwrap();
+    fs::write(root.join("etc/passwd"), "root:x:0:0::/root:/bin/sh\napp:x:1000:1001::/home/app:/bin/sh\n")
+        .unwrap();
     fs::write(root.join("etc/group"), "root:x:0:\napp:x:1001:\nvideo:x:44:app\n").unwrap();
     fs::write(root.join("etc/not-executable"), "x").unwrap();
     fs::write(root.join("bin/no-interpreter"), "#!/nowhere/sh\n").unwrap();
@@ -156,7 +158,9 @@ impl Agent {
             },
             mounts: vec![],
             files: vec![],
-            masked_paths: ["/proc/kcore", "/proc/keys", "/proc/nowhere", "/sys/firmware"].map(String::from).into(),
+            masked_paths: ["/proc/kcore", "/proc/keys", "/proc/nowhere", "/sys/firmware"]
+                .map(String::from)
+                .into(),
             readonly_paths: ["/proc/sys", "/proc/bus"].map(String::from).into(),
             resources: Resources::default(),
             cgroup: Some(format!("{}/{id}", self.cgroup)),

@@ -10,7 +10,9 @@ use crate::fixture::{Agent, args, receive};
 #[test]
 fn hello_tells_version_and_kernel() {
     let Some(agent) = Agent::start() else { return };
-    let Ok(Outcome::Hello(hello)) = agent.call(&Request::Hello(HelloArgs { version: VERSION })) else { panic!() };
+    let Ok(Outcome::Hello(hello)) = agent.call(&Request::Hello(HelloArgs { version: VERSION })) else {
+        panic!()
+    };
     assert_eq!(hello.kernel, std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap().trim());
     let error = agent.call(&Request::Hello(HelloArgs { version: 99 })).unwrap_err();
     assert_eq!(error.kind, ErrorKind::Version);
@@ -47,7 +49,8 @@ fn states_follow_the_calls() {
 #[test]
 fn containers_run_side_by_side_from_one_image() {
     let Some(agent) = Agent::start() else { return };
-    let specs: Vec<_> = (0..20).map(|_| agent.spec(&["sh", "-c", "echo mine > /file; cat /file; sleep 60"])).collect();
+    let specs: Vec<_> =
+        (0..20).map(|_| agent.spec(&["sh", "-c", "echo mine > /file; cat /file; sleep 60"])).collect();
     let mut outputs = Vec::new();
     for spec in &specs {
         agent.create(spec).unwrap();

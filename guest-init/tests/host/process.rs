@@ -36,7 +36,9 @@ fn commands_that_cannot_run_are_told_apart() {
 #[test]
 fn user_comes_from_the_image_with_groups_and_home() {
     let Some(agent) = Agent::start() else { return };
-    let id = |user: &str| agent.shell_as("id -u; id -g; id -G; echo $HOME", |spec| spec.process.user = user.into());
+    let id = |user: &str| {
+        agent.shell_as("id -u; id -g; id -G; echo $HOME", |spec| spec.process.user = user.into())
+    };
     assert_eq!(id(""), "0\n0\n0\n/root\n");
     assert_eq!(id("app"), "1000\n1001\n1001 44\n/home/app\n");
     assert_eq!(id("4711:44"), "4711\n44\n44\n/\n");
@@ -51,11 +53,12 @@ fn user_comes_from_the_image_with_groups_and_home() {
 #[test]
 fn working_directory_is_made_and_environment_is_only_what_was_given() {
     let Some(agent) = Agent::start() else { return };
-    let told = agent.shell_as("pwd; env | grep -v -e PWD -e SHLVL", |spec| {
-        spec.process.cwd = "/new/deep/folder".into();
-        spec.process.env.push("HOME=/given".into());
-    });
-    assert_eq!(told, "/new/deep/folder\nPATH=/usr/bin:/bin\nHOME=/given\n");
+    let told =
+        agent.shell_as("pwd; env | grep -v -e PWD -e SHLVL | while read v; do echo $v; done", |spec| {
+            spec.process.cwd = "/new/deep/folder".into();
+            spec.process.env.push("HOME=/given".into());
+        });
+    assert_eq!(told, "/new/deep/folder\nHOME=/given\nPATH=/usr/bin:/bin\n");
 }
 
 #[test]
@@ -98,5 +101,8 @@ fn init_reaps_orphans_and_passes_signals_and_the_exit_code_on() {
         init(&mut spec);
         spec
     });
-    assert_eq!((ran.started.map(|error| error.kind), ran.status.code), (Some(ErrorKind::CommandNotFound), 127));
+    assert_eq!(
+        (ran.started.map(|error| error.kind), ran.status.code),
+        (Some(ErrorKind::CommandNotFound), 127)
+    );
 }

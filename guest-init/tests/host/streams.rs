@@ -92,7 +92,11 @@ fn streams_are_attached_once_and_only_before_the_start() {
 #[test]
 fn terminal_has_the_size_asked_for_and_follows_it() {
     let Some(agent) = Agent::start() else { return };
-    let mut spec = agent.spec(&["sh", "-c", "tty; stty size; trap 'stty size; exit 3' WINCH; echo ready; while :; do sleep 0.05; done"]);
+    let mut spec = agent.spec(&[
+        "sh",
+        "-c",
+        "tty; stty size; trap 'stty size; exit 3' WINCH; echo ready; while :; do sleep 0.05; done",
+    ]);
     spec.process.terminal = Some(TerminalSize { columns: 91, rows: 33 });
     agent.create(&spec).unwrap();
     let mut stdout = agent.attach(&spec.id, Stream::Stdout);
@@ -108,7 +112,11 @@ fn terminal_has_the_size_asked_for_and_follows_it() {
 fn terminal_reads_input_and_sees_its_end() {
     let Some(agent) = Agent::start() else { return };
     for init in [false, true] {
-        let mut spec = agent.spec(&["sh", "-c", "stty -echo; echo ready; cat; test -t 0 && test -c /dev/console && exit 5"]);
+        let mut spec = agent.spec(&[
+            "sh",
+            "-c",
+            "stty -echo; echo ready; cat; test -t 0 && test -c /dev/console && exit 5",
+        ]);
         spec.process.terminal = Some(TerminalSize { columns: 80, rows: 24 });
         spec.process.stdin = true;
         spec.process.init = init;

@@ -87,9 +87,13 @@ pub fn attach(mount: impl AsFd, target: impl AsFd, path: &str) -> Result<(), Ste
     move_mount(mount, c"", target, c"", flags).step(format_args!("attach the mount of {path}"))
 }
 
-/// Stacks a mount on "/", where absolute paths do not meet it: it is reachable through its descriptor.
-/// It goes away with the old root at pivot_root(2).
+/// Where mounts are put that are only reached by descriptor until the root is entered: any folder that
+/// is everywhere and that set-up no longer looks into will do. Not "/" itself: what is stacked there
+/// would stay when the old root is taken off.
+const ASIDE: &str = "/sys";
+
+/// Attaches a mount where nothing looks for it; it goes away with the old root at pivot_root(2).
 pub fn attach_aside(mount: impl AsFd, what: &str) -> Result<(), StepError> {
-    move_mount(mount, c"", rustix::fs::CWD, c"/", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+    move_mount(mount, c"", rustix::fs::CWD, ASIDE, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
         .step(format_args!("attach {what}"))
 }

@@ -16,13 +16,17 @@ use self::overlay::Writable;
 use crate::error::{Step, StepError, shown};
 use crate::protocol::{RootSource, Text};
 
+/// Mounts that may lie on the new root when it is entered: the old root, and what was on that.
+const MAX_STACKED: usize = 16;
+
 /// Mounts the root, detached.
 pub fn mount(source: &RootSource) -> Result<OwnedFd, StepError> {
     let (lower, writable) = match source {
         RootSource::Disks { lower, upper } => {
-            let lower = erofs::mount_device(&disks::wait_for(*lower)?)?;
+            let (lower, upper) = (disks::wait_for(*lower)?, disks::wait_for(*upper)?);
+            let lower = erofs::mount_device(&lower)?;
             fsapi::attach_aside(&lower, "the image")?;
-            (lower, writable_disk(&disks::wait_for(*upper)?)?)
+            (lower, writable_disk(&upper)?)
         }
         RootSource::Files { metadata, layers, upper, work } => {
             let lower = erofs::mount_files(metadata, layers)?;
@@ -37,10 +41,24 @@ pub fn mount(source: &RootSource) -> Result<OwnedFd, StepError> {
 pub fn enter(root: &OwnedFd) -> Result<(), StepError> {
     fsapi::attach_aside(root, "the container's root")?;
     rustix::process::fchdir(root).step("enter the container's root")?;
-    // Both in one place: the old root comes to lie on the new one, and is taken off (pivot_root(2)).
+    // Both in one place: the old root comes to lie on the new one (pivot_root(2)).
     rustix::process::pivot_root(".", ".").step("make the container's root the root")?;
-    unmount(".", UnmountFlags::DETACH).step("let go of the old root")?;
+    take_off_old_root(root)?;
     rustix::process::chdir("/").step("enter the new root")
+}
+
+/// Whatever lies on the new root is what `..` at "/" leads to, so that is what is looked at, and nobody
+/// goes on before it leads nowhere.
+fn take_off_old_root(root: &OwnedFd) -> Result<(), StepError> {
+    let wanted = rustix::fs::fstat(root).step("look at the new root")?;
+    for _ in 0..MAX_STACKED {
+        let above = rustix::fs::stat("/..").step("look above the new root")?;
+        if (above.st_dev, above.st_ino) == (wanted.st_dev, wanted.st_ino) {
+            return Ok(());
+        }
+        unmount(".", UnmountFlags::DETACH).step("let go of the old root")?;
+    }
+    Err(StepError::setup("Failed to let go of the old root: too much is mounted on it"))
 }
 
 fn writable_disk(path: &str) -> Result<Writable, StepError> {
