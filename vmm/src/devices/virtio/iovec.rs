@@ -7,6 +7,8 @@ use super::chain::Slices;
 
 /// Vectors in one call; the kernel's UIO_MAXIOV.
 const MAX_VECTORS: usize = 1024;
+/// Smallest unit of memory that the host takes back.
+const PAGE: usize = 4096;
 
 fn vectors(slices: &Slices<'_>) -> Vec<libc::iovec> {
     slices
@@ -60,6 +62,23 @@ pub fn send(socket: BorrowedFd<'_>, slices: &Slices<'_>) -> io::Result<usize> {
     message.msg_iovlen = vectors.len();
     // SAFETY: the vectors outlive the call and lie in guest memory that `slices` borrows.
     outcome(unsafe { libc::sendmsg(socket.as_raw_fd(), &message, libc::MSG_NOSIGNAL) })
+}
+
+/// madvise(2), MADV_DONTNEED: gives the whole pages of guest buffers back to the host; they read as zeros
+/// when they are next touched. For private anonymous memory, which guest memory is.
+pub fn discard(slices: &Slices<'_>) -> io::Result<()> {
+    for vector in vectors(slices) {
+        let start = vector.iov_base as usize;
+        let first = start.next_multiple_of(PAGE);
+        let end = (start + vector.iov_len) / PAGE * PAGE;
+        let Some(len) = end.checked_sub(first).filter(|len| *len > 0) else { continue };
+        // SAFETY: the range lies inside of the vector, which is mapped guest memory that `slices` borrows.
+        // Its bytes change as if the guest had written zeros: nobody holds a reference to them.
+        if unsafe { libc::madvise(first as *mut libc::c_void, len, libc::MADV_DONTNEED) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
 }
 
 /// getrandom(2): fills guest buffers with random bytes.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   vCPU thread                             device's own thread
-//!   mmio (registers, status) ──activate──►  worker ── task: rng, block, vsock
+//!   mmio (registers, status) ──activate──►  worker ── task: rng, block, ...
 //!      │                                      │ owns the queues ([`queue`])
 //!      └─ device (features, config space)     │ walks chains ([`chain`]), moves bytes ([`iovec`])
 //!                                             └─ interrupt ──► irq line
@@ -13,6 +13,7 @@
 //! hostile: whatever it writes into registers, rings and buffers is copied once and the copy checked.
 //! What it breaks, breaks for itself: the device sets DEVICE_NEEDS_RESET and waits.
 
+pub mod balloon;
 pub mod block;
 pub mod chain;
 pub mod device;

@@ -5,6 +5,7 @@ use std::os::unix::net::UnixListener;
 
 use vm_memory::{Bytes, GuestAddress};
 
+use super::balloon::Balloon;
 use super::block::Block;
 use super::device::VirtioDevice;
 use super::driver::{Buffer, Descriptor, Driver, INDIRECT, MEMORY, NEXT, WRITE};
@@ -40,7 +41,7 @@ fn read_sector() -> Vec<Buffer<'static>> {
     vec![Buffer::Out(&READ_SECTOR_0), Buffer::In(512), Buffer::In(1)]
 }
 
-const SUBJECTS: [Subject; 5] = [
+const SUBJECTS: [Subject; 6] = [
     Subject { name: "rng", make: || Box::new(Rng::new()), queue: 0, chain: || vec![Buffer::In(32)] },
     Subject {
         name: "read-only disk",
@@ -59,6 +60,12 @@ const SUBJECTS: [Subject; 5] = [
         make: || Box::new(Block::empty_slot(true).0),
         queue: 0,
         chain: read_sector,
+    },
+    Subject {
+        name: "balloon",
+        make: || Box::new(Balloon::new()),
+        queue: 2,
+        chain: || vec![Buffer::In(4096)],
     },
     // A packet from the wrong address: taken and dropped.
     Subject { name: "vsock", make: socket_device, queue: 1, chain: || vec![Buffer::Out(&[0; 44])] },
