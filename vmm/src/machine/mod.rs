@@ -127,7 +127,7 @@ impl Builder {
     /// Kernel, initrd and what tells the kernel of them.
     fn load_guest(&self, config: &ValidConfig, files: &mut Files) -> Result<Kernel, MachineError> {
         let bytes = config.memory_bytes;
-        let kernel = boot::kernel::load(&mut files.kernel, &self.memory, bytes)?;
+        let kernel = boot::kernel::load(&files.kernel, &self.memory, bytes)?;
         let initrd = match &mut files.initrd {
             Some(file) => Some(initrd::load(file, &self.memory, bytes, &kernel)?),
             None => None,

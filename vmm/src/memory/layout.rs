@@ -5,7 +5,7 @@
 //! 0x500      GDT          0x7000  boot_params ("zero page")    0x8000  command line
 //! 0x9000     page tables: PML4, PDPT, PD
 //! 0x9_fc00   end of conventional memory     0xf_0000  MP table
-//! 0x10_0000  kernel, then free memory; the initrd lies at the end of low memory
+//! 0x10_0000  kernel or above, initrd, then free memory
 //! MMIO_GAP   device registers, IOAPIC, LAPIC          FOUR_GIB  the rest of memory
 //! ```
 
