@@ -168,16 +168,18 @@ fn copy_stdin(mut to: UnixStream) {
     let _ = to.shutdown(Shutdown::Write);
 }
 
-/// The container's output to the caller. A caller that went away does not stop the container.
+/// The container's output to the caller. When the caller stops reading, so do we: the connection closes,
+/// and the container's next write meets a closed pipe, as if it had written to the caller itself.
 fn copy_output(mut from: UnixStream, mut to: impl Write) {
     let mut buffer = [0u8; 32 * 1024];
-    let mut listening = true;
     loop {
         match from.read(&mut buffer) {
             Ok(0) => return,
             Ok(len) => {
                 let bytes = buffer.get(..len).unwrap_or_default();
-                listening = listening && to.write_all(bytes).and_then(|()| to.flush()).is_ok();
+                if to.write_all(bytes).and_then(|()| to.flush()).is_err() {
+                    return;
+                }
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(_) => return,

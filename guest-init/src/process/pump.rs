@@ -35,8 +35,10 @@ pub enum Need {
 
 pub struct Pump {
     source: OwnedFd,
-    /// None once the receiver is gone: a container's output goes nowhere from then on.
+    /// None: a container's output that nobody asked for; it goes nowhere.
     sink: Option<OwnedFd>,
+    /// Whether there was a receiver to begin with.
+    attended: bool,
     direction: Direction,
     /// Read and not yet written.
     held: Vec<u8>,
@@ -45,7 +47,7 @@ pub struct Pump {
 
 impl Pump {
     pub fn new(source: OwnedFd, sink: Option<OwnedFd>, direction: Direction) -> Self {
-        Pump { source, sink, direction, held: Vec::new(), ended: false }
+        Pump { source, attended: sink.is_some(), sink, direction, held: Vec::new(), ended: false }
     }
 
     pub fn source(&self) -> BorrowedFd<'_> {
@@ -60,7 +62,12 @@ impl Pump {
     pub fn advance(&mut self, scratch: &mut [u8]) -> Need {
         for _ in 0..TURNS {
             if !self.flush() {
-                return if self.is_input() && self.sink.is_none() { Need::Nothing } else { Need::Writable };
+                return Need::Writable;
+            }
+            // The receiver is gone. The container's next write meets a closed pipe, as it would have
+            // without us in between.
+            if self.attended && self.sink.is_none() {
+                return Need::Nothing;
             }
             if self.ended {
                 self.finish();
@@ -73,15 +80,8 @@ impl Pump {
                 Err(Errno::AGAIN | Errno::INTR) => return Need::Readable,
                 Err(_) => self.end(),
             }
-            if self.is_input() && self.sink.is_none() {
-                return Need::Nothing;
-            }
         }
         if self.held.is_empty() { Need::Readable } else { Need::Writable }
-    }
-
-    fn is_input(&self) -> bool {
-        self.direction != Direction::FromContainer
     }
 
     fn end(&mut self) {

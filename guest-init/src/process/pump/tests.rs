@@ -65,12 +65,22 @@ fn nothing_is_read_while_the_receiver_takes_nothing() {
 }
 
 #[test]
-fn output_is_dropped_once_nobody_reads_it() {
+fn output_ends_once_its_receiver_is_gone() {
     let (reader, sink) = pair();
     let (source, container) = pipe();
     drop(reader);
     rustix::io::write(&container, b"lost").unwrap();
     let mut pump = Pump::new(source, Some(sink), Direction::FromContainer);
+    assert_eq!(pump.advance(&mut vec![0; CHUNK]), Need::Nothing);
+    drop(pump);
+    assert_eq!(rustix::io::write(&container, b"more"), Err(Errno::PIPE));
+}
+
+#[test]
+fn output_that_nobody_asked_for_is_read_and_dropped() {
+    let (source, container) = pipe();
+    rustix::io::write(&container, b"lost").unwrap();
+    let mut pump = Pump::new(source, None, Direction::FromContainer);
     assert_eq!(pump.advance(&mut vec![0; CHUNK]), Need::Readable);
 }
 
