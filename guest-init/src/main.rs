@@ -14,6 +14,10 @@ extern "C" fn main(_argc: libc::c_int, _argv: *const *const libc::c_char) -> lib
     let mut args = std::env::args_os().skip(1);
     let served = match args.next().as_deref().and_then(|word| word.to_str()) {
         Some("--host") => host::Descriptors::parse(args).and_then(|descriptors| host::run(&descriptors)),
+        Some("--version") => {
+            println!("hull-init {}", env!("CARGO_PKG_VERSION"));
+            Ok(())
+        }
         _ if std::process::id() == 1 => boot::run(),
         _ => host::Descriptors::parse([]).map(drop),
     };

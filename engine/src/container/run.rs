@@ -53,6 +53,8 @@ pub enum RunError {
     Agent(#[from] AgentError),
     #[error(transparent)]
     Session(#[from] SessionError),
+    #[error("There is no image \"{0}\" here; `hull load` brings in an archive of one, `hull import` a root file system")]
+    NoImage(String),
     #[error("{0}")]
     Died(String),
 }
@@ -76,7 +78,10 @@ pub fn run(context: &Context, asked: Foreground) -> Result<u8, RunError> {
     let signals = Signals::block()?;
     let store = Store::open(&context.root, &context.run)?;
     sandbox::sweep::dead(&store);
-    let image = catalog::resolve(&store, &asked.image)?;
+    let image = catalog::resolve(&store, &asked.image).map_err(|error| match error {
+        image::Error::NotFound(name) => RunError::NoImage(name),
+        other => other.into(),
+    })?;
     let defaults = defaults(&image);
     let (mode, warning) = mode::decide(
         asked.isolation.unwrap_or(context.config.isolation),
