@@ -8,7 +8,7 @@ use vm_memory::{Address, GuestMemoryBackend, GuestMemoryRegion};
 use vmm_sys_util::eventfd::EventFd;
 
 use super::{KvmError, refused};
-use crate::arch::irqchip::{PINS, SendMsi};
+use crate::arch::irqchip::{MAX_PINS, SendMsi};
 use crate::memory::{GuestMemory, layout};
 
 /// A VM with its memory and interrupt controller, and no vCPUs yet.
@@ -42,8 +42,11 @@ impl Vm {
         }
         let tss = usize::try_from(layout::KVM_TSS).unwrap_or_default();
         fd.set_tss_address(tss).map_err(refused("place the TSS"))?;
-        let split =
-            kvm_enable_cap { cap: KVM_CAP_SPLIT_IRQCHIP, args: [PINS.into(), 0, 0, 0], ..Default::default() };
+        let split = kvm_enable_cap {
+            cap: KVM_CAP_SPLIT_IRQCHIP,
+            args: [MAX_PINS.into(), 0, 0, 0],
+            ..Default::default()
+        };
         fd.enable_cap(&split).map_err(refused("split the interrupt controller"))?;
         Ok(Self { fd: Arc::new(fd), _memory: memory })
     }

@@ -5,7 +5,8 @@ use std::os::unix::net::UnixListener;
 use std::sync::{Arc, Mutex};
 
 use super::{Builder, CMDLINE_LOG, CMDLINE_QUIET, MachineError};
-use crate::arch::irqchip::PINS;
+use crate::arch::irqchip::MAX_PINS;
+use crate::config::ValidConfig;
 use crate::devices::serial::{self, BootLog, Console, SharedLog};
 use crate::devices::virtio::block::{Block, SlotHandle};
 use crate::devices::virtio::device::VirtioDevice;
@@ -17,6 +18,13 @@ use crate::memory::layout;
 
 /// First interrupt of a virtio device; those below have meanings on a PC.
 const FIRST_IRQ: u8 = 5;
+
+/// Interrupts up to the last one that this machine's devices use.
+pub(super) fn interrupts(config: &ValidConfig) -> Result<u8, MachineError> {
+    let devices = config.disks.len() + usize::from(config.vsock.is_some()) + 1;
+    let count = u8::try_from(devices).ok().and_then(|devices| FIRST_IRQ.checked_add(devices));
+    count.filter(|count| *count <= MAX_PINS).ok_or(MachineError::Interrupts)
+}
 
 /// A block device, and its handle if it is a slot.
 type Disk = (Block, Option<SlotHandle>);
@@ -59,7 +67,7 @@ impl Builder {
 
     fn add_device(&mut self, place: &mut u8, device: Box<dyn VirtioDevice>) -> Result<(), MachineError> {
         let address = layout::VIRTIO_MMIO + u64::from(*place) * WINDOW;
-        let irq = FIRST_IRQ.checked_add(*place).filter(|irq| *irq < PINS).ok_or(MachineError::Interrupts)?;
+        let irq = FIRST_IRQ + *place;
         let line = self.ioapic.line(irq).ok_or(MachineError::Interrupts)?;
         let transport = MmioTransport::new(device, self.memory.clone(), line, self.failure.clone())
             .map_err(MachineError::Device)?;

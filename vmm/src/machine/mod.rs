@@ -95,7 +95,7 @@ impl Machine {
     pub fn build(config: &ValidConfig, mut files: Files, kvm: Kvm) -> Result<Self, MachineError> {
         let memory = Arc::new(memory::allocate(config.memory_bytes)?);
         let vm = Vm::new(&kvm, memory.clone())?;
-        let mut builder = Builder::new(vm, memory)?;
+        let mut builder = Builder::new(vm, memory, devices::interrupts(config)?)?;
         builder.cmdline.add(CMDLINE)?;
         if config.vcpus == 1 {
             builder.cmdline.add(CMDLINE_ONE_VCPU)?;
@@ -111,9 +111,9 @@ impl Machine {
 }
 
 impl Builder {
-    fn new(vm: Vm, memory: Arc<GuestMemory>) -> Result<Self, MachineError> {
+    fn new(vm: Vm, memory: Arc<GuestMemory>, interrupts: u8) -> Result<Self, MachineError> {
         let ending = Arc::new(Ending::new().map_err(MachineError::Event)?);
-        let ioapic = Ioapic::new(vm.msi_sender());
+        let ioapic = Ioapic::new(interrupts, vm.msi_sender());
         let (mut ports, mut mmio) = (Bus::default(), Bus::default());
         let i8042 = I8042::new(memory.clone(), ending.clone());
         ports.insert(i8042::PORT, 1, Arc::new(Mutex::new(i8042)))?;

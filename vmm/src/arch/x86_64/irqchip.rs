@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::devices::bus::BusDevice;
 use crate::devices::irq::IrqLine;
 
-/// Pins, and interrupts that a machine's devices may have.
-pub const PINS: u8 = 24;
+/// Most pins, so interrupts that a machine's devices may have.
+pub const MAX_PINS: u8 = 24;
 
 /// Offsets in the register window: index and data.
 const SELECT: u64 = 0x00;
@@ -20,7 +20,8 @@ const ID: u8 = 0;
 const VERSION: u8 = 1;
 const ARBITRATION: u8 = 2;
 const FIRST_REDIRECTION: u8 = 0x10;
-const VERSION_VALUE: u32 = 0x11 | (PINS as u32 - 1) << 16;
+/// Of the 82093AA; the number of the last pin goes above.
+const VERSION_VALUE: u32 = 0x11;
 
 /// Redirection entry: what the guest may not write, and what is asked about it.
 const READ_ONLY: u64 = 1 << 12 | 1 << 14;
@@ -41,22 +42,31 @@ pub struct Ioapic {
 struct State {
     select: u8,
     id: u32,
-    entries: [u64; PINS as usize],
-    /// Edges that came while the pin was masked: one a pin is kept and delivered on unmasking, so
-    /// that a guest that masks a line for a moment loses nothing.
-    pending: [bool; PINS as usize],
+    pins: Vec<Pin>,
+}
+
+#[derive(Clone, Copy)]
+struct Pin {
+    redirection: u64,
+    /// An edge came while the pin was masked: one is kept and delivered on unmasking, so that a guest
+    /// that masks a line for a moment loses nothing.
+    pending: bool,
 }
 
 impl Ioapic {
-    pub fn new(msi: Box<dyn SendMsi>) -> Arc<Self> {
-        let state =
-            State { select: 0, id: 0, entries: [MASKED; PINS as usize], pending: [false; PINS as usize] };
-        Arc::new(Self { state: Mutex::new(state), msi })
+    /// With as many pins as the machine has use for, [`MAX_PINS`] at most: a kernel saves and restores
+    /// each of them at boot, eight exits a pin.
+    pub fn new(pins: u8, msi: Box<dyn SendMsi>) -> Arc<Self> {
+        let pin = Pin { redirection: MASKED, pending: false };
+        let pins = vec![pin; pins.clamp(1, MAX_PINS).into()];
+        Arc::new(Self { state: Mutex::new(State { select: 0, id: 0, pins }), msi })
     }
 
     /// The line into `pin`; None if there is no such pin.
     pub fn line(self: &Arc<Self>, pin: u8) -> Option<Arc<dyn IrqLine>> {
-        (pin < PINS).then(|| Arc::new(Line { ioapic: self.clone(), pin: pin.into() }) as Arc<dyn IrqLine>)
+        let pin = usize::from(pin);
+        let there = pin < self.state().pins.len();
+        there.then(|| Arc::new(Line { ioapic: self.clone(), pin }) as Arc<dyn IrqLine>)
     }
 
     /// What the guest sees of it on the MMIO bus.
@@ -69,18 +79,16 @@ impl Ioapic {
     }
 
     fn edge(&self, pin: usize) {
-        let mut state = self.state();
-        let State { entries, pending, .. } = &mut *state;
-        if let (Some(entry), Some(pending)) = (entries.get(pin), pending.get_mut(pin)) {
-            *pending = true;
-            self.deliver(*entry, pending);
+        if let Some(pin) = self.state().pins.get_mut(pin) {
+            pin.pending = true;
+            self.deliver(pin);
         }
     }
 
-    fn deliver(&self, entry: u64, pending: &mut bool) {
-        if *pending && entry & MASKED == 0 {
-            *pending = false;
-            let (address, data) = message(entry);
+    fn deliver(&self, pin: &mut Pin) {
+        if pin.pending && pin.redirection & MASKED == 0 {
+            pin.pending = false;
+            let (address, data) = message(pin.redirection);
             self.msi.send(address, data);
         }
     }
@@ -89,10 +97,13 @@ impl Ioapic {
         let state = self.state();
         match state.select {
             ID | ARBITRATION => state.id,
-            VERSION => VERSION_VALUE,
-            select => match state.entries.get(pin_of(select)) {
-                Some(entry) if is_high(select) => high(*entry),
-                Some(entry) => low(*entry),
+            VERSION => {
+                let last = u32::try_from(state.pins.len() - 1).unwrap_or(0);
+                VERSION_VALUE | last << 16
+            }
+            select => match state.pins.get(pin_of(select)) {
+                Some(pin) if is_high(select) => high(pin.redirection),
+                Some(pin) => low(pin.redirection),
                 None => 0,
             },
         }
@@ -100,18 +111,16 @@ impl Ioapic {
 
     fn write_register(&self, value: u32) {
         let mut state = self.state();
-        let State { select, id, entries, pending } = &mut *state;
+        let State { select, id, pins } = &mut *state;
         if *select == ID {
             *id = value & 0x0f00_0000;
-            return;
-        }
-        let pin = pin_of(*select);
-        if let (Some(entry), Some(pending)) = (entries.get_mut(pin), pending.get_mut(pin)) {
-            *entry = match is_high(*select) {
-                true => u64::from(low(*entry)) | u64::from(value) << 32,
-                false => u64::from(high(*entry)) << 32 | u64::from(value) & !READ_ONLY,
+        } else if let Some(pin) = pins.get_mut(pin_of(*select)) {
+            let old = pin.redirection;
+            pin.redirection = match is_high(*select) {
+                true => u64::from(low(old)) | u64::from(value) << 32,
+                false => u64::from(high(old)) << 32 | u64::from(value) & !READ_ONLY,
             };
-            self.deliver(*entry, pending);
+            self.deliver(pin);
         }
     }
 }

@@ -17,7 +17,7 @@ impl Sent {
 
 fn ioapic() -> (Arc<Ioapic>, IoapicRegisters, Sent) {
     let sent = Sent::default();
-    let ioapic = Ioapic::new(Box::new(sent.clone()));
+    let ioapic = Ioapic::new(MAX_PINS, Box::new(sent.clone()));
     let registers = ioapic.registers();
     (ioapic, registers, sent)
 }
@@ -92,6 +92,11 @@ fn registers_that_do_not_exist_and_odd_accesses_change_nothing() {
 
 #[test]
 fn there_is_no_line_behind_the_last_pin() {
-    assert!(ioapic().0.line(PINS).is_none());
-    assert!(ioapic().0.line(PINS - 1).is_some());
+    assert!(ioapic().0.line(MAX_PINS).is_none());
+    assert!(ioapic().0.line(MAX_PINS - 1).is_some());
+    let small = Ioapic::new(6, Box::new(Sent::default()));
+    assert!(small.line(5).is_some() && small.line(6).is_none());
+    assert_eq!(get(&mut small.registers(), 1) >> 16, 5);
+    set(&mut small.registers(), 0x10 + 2 * 6, 0x31);
+    assert_eq!(get(&mut small.registers(), 0x10 + 2 * 6), 0);
 }
