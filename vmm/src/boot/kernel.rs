@@ -13,7 +13,6 @@ use linux_loader::loader::bootparam::setup_header;
 use linux_loader::loader::{self, BzImage, Elf, KernelLoader};
 use vm_memory::GuestAddress;
 
-use super::image::Image;
 use crate::memory::{GuestMemory, layout};
 
 pub use elf::ElfError;
@@ -66,7 +65,7 @@ pub struct Kernel {
 }
 
 /// Loads whichever kind of kernel `file` is.
-pub fn load(file: &File, memory: &GuestMemory, memory_bytes: u64) -> Result<Kernel, KernelError> {
+pub fn load(file: &mut File, memory: &GuestMemory, memory_bytes: u64) -> Result<Kernel, KernelError> {
     let metadata = file.metadata().map_err(KernelError::Read)?;
     if !metadata.is_file() {
         return Err(KernelError::NotAFile);
@@ -79,12 +78,12 @@ pub fn load(file: &File, memory: &GuestMemory, memory_bytes: u64) -> Result<Kern
         [0x1f, 0x8b, ..] => Err(KernelError::Format("it is gzip-compressed")),
         [0x28, 0xb5, 0x2f, 0xfd, ..] => Err(KernelError::Format("it is zstd-compressed")),
         [0xfd, b'7', b'z', b'X', b'Z', ..] => Err(KernelError::Format("it is xz-compressed")),
-        _ => load_bzimage(file, metadata.len(), memory, memory_bytes),
+        _ => load_bzimage(file, memory, memory_bytes),
     }
 }
 
 fn load_elf(
-    file: &File,
+    file: &mut File,
     file_size: u64,
     start: &[u8; elf::HEADER],
     memory: &GuestMemory,
@@ -92,17 +91,11 @@ fn load_elf(
 ) -> Result<Kernel, KernelError> {
     let image = elf::check(file, file_size, start)?;
     check_room(image.end, memory_bytes)?;
-    let mut bytes = Image::map(file, file_size).map_err(KernelError::Read)?;
-    Elf::load(memory, None, &mut bytes, None).map_err(KernelError::Load)?;
+    Elf::load(memory, None, file, None).map_err(KernelError::Load)?;
     Ok(Kernel { entry: image.entry, end: image.end, initrd_limit: ELF_INITRD_LIMIT, setup_header: None })
 }
 
-fn load_bzimage(
-    file: &File,
-    file_size: u64,
-    memory: &GuestMemory,
-    memory_bytes: u64,
-) -> Result<Kernel, KernelError> {
+fn load_bzimage(file: &mut File, memory: &GuestMemory, memory_bytes: u64) -> Result<Kernel, KernelError> {
     let mut header = setup_header::default();
     file.read_exact_at(vm_memory::ByteValued::as_mut_slice(&mut header), BZIMAGE_HEADER)
         .map_err(|_| KernelError::Format("it has neither an ELF nor a bzImage header"))?;
@@ -120,9 +113,7 @@ fn load_bzimage(
     // The decompressor works in place, in init_size bytes from where it was loaded.
     let end = address + u64::from(header.init_size);
     check_room(end, memory_bytes)?;
-    let mut bytes = Image::map(file, file_size).map_err(KernelError::Read)?;
-    let loaded =
-        BzImage::load(memory, Some(GuestAddress(address)), &mut bytes, None).map_err(KernelError::Load)?;
+    let loaded = BzImage::load(memory, Some(GuestAddress(address)), file, None).map_err(KernelError::Load)?;
     let end = end.max(loaded.kernel_end);
     check_room(end, memory_bytes)?;
     Ok(Kernel {

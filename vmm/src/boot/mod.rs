@@ -1,7 +1,6 @@
 //! From files to a guest that can be entered: kernel, initrd, command line.
 
 pub mod cmdline;
-mod image;
 pub mod initrd;
 pub mod kernel;
 

@@ -10,7 +10,7 @@ use kvm_ioctls::{Cap, Kvm};
 use vm_memory::GuestMemoryError;
 
 use crate::arch::irqchip::Ioapic;
-use crate::arch::{self, cpuid, mptable, paging};
+use crate::arch::{self, cpuid, mptable, msr, paging};
 use crate::boot::{self, Cmdline, Kernel, cmdline, initrd, kernel};
 use crate::config::{ConfigError, ValidConfig};
 use crate::devices::bus::{Bus, Overlap};
@@ -127,7 +127,7 @@ impl Builder {
     /// Kernel, initrd and what tells the kernel of them.
     fn load_guest(&self, config: &ValidConfig, files: &mut Files) -> Result<Kernel, MachineError> {
         let bytes = config.memory_bytes;
-        let kernel = boot::kernel::load(&files.kernel, &self.memory, bytes)?;
+        let kernel = boot::kernel::load(&mut files.kernel, &self.memory, bytes)?;
         let initrd = match &mut files.initrd {
             Some(file) => Some(initrd::load(file, &self.memory, bytes, &kernel)?),
             None => None,
@@ -154,6 +154,7 @@ impl Builder {
             let fd = self.vm.create_vcpu(id)?;
             cpuid::set_topology(&mut cpuid, id, config.vcpus);
             fd.set_cpuid2(&cpuid).map_err(refused("set a vCPU's CPUID"))?;
+            msr::set(&fd).map_err(refused("set a vCPU's model-specific registers"))?;
             let (ports, mmio, ending) = (ports.clone(), mmio.clone(), self.ending.clone());
             vcpus.push(Vcpu { id, fd, ports, mmio, ending });
         }

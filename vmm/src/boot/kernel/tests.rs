@@ -48,7 +48,7 @@ fn load_bytes(image: &[u8]) -> (Result<Kernel, KernelError>, GuestMemory) {
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(image).unwrap();
     let memory = memory::allocate(MEMORY).unwrap();
-    (load(&file, &memory, MEMORY), memory)
+    (load(&mut file, &memory, MEMORY), memory)
 }
 
 #[test]
