@@ -100,15 +100,24 @@ pub struct RunArgs {
 pub fn run(context: &Context, args: RunArgs) -> Exit {
     let run = |args| -> Result<u8, anyhow::Error> { Ok(run::run(context, foreground(args)?)?) };
     run(args).map_err(|error| {
-        let code = error.downcast_ref::<run::RunError>().map_or(125, run::RunError::exit_code);
+        let code = match error.downcast_ref::<run::RunError>() {
+            Some(error) => error.exit_code(),
+            None if error.is::<NoTerminal>() => 1,
+            None => 125,
+        };
         Failure { code, error }
     })
 }
 
+/// Docker's client sees this by itself, before it has a daemon's error to tell: its code is 1.
+#[derive(Debug, thiserror::Error)]
+#[error("-it needs a terminal on stdin, which is not a terminal; without one, leave out -t")]
+struct NoTerminal;
+
 /// Checks every option before anything is touched.
 fn foreground(args: RunArgs) -> Result<Foreground, anyhow::Error> {
     if args.tty && args.interactive && !terminal::is_terminal(&std::io::stdin()) {
-        anyhow::bail!("-it needs a terminal on stdin; without one, leave out -t");
+        return Err(NoTerminal.into());
     }
     if let Some(name) = &args.name {
         names::check(name)?;

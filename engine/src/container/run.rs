@@ -55,6 +55,8 @@ pub enum RunError {
     Session(#[from] SessionError),
     #[error("There is no image \"{0}\" here; `hull load` brings in an archive of one, `hull import` a root file system")]
     NoImage(String),
+    #[error("--kernel is for virtual machines, and this container would run in host namespaces")]
+    KernelNeedsVm,
     #[error("{0}")]
     Died(String),
 }
@@ -88,6 +90,9 @@ pub fn run(context: &Context, asked: Foreground) -> Result<u8, RunError> {
         context.config.require_vm,
         || probe::verdict(&context.run),
     )?;
+    if mode == Isolation::Namespace && asked.kernel.is_some() {
+        return Err(RunError::KernelNeedsVm);
+    }
     if let Some(warning) = warning {
         eprintln!("hull: warning: {}", escape(&warning));
     }
