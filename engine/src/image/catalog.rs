@@ -32,7 +32,10 @@ fn find_with_name(store: &Store, wanted: &str) -> Result<(ImageRow, Option<Strin
         }
     }
     let prefix = wanted.strip_prefix("sha256:").unwrap_or(wanted);
-    if !prefix.is_empty() && prefix.len() <= 64 && prefix.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+    if !prefix.is_empty()
+        && prefix.len() <= 64
+        && prefix.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+    {
         return Ok((store.db().image_starting(prefix)?.ok_or_else(not_found)?, None));
     }
     reference?;

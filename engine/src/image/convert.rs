@@ -13,8 +13,8 @@ use super::decompress::{self, Compression};
 use super::digest::{Digest, HashingReader};
 use super::layer::build::{BuildError, LayerBuilder};
 use super::layer::erofs::data::DataWriter;
-use super::layer::erofs::writer::{self, Kind as FileKind};
 use super::layer::erofs::format::BLOCK;
+use super::layer::erofs::writer::{self, Kind as FileKind};
 use super::layer::tar::TarReader;
 use super::{ingest, pipe};
 use crate::store::db::images::LayerRow;
@@ -79,7 +79,11 @@ impl Converted {
 }
 
 /// Converts what `stream` gives, to its end.
-pub fn convert<R: Read + Send>(store: &Store, stream: R, options: Options) -> Result<Converted, ConvertError> {
+pub fn convert<R: Read + Send>(
+    store: &Store,
+    stream: R,
+    options: Options,
+) -> Result<Converted, ConvertError> {
     let limit = options.max_unpacked.min(room(&store.paths().tmp())?);
     let (compression, stream) = decompress::tell(stream).map_err(ConvertError::Read)?;
     let kept = match options.keep && compression != Compression::None {

@@ -35,14 +35,18 @@ pub fn detect(start: &[u8]) -> Result<Compression, &'static str> {
 pub fn tell<R: Read>(mut stream: R) -> io::Result<(Compression, impl Read + use<R>)> {
     let mut head = Vec::with_capacity(MAGIC);
     (&mut stream).take(MAGIC as u64).read_to_end(&mut head)?;
-    let compression = detect(&head)
-        .map_err(|name| io::Error::new(io::ErrorKind::Unsupported, format!("{name} compression is not supported")))?;
+    let compression = detect(&head).map_err(|name| {
+        io::Error::new(io::ErrorKind::Unsupported, format!("{name} compression is not supported"))
+    })?;
     Ok((compression, io::Cursor::new(head).chain(stream)))
 }
 
 /// The stream without its compression. All gzip members and zstd frames are read, one behind the
 /// other; anything else behind them is an error.
-pub fn decoder<'a>(compression: Compression, stream: impl Read + Send + 'a) -> io::Result<Box<dyn Read + Send + 'a>> {
+pub fn decoder<'a>(
+    compression: Compression,
+    stream: impl Read + Send + 'a,
+) -> io::Result<Box<dyn Read + Send + 'a>> {
     let stream = || BufReader::with_capacity(BUFFER, stream);
     Ok(match compression {
         Compression::None => Box::new(stream()),
@@ -94,7 +98,8 @@ mod tests {
     #[test]
     fn members_and_frames_are_joined() {
         assert_eq!(read(&[gzip(b"one"), gzip(b"two")].concat()).unwrap(), b"onetwo");
-        let frames: Vec<_> = [&b"one"[..], b"two"].iter().flat_map(|text| zstd::encode_all(*text, 1).unwrap()).collect();
+        let frames: Vec<_> =
+            [&b"one"[..], b"two"].iter().flat_map(|text| zstd::encode_all(*text, 1).unwrap()).collect();
         assert_eq!(read(&frames).unwrap(), b"onetwo");
     }
 

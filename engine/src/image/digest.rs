@@ -174,7 +174,9 @@ mod tests {
     #[test]
     fn other_algorithms_and_malformed_digests_are_refused() {
         assert!(matches!("sha512:00".parse::<Digest>(), Err(DigestError::Algorithm(_))));
-        for text in ["", "sha256:", "e3b0c442", &EMPTY.to_uppercase()[7..], &EMPTY[..70], "sha256:../../../../etc"] {
+        for text in
+            ["", "sha256:", "e3b0c442", &EMPTY.to_uppercase()[7..], &EMPTY[..70], "sha256:../../../../etc"]
+        {
             assert!(text.parse::<Digest>().is_err(), "{text}");
         }
     }

@@ -28,7 +28,7 @@ pub enum Error {
     #[error("Failed to read \"{member}\" of the archive")]
     Member { member: String, source: io::Error },
     #[error("Failed to convert the layer {layer}")]
-    Layer { layer: String, source: ConvertError },
+    Layer { layer: String, source: Box<ConvertError> },
     #[error("neither a docker archive nor an OCI image layout: it has no manifest.json and no index.json")]
     NoImages,
     #[error("the archive has no file \"{0}\", which its manifest names")]
@@ -41,7 +41,9 @@ pub enum Error {
     BadDigest { document: String, source: DigestError },
     #[error("\"{document}\" has the digest {found}, not {expected}: it is corrupt")]
     Corrupt { document: String, expected: Digest, found: Digest },
-    #[error("the layer {layer} unpacks to {found}, but the image's config says {expected}: it is corrupt or belongs to another image")]
+    #[error(
+        "the layer {layer} unpacks to {found}, but the image's config says {expected}: it is corrupt or belongs to another image"
+    )]
     DiffId { layer: String, expected: Digest, found: Digest },
     #[error("the manifest has {manifest} layers, the image's config {config}")]
     LayerCount { manifest: usize, config: usize },
@@ -52,7 +54,7 @@ pub enum Error {
     #[error("media type \"{0}\" is not supported")]
     MediaType(String),
     #[error(transparent)]
-    Root(#[from] RootError),
+    Root(Box<RootError>),
     #[error("No such image: {0}")]
     NotFound(String),
     #[error("{image} has names in several repositories; remove them one by one, or use force")]
@@ -75,11 +77,17 @@ impl Error {
             Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => Kind::NotFound,
             Self::Io { .. } | Self::Input(_) => Kind::Io,
             Self::SeveralNames { .. } | Self::Running { .. } | Self::Used { .. } => Kind::InUse,
-            Self::Layer { source: ConvertError::Store(error), .. } | Self::Root(RootError::Store(error)) => error.kind(),
+            Self::Layer { source, .. } => match &**source {
+                ConvertError::Store(error) => error.kind(),
+                _ => Kind::Invalid,
+            },
+            Self::Root(error) => match &**error {
+                RootError::Store(error) => error.kind(),
+                _ => Kind::Invalid,
+            },
             Self::Reference(_)
             | Self::Archive(_)
             | Self::Member { .. }
-            | Self::Layer { .. }
             | Self::NoImages
             | Self::Missing(_)
             | Self::Json { .. }
@@ -90,8 +98,13 @@ impl Error {
             | Self::LayerCount { .. }
             | Self::Platform { .. }
             | Self::NoPlatform { .. }
-            | Self::MediaType(_)
-            | Self::Root(_) => Kind::Invalid,
+            | Self::MediaType(_) => Kind::Invalid,
         }
+    }
+}
+
+impl From<RootError> for Error {
+    fn from(error: RootError) -> Self {
+        Self::Root(Box::new(error))
     }
 }

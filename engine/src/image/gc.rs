@@ -29,7 +29,8 @@ fn remove_others(folder: &Path, live: &BTreeSet<Digest>) -> Result<()> {
     let failed = |e| Error::io("list", folder, e);
     for entry in fs::read_dir(folder).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
-        let digest = path.file_stem().and_then(|stem| stem.to_str()).and_then(|hex| Digest::from_hex(hex).ok());
+        let digest =
+            path.file_stem().and_then(|stem| stem.to_str()).and_then(|hex| Digest::from_hex(hex).ok());
         // What hull did not put there is not hull's to remove.
         let Some(digest) = digest else { continue };
         if !live.contains(&digest) {

@@ -26,7 +26,7 @@ pub fn import(store: &Store, stream: impl Read + Send, import: Import) -> Result
     let _held = store.hold_files()?;
     let shown = || "from the imported tar".to_owned();
     let converted = convert::convert(store, stream, import.options)
-        .map_err(|source| Error::Layer { layer: shown(), source })?;
+        .map_err(|source| Error::Layer { layer: shown(), source: Box::new(source) })?;
     let created = Some(super::inspect::rfc3339(SystemTime::now()));
     let host = platform::host();
     let config = ImageConfig {

@@ -93,7 +93,11 @@ fn plain_manifest(config: &[u8], layers: &[LayerRow]) -> Result<Vec<u8>> {
         schema_version: 2,
         media_type: media_type::OCI_MANIFEST.to_owned(),
         config: descriptor(media_type::OCI_CONFIG, Digest::of(config), config.len() as u64),
-        layers: layers.iter().map(|row| descriptor(media_type::OCI_LAYER, row.diff_id, row.tar_bytes)).collect(),
+        layers: layers
+            .iter()
+            .map(|row| descriptor(media_type::OCI_LAYER, row.diff_id, row.tar_bytes))
+            .collect(),
     };
-    serde_json::to_vec(&manifest).map_err(|source| Error::Json { document: "the manifest".to_owned(), source })
+    serde_json::to_vec(&manifest)
+        .map_err(|source| Error::Json { document: "the manifest".to_owned(), source })
 }

@@ -22,5 +22,8 @@ pub fn check(config: &ImageConfig) -> Result<()> {
         return Ok(());
     }
     let image = Platform { os: config.os.clone(), architecture: config.architecture.clone(), variant: None };
-    Err(Error::Platform { image: crate::text::escape(&image.to_string()).to_string(), host: host.to_string() })
+    Err(Error::Platform {
+        image: crate::text::escape(&image.to_string()).to_string(),
+        host: host.to_string(),
+    })
 }

@@ -49,7 +49,9 @@ impl FromStr for Reference {
             _ => (name, None),
         };
         if tag.is_some_and(|tag| !is_tag(tag)) {
-            return Err(invalid("a tag is up to 128 letters, digits and \"._-\", and begins with none of \".-\""));
+            return Err(invalid(
+                "a tag is up to 128 letters, digits and \"._-\", and begins with none of \".-\"",
+            ));
         }
         let (registry, repository) = split_registry(name);
         if !is_registry(registry) {
@@ -59,7 +61,9 @@ impl FromStr for Reference {
             return Err(invalid("the repository must be lower case"));
         }
         if !repository.split('/').all(is_component) {
-            return Err(invalid("a repository is made of lower-case letters, digits and single separators (\".\", \"_\", \"__\", dashes)"));
+            return Err(invalid(
+                "a repository is made of lower-case letters, digits and single separators (\".\", \"_\", \"__\", dashes)",
+            ));
         }
         let repository = match repository.contains('/') || registry != DEFAULT_REGISTRY {
             true => repository.to_owned(),
@@ -80,7 +84,9 @@ impl Reference {
     /// Registry and repository, without Docker's defaults.
     pub fn familiar_repository(&self) -> String {
         match self.registry.as_str() {
-            DEFAULT_REGISTRY => self.repository.strip_prefix("library/").unwrap_or(&self.repository).to_owned(),
+            DEFAULT_REGISTRY => {
+                self.repository.strip_prefix("library/").unwrap_or(&self.repository).to_owned()
+            }
             registry => format!("{registry}/{}", self.repository),
         }
     }
@@ -117,7 +123,9 @@ fn split_registry(name: &str) -> (&str, &str) {
     match name.split_once('/') {
         Some(("index.docker.io", rest)) => (DEFAULT_REGISTRY, rest),
         Some((first, rest))
-            if first.contains(['.', ':']) || first == "localhost" || first.bytes().any(|b| b.is_ascii_uppercase()) =>
+            if first.contains(['.', ':'])
+                || first == "localhost"
+                || first.bytes().any(|b| b.is_ascii_uppercase()) =>
         {
             (first, rest)
         }
@@ -151,9 +159,12 @@ fn is_registry(registry: &str) -> bool {
 /// `[a-z0-9]+` joined by `.`, `_`, `__` or dashes.
 fn is_component(component: &str) -> bool {
     let alphanumeric = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    let mut separators = component.split(|c: char| c.is_ascii() && alphanumeric(u8::try_from(c).unwrap_or(0)));
-    let bounded = component.bytes().next().is_some_and(alphanumeric) && component.bytes().last().is_some_and(alphanumeric);
-    bounded && separators.all(|run| matches!(run, "" | "." | "_" | "__") || run.bytes().all(|byte| byte == b'-'))
+    let mut separators =
+        component.split(|c: char| c.is_ascii() && alphanumeric(u8::try_from(c).unwrap_or(0)));
+    let bounded = component.bytes().next().is_some_and(alphanumeric)
+        && component.bytes().last().is_some_and(alphanumeric);
+    bounded
+        && separators.all(|run| matches!(run, "" | "." | "_" | "__") || run.bytes().all(|byte| byte == b'-'))
 }
 
 fn is_tag(tag: &str) -> bool {
@@ -215,8 +226,31 @@ mod tests {
         let long = "a".repeat(300);
         let id = Digest::of(b"").hex();
         for bad in [
-            "", ":", "a:", "a:-x", "a::b", "A", "a//b", "/a", "a/", "a b", "a\nb", "a..b", "a___b", "-a", "a-", "a@",
-            "a@sha256:12", "a@sha512:12", "a:b/c:d", "../a", "host:99999/a", "ho_st.x/a", "é", &long, &id,
+            "",
+            ":",
+            "a:",
+            "a:-x",
+            "a::b",
+            "A",
+            "a//b",
+            "/a",
+            "a/",
+            "a b",
+            "a\nb",
+            "a..b",
+            "a___b",
+            "-a",
+            "a-",
+            "a@",
+            "a@sha256:12",
+            "a@sha512:12",
+            "a:b/c:d",
+            "../a",
+            "host:99999/a",
+            "ho_st.x/a",
+            "é",
+            &long,
+            &id,
         ] {
             assert!(bad.parse::<Reference>().is_err(), "{bad}");
         }

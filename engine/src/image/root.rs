@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::path::PathBuf;
 
-
 use super::convert::uuid;
 use super::digest::Digest;
 use super::layer::erofs::ErofsError;
@@ -137,10 +136,12 @@ fn build(store: &Store, diff_ids: &[Digest], chain: &Digest) -> Result<(), RootE
             }
         };
         numbers.insert(*diff_id, number);
-        merge::apply(&mut tree, &layer, number).map_err(|source| RootError::Merge { layer: *diff_id, source })?;
+        merge::apply(&mut tree, &layer, number)
+            .map_err(|source| RootError::Merge { layer: *diff_id, source })?;
     }
     let temp = store.temp_file()?;
-    writer::write(temp.file(), &tree, &Kind::Merged { devices: &devices }, uuid(chain)).map_err(RootError::Write)?;
+    writer::write(temp.file(), &tree, &Kind::Merged { devices: &devices }, uuid(chain))
+        .map_err(RootError::Write)?;
     Ok(temp.adopt(&store.paths().merged_root(chain))?)
 }
 

@@ -166,7 +166,8 @@ mod tests {
         assert_eq!(config.config.cmd.unwrap(), ["sh"]);
         assert!(config.config.volumes.contains_key("/data"));
         assert!(config.rootfs.diff_ids.is_empty() && config.history[0].empty_layer);
-        let none: ImageConfig = serde_json::from_str(r#"{"config":null,"rootfs":{"type":"layers"}}"#).unwrap();
+        let none: ImageConfig =
+            serde_json::from_str(r#"{"config":null,"rootfs":{"type":"layers"}}"#).unwrap();
         assert!(none.config.env.is_empty());
     }
 }

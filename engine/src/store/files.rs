@@ -111,7 +111,9 @@ impl Drop for TempFile {
 /// Makes a rename or removal in the folder of `path` last.
 pub fn sync_parent(path: &Path) -> Result<()> {
     let parent = path.parent().unwrap_or(Path::new("/"));
-    File::open(parent).and_then(|folder| folder.sync_all()).map_err(|source| Error::io("sync", parent, source))
+    File::open(parent)
+        .and_then(|folder| folder.sync_all())
+        .map_err(|source| Error::io("sync", parent, source))
 }
 
 /// Makes one folder, private to its owner. One that is there is left as it is.

@@ -84,7 +84,8 @@ impl Store {
     pub fn open(root: &Path, run: &Path) -> Result<Self> {
         let paths = Paths::new(root, run);
         if !paths.database().exists() {
-            std::fs::create_dir_all(root.parent().unwrap_or(root)).map_err(|e| Error::io("create", root, e))?;
+            std::fs::create_dir_all(root.parent().unwrap_or(root))
+                .map_err(|e| Error::io("create", root, e))?;
             files::ensure_folder(root)?;
             for folder in paths.folders() {
                 files::ensure_folder(&folder)?;

@@ -92,8 +92,17 @@ impl Paths {
     /// Folders that exist once a store is open, parents first.
     pub(super) fn folders(&self) -> Vec<PathBuf> {
         let below_root = [
-            "blobs", "blobs/sha256", "layers", "layers/v1", "layers/v1/sha256", "roots", "roots/v1", "roots/v1/sha256",
-            "sandboxes", "volumes", "tmp",
+            "blobs",
+            "blobs/sha256",
+            "layers",
+            "layers/v1",
+            "layers/v1/sha256",
+            "roots",
+            "roots/v1",
+            "roots/v1/sha256",
+            "sandboxes",
+            "volumes",
+            "tmp",
         ];
         below_root.iter().map(|folder| self.root.join(folder)).collect()
     }
@@ -108,7 +117,9 @@ mod tests {
         let paths = Paths::new(Path::new("/r"), Path::new("/run/r"));
         let digest = Digest::of(b"");
         let folders = paths.folders();
-        for file in [paths.blob(&digest), paths.layer(&digest), paths.merged_root(&digest), paths.tmp().join("x")] {
+        for file in
+            [paths.blob(&digest), paths.layer(&digest), paths.merged_root(&digest), paths.tmp().join("x")]
+        {
             assert!(folders.contains(&file.parent().unwrap().to_owned()), "{}", file.display());
         }
     }

@@ -12,7 +12,7 @@ use std::io::Read;
 
 use super::erofs::ErofsError;
 use super::erofs::data::DataWriter;
-use super::erofs::format::{MAX_CHUNK_BITS, BLOCK, device_number};
+use super::erofs::format::{BLOCK, MAX_CHUNK_BITS, device_number};
 use super::names::{self, NameError};
 use super::paths::{self, Missing, PathError};
 use super::tar::{Member, MemberKind, TarError, TarReader};
@@ -155,7 +155,13 @@ impl<'a> LayerBuilder<'a> {
         Ok(())
     }
 
-    fn put(&mut self, parent: EntryId, name: &[u8], member: &Member, file: Option<Body>) -> Result<(), EntryError> {
+    fn put(
+        &mut self,
+        parent: EntryId,
+        name: &[u8],
+        member: &Member,
+        file: Option<Body>,
+    ) -> Result<(), EntryError> {
         if member.kind == MemberKind::HardLink {
             return self.hard_link(parent, name, &member.link);
         }
@@ -213,8 +219,11 @@ impl<'a> LayerBuilder<'a> {
     /// What this layer has under a name.
     fn own_inode(&mut self, parts: &[&[u8]]) -> Result<Option<InodeId>, EntryError> {
         let Some((name, parents)) = parts.split_last() else { return Err(EntryError::LinkToDirectory) };
-        let Some(parent) = paths::directory(&mut self.tree, parents, Missing::Report)? else { return Ok(None) };
-        let found = self.tree.lookup(parent, name).filter(|entry| self.tree.body_of(*entry) != Body::Whiteout);
+        let Some(parent) = paths::directory(&mut self.tree, parents, Missing::Report)? else {
+            return Ok(None);
+        };
+        let found =
+            self.tree.lookup(parent, name).filter(|entry| self.tree.body_of(*entry) != Body::Whiteout);
         Ok(found.map(|entry| self.tree.inode_of(entry)))
     }
 
@@ -230,7 +239,8 @@ impl<'a> LayerBuilder<'a> {
         let mtime = member.mtime.clamp(*TIMES.start(), *TIMES.end());
         let cut = mtime != member.mtime;
         Ok(Attributes {
-            mode: member.mode,
+            // Linux has no other permissions for symlinks, whatever a tar says.
+            mode: if member.kind == MemberKind::Symlink { 0o777 } else { member.mode },
             uid: member.uid,
             gid: member.gid,
             mtime,
@@ -259,7 +269,7 @@ impl<'a> LayerBuilder<'a> {
             None => {
                 let block = self.data.block()?;
                 self.data.fill(member.stored, &mut read)?;
-                self.data.pad()?;
+                self.data.pad();
                 Data::Contiguous { device: 0, block }
             }
             Some(fragments) if fragments.is_empty() => Data::None,

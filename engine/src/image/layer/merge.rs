@@ -38,7 +38,14 @@ pub fn apply(tree: &mut Tree, layer: &LayerReader, device: u16) -> Result<(), Me
         let inode = tree.inode_of(Tree::ROOT);
         tree.inode_mut(inode).attributes = attributes(tree, &root)?;
     }
-    let mut merge = Merge { tree, layer, device, links, todo: vec![(layer.root(), Tree::ROOT)], through_symlinks: Vec::new() };
+    let mut merge = Merge {
+        tree,
+        layer,
+        device,
+        links,
+        todo: vec![(layer.root(), Tree::ROOT)],
+        through_symlinks: Vec::new(),
+    };
     merge.run()
 }
 
@@ -135,7 +142,12 @@ impl Merge<'_> {
         Ok(())
     }
 
-    fn new_directory(&mut self, parent: EntryId, name: &[u8], attributes: Attributes) -> Result<EntryId, TreeError> {
+    fn new_directory(
+        &mut self,
+        parent: EntryId,
+        name: &[u8],
+        attributes: Attributes,
+    ) -> Result<EntryId, TreeError> {
         let inode = self.tree.add_inode(attributes, Body::Directory { implied: false, opaque: false })?;
         self.tree.link(parent, name, inode)
     }
@@ -228,7 +240,8 @@ fn lower_inode(tree: &mut Tree, target: &[u8]) -> Result<InodeId, MergeError> {
     let missing = || MergeError::LinkTarget(shown());
     let parts = names::components(target).map_err(|_| missing())?;
     let (name, parents) = parts.split_last().ok_or_else(missing)?;
-    let parent = paths::directory(tree, parents, Missing::Report).map_err(|_| missing())?.ok_or_else(missing)?;
+    let parent =
+        paths::directory(tree, parents, Missing::Report).map_err(|_| missing())?.ok_or_else(missing)?;
     let entry = tree.lookup(parent, name).ok_or_else(missing)?;
     if tree.body_of(entry).is_directory() {
         return Err(MergeError::LinkToDirectory(shown()));

@@ -9,3 +9,6 @@ pub mod paths;
 pub mod tar;
 pub mod tree;
 pub mod xattrs;
+
+#[cfg(test)]
+pub(in crate::image) mod tests;

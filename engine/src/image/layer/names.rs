@@ -21,7 +21,8 @@ pub enum NameError {
 /// doubled or trailing slashes. `..` is refused: no honest writer of layers uses it.
 pub fn components(path: &[u8]) -> Result<Vec<&[u8]>, NameError> {
     check_target(path)?;
-    let parts: Vec<_> = path.split(|byte| *byte == b'/').filter(|part| !matches!(*part, b"" | b".")).collect();
+    let parts: Vec<_> =
+        path.split(|byte| *byte == b'/').filter(|part| !matches!(*part, b"" | b".")).collect();
     if parts.contains(&&b".."[..]) {
         return Err(NameError::Parent);
     }

@@ -148,12 +148,15 @@ impl Tree {
 
     /// A tree of nothing but a root directory that nobody described yet.
     pub fn new() -> Self {
-        let root = Inode {
-            attributes: Attributes::IMPLIED,
-            body: Body::Directory { implied: true, opaque: false },
-        };
+        let root =
+            Inode { attributes: Attributes::IMPLIED, body: Body::Directory { implied: true, opaque: false } };
         Self {
-            entries: vec![Entry { parent: Self::ROOT, inode: InodeId(0), name: Span::default(), removed: false }],
+            entries: vec![Entry {
+                parent: Self::ROOT,
+                inode: InodeId(0),
+                name: Span::default(),
+                removed: false,
+            }],
             inodes: vec![root],
             text: Vec::new(),
             chunks: Vec::new(),
@@ -280,7 +283,8 @@ impl Tree {
         let Self { entries, text, hashing, index, .. } = self;
         let hash_of = |id: &EntryId| {
             let entry = entries.get(id.0 as usize).copied();
-            let (parent, name) = entry.map_or((Self::ROOT, Span::default()), |entry| (entry.parent, entry.name));
+            let (parent, name) =
+                entry.map_or((Self::ROOT, Span::default()), |entry| (entry.parent, entry.name));
             let start = name.start as usize;
             hashing.hash_one((parent, text.get(start..start + name.len as usize).unwrap_or_default()))
         };

@@ -39,8 +39,9 @@ pub fn encode(attributes: &[(Vec<u8>, Vec<u8>)]) -> Result<Vec<u8>, XattrError> 
 
 /// Encodes attributes whatever their name.
 pub fn encode_all<'a>(attributes: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Result<Vec<u8>, XattrError> {
-    let mut split: Vec<_> =
-        attributes.filter_map(|(name, value)| split_name(name).map(|(prefix, rest)| (prefix, rest, value))).collect();
+    let mut split: Vec<_> = attributes
+        .filter_map(|(name, value)| split_name(name).map(|(prefix, rest)| (prefix, rest, value)))
+        .collect();
     split.sort_unstable();
     let mut encoded = Vec::new();
     for (prefix, name, value) in split {
@@ -65,8 +66,11 @@ fn split_name(name: &[u8]) -> Option<(u8, &[u8])> {
     })
 }
 
+/// Name and value.
+type Attribute<'a> = (Vec<u8>, &'a [u8]);
+
 /// Takes an encoded set apart again: whole names and values.
-pub fn decode(mut encoded: &[u8]) -> Result<Vec<(Vec<u8>, &[u8])>, XattrError> {
+pub fn decode(mut encoded: &[u8]) -> Result<Vec<Attribute<'_>>, XattrError> {
     let mut attributes = Vec::new();
     while let Some((head, rest)) = encoded.split_first_chunk::<4>() {
         let [name_len, index, low, high] = *head;
@@ -102,14 +106,18 @@ mod tests {
             pair("user.", b"x"),
         ];
         let encoded = encode(&given).unwrap();
-        let names: Vec<_> = decode(&encoded).unwrap().into_iter().map(|(name, _)| String::from_utf8(name).unwrap()).collect();
+        let names: Vec<_> =
+            decode(&encoded).unwrap().into_iter().map(|(name, _)| String::from_utf8(name).unwrap()).collect();
         assert_eq!(names, ["user.a", "user.b", "system.posix_acl_access", "security.capability"]);
     }
 
     #[test]
     fn too_much_is_refused() {
         assert_eq!(encode(&[pair("user.a", &vec![0; 65_536])]), Err(XattrError::Size));
-        assert_eq!(encode(&[pair("user.a", &vec![0; 40_000]), pair("user.b", &vec![0; 40_000])]), Err(XattrError::Size));
+        assert_eq!(
+            encode(&[pair("user.a", &vec![0; 40_000]), pair("user.b", &vec![0; 40_000])]),
+            Err(XattrError::Size)
+        );
         assert_eq!(encode(&[pair(&format!("user.{}", "x".repeat(256)), b"")]), Err(XattrError::Name));
     }
 

@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 
 use super::super::error::{Error, Result};
 use super::super::layer::names;
-use super::super::layer::tar::{BLOCK, MemberKind, TarReader};
+use super::super::layer::tar::{BLOCK, MemberKind, TarError, TarReader};
 use super::{Members, member_name};
 
 /// Members that an archive may have.
@@ -21,7 +21,10 @@ pub struct Archive<'a> {
 
 #[derive(Clone)]
 enum Place {
-    Data { offset: u64, length: u64 },
+    Data {
+        offset: u64,
+        length: u64,
+    },
     /// Old releases of `docker save` link equal layers.
     Link(String),
 }
@@ -31,15 +34,21 @@ impl<'a> Archive<'a> {
     pub fn index(file: &'a File) -> Result<Self> {
         let mut places = HashMap::new();
         let mut offset = 0;
-        loop {
+        let length = file.metadata().map_err(Error::Input)?.len();
+        while offset <= length {
             // A reader for each header: it takes no byte too many, so its end is where the data are.
             let mut reader = TarReader::new(Range { file, offset, end: u64::MAX });
-            let Some(member) = reader.next_member().map_err(Error::Archive)? else { break };
+            let Some(member) = reader.next_member().map_err(Error::Archive)? else {
+                return Ok(Self { file, places });
+            };
             let start = reader.into_inner().offset;
-            offset = start.saturating_add(member.stored).saturating_add(BLOCK as u64 - 1) / BLOCK as u64 * BLOCK as u64;
+            offset = start.saturating_add(member.stored).saturating_add(BLOCK as u64 - 1) / BLOCK as u64
+                * BLOCK as u64;
             let Some(name) = member_name(&member.path) else { continue };
             let place = match member.kind {
-                MemberKind::File if member.sparse.is_none() => Place::Data { offset: start, length: member.stored },
+                MemberKind::File if member.sparse.is_none() => {
+                    Place::Data { offset: start, length: member.stored }
+                }
                 MemberKind::Symlink => match link_target(&name, &member.link) {
                     Some(target) => Place::Link(target),
                     None => continue,
@@ -55,7 +64,8 @@ impl<'a> Archive<'a> {
             }
             places.insert(name, place);
         }
-        Ok(Self { file, places })
+        // The last file's data end behind the archive.
+        Err(Error::Archive(TarError::Truncated))
     }
 }
 
@@ -107,7 +117,10 @@ impl Read for Range<'_> {
         let wanted = left.min(buf.len());
         let n = self.file.read_at(buf.get_mut(..wanted).unwrap_or_default(), self.offset)?;
         if n == 0 && wanted > 0 && self.end != u64::MAX {
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the archive ends before its last file does"));
+            return Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "the archive ends before its last file does",
+            ));
         }
         self.offset += n as u64;
         Ok(n)

@@ -232,7 +232,7 @@ fn convert_layer(
     let stream = open_layer(members, layer)?;
     let options = Options { keep: layer.blob.is_some(), ..options };
     let converted = convert::convert(store, stream, options)
-        .map_err(|source| Error::Layer { layer: layer.shown(), source })?;
+        .map_err(|source| Error::Layer { layer: layer.shown(), source: Box::new(source) })?;
     check_blob(layer, converted.blob)?;
     check_diff_id(layer, diff_id, converted.diff_id())?;
     Ok(converted)

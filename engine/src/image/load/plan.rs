@@ -49,8 +49,10 @@ pub fn plan(members: &dyn Members) -> Result<Vec<Planned>> {
             add_names(&mut images, &archive.unwrap_or_default())?;
             Ok(images)
         }
-        (None, Some(archive)) => archive.into_iter().map(|image| plan_archive_image(members, image)).collect(),
-        (None, None) => Err(Error::NoImages),
+        (None, Some(archive)) if !archive.is_empty() => {
+            archive.into_iter().map(|image| plan_archive_image(members, image)).collect()
+        }
+        (None, _) => Err(Error::NoImages),
     }
 }
 
@@ -114,7 +116,8 @@ pub fn choose(manifests: &[Descriptor]) -> Result<&Descriptor> {
         (Some(found), _) => Ok(found),
         (None, [only]) if only.platform.is_none() => Ok(only),
         _ => {
-            let offered: Vec<_> = manifests.iter().filter_map(|m| m.platform.as_ref()).map(|p| p.to_string()).collect();
+            let offered: Vec<_> =
+                manifests.iter().filter_map(|m| m.platform.as_ref()).map(|p| p.to_string()).collect();
             let offered = if offered.is_empty() { "no platform".to_owned() } else { offered.join(", ") };
             Err(Error::NoPlatform { offered: escape(&offered).to_string(), host: host.to_string() })
         }
@@ -134,10 +137,10 @@ fn plan_manifest(members: &dyn Members, descriptor: &Descriptor, names: Vec<Refe
     let config_bytes = needed(members, &config_name)?;
     verify(&config_name, &config_bytes, &manifest.config.digest)?;
     let config = ingest::parse_config(&config_bytes, &config_name)?;
-    let layers = manifest.layers.iter().map(|layer| PlannedLayer {
-        member: blob_name(&layer.digest),
-        blob: Some(layer.digest),
-    });
+    let layers = manifest
+        .layers
+        .iter()
+        .map(|layer| PlannedLayer { member: blob_name(&layer.digest), blob: Some(layer.digest) });
     let layers = layers.collect();
     checked(Planned { config, config_bytes, manifest: Some(bytes), layers, names })
 }
@@ -187,7 +190,8 @@ fn verify(document: &str, bytes: &[u8], expected: &Digest) -> Result<()> {
 }
 
 fn parse<T: serde::de::DeserializeOwned>(bytes: &[u8], document: &str) -> Result<T> {
-    serde_json::from_slice(bytes).map_err(|source| Error::Json { document: escape(document).to_string(), source })
+    serde_json::from_slice(bytes)
+        .map_err(|source| Error::Json { document: escape(document).to_string(), source })
 }
 
 fn needed(members: &dyn Members, name: &str) -> Result<Vec<u8>> {

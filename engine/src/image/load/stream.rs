@@ -40,7 +40,9 @@ impl Streamed {
                 MemberKind::File if member.sparse.is_none() => {
                     documents += read.file(store, &mut archive, name, options)?;
                     if documents > MAX_DOCUMENTS {
-                        return Err(Error::Input(io::Error::other("the archive's documents take more than 64 MiB")));
+                        return Err(Error::Input(io::Error::other(
+                            "the archive's documents take more than 64 MiB",
+                        )));
                     }
                 }
                 MemberKind::Symlink => {
@@ -80,7 +82,7 @@ impl Streamed {
             let layer = PlannedLayer { member: name, blob: digest };
             let options = Options { keep: digest.is_some(), ..options };
             let converted = convert::convert(store, Cursor::new(head).chain(data), options)
-                .map_err(|source| Error::Layer { layer: layer.shown(), source })?;
+                .map_err(|source| Error::Layer { layer: layer.shown(), source: Box::new(source) })?;
             check_blob(&layer, converted.blob)?;
             self.layers.insert(layer.member, converted);
             return Ok(0);
@@ -117,7 +119,8 @@ impl Streamed {
 
 /// Whether a file's first block begins a tar, plain or compressed in any way.
 fn is_layer(head: &[u8]) -> bool {
-    !matches!(decompress::detect(head), Ok(Compression::None)) || head.first_chunk().is_some_and(tar::begins_archive)
+    !matches!(decompress::detect(head), Ok(Compression::None))
+        || head.first_chunk().is_some_and(tar::begins_archive)
 }
 
 impl Members for Streamed {

@@ -110,7 +110,9 @@ impl Database {
 
     pub fn sandboxes(&self) -> Result<Vec<SandboxRow>> {
         self.read("list sandboxes", |db| {
-            db.prepare_cached(&format!("{SANDBOX} ORDER BY created, id"))?.query_map([], sandbox_from)?.collect()
+            db.prepare_cached(&format!("{SANDBOX} ORDER BY created, id"))?
+                .query_map([], sandbox_from)?
+                .collect()
         })
     }
 
@@ -153,7 +155,9 @@ impl Database {
     pub fn container(&self, wanted: &str) -> Result<ContainerRow> {
         let found = self.read("look up a container", |db| {
             let exact = db
-                .prepare_cached(&format!("{CONTAINER} WHERE id = ?1 OR name = ?1 ORDER BY id = ?1 DESC LIMIT 1"))?
+                .prepare_cached(&format!(
+                    "{CONTAINER} WHERE id = ?1 OR name = ?1 ORDER BY id = ?1 DESC LIMIT 1"
+                ))?
                 .query_row([wanted], container_from)
                 .optional()?;
             if let Some(row) = exact {
@@ -224,29 +228,33 @@ pub(super) fn insert_sandbox(
 }
 
 pub(super) fn insert_container(tx: &Connection, row: &ContainerRow) -> Result<(), Failure> {
-
-            let image = row.image.to_string();
-            let there = tx
-                .prepare_cached("SELECT 1 FROM images WHERE id = ? AND NOT hidden")?
-                .exists([&image])?;
-            if !there {
-                return Err(Error::NotFound { what: "image", name: image }.into());
-            }
-            tx.execute(
-                "INSERT INTO containers(id, name, image, sandbox, mode, state, created, exit_code, config)
+    let image = row.image.to_string();
+    let there = tx.prepare_cached("SELECT 1 FROM images WHERE id = ? AND NOT hidden")?.exists([&image])?;
+    if !there {
+        return Err(Error::NotFound { what: "image", name: image }.into());
+    }
+    tx.execute(
+        "INSERT INTO containers(id, name, image, sandbox, mode, state, created, exit_code, config)
                  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                params![
-                    row.id, row.name, image, row.sandbox, row.mode, row.state.as_str(), row.created, row.exit_code,
-                    row.config
-                ],
-            )
-            .map_err(|error| match error.sqlite_error_code() {
-                Some(ErrorCode::ConstraintViolation) if name_exists(tx, &row.name) => {
-                    Failure::Typed(Error::NameTaken(row.name.clone()))
-                }
-                _ => error.into(),
-            })?;
-            Ok(())
+        params![
+            row.id,
+            row.name,
+            image,
+            row.sandbox,
+            row.mode,
+            row.state.as_str(),
+            row.created,
+            row.exit_code,
+            row.config
+        ],
+    )
+    .map_err(|error| match error.sqlite_error_code() {
+        Some(ErrorCode::ConstraintViolation) if name_exists(tx, &row.name) => {
+            Failure::Typed(Error::NameTaken(row.name.clone()))
+        }
+        _ => error.into(),
+    })?;
+    Ok(())
 }
 
 fn found_one(changed: usize, id: &str) -> Result<(), Failure> {
@@ -257,7 +265,9 @@ fn found_one(changed: usize, id: &str) -> Result<(), Failure> {
 }
 
 fn name_exists(db: &Connection, name: &str) -> bool {
-    db.prepare_cached("SELECT 1 FROM containers WHERE name = ?").and_then(|mut s| s.exists([name])).unwrap_or(false)
+    db.prepare_cached("SELECT 1 FROM containers WHERE name = ?")
+        .and_then(|mut s| s.exists([name]))
+        .unwrap_or(false)
 }
 
 fn free_uid(db: &Connection, first: u32, count: u32) -> Result<u32, Failure> {

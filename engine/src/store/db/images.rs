@@ -197,8 +197,9 @@ impl Database {
     /// Removes a name; with an image's last name goes the image, unless containers need it.
     pub fn remove_image_name(&self, name: &str, force: bool) -> Result<Result<Removed, Refusal>> {
         self.write("remove an image", |tx| {
-            let image: Option<String> =
-                tx.query_row("SELECT image FROM names WHERE name = ?", [name], |row| row.get(0)).optional()?;
+            let image: Option<String> = tx
+                .query_row("SELECT image FROM names WHERE name = ?", [name], |row| row.get(0))
+                .optional()?;
             let image = image.ok_or(Error::NotFound { what: "image", name: name.to_owned() })?;
             let names = names_of(tx, &image)?;
             if names.len() > 1 {
@@ -250,7 +251,12 @@ fn insert_image(db: &Connection, new: &NewImage) -> rusqlite::Result<()> {
             "INSERT INTO layers(diff_id, bytes, tar_bytes, entries) VALUES (?, ?, ?, ?)
              ON CONFLICT(diff_id) DO NOTHING",
         )?
-        .execute(params![diff_id, size_value(layer.bytes), size_value(layer.tar_bytes), size_value(layer.entries)])?;
+        .execute(params![
+            diff_id,
+            size_value(layer.bytes),
+            size_value(layer.tar_bytes),
+            size_value(layer.entries)
+        ])?;
         db.prepare_cached("INSERT OR IGNORE INTO image_layers(image, position, diff_id) VALUES (?, ?, ?)")?
             .execute(params![id, position, diff_id])?;
     }

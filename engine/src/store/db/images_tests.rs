@@ -1,0 +1,136 @@
+use super::*;
+use crate::store::{ContainerRow, ContainerState, Store};
+
+fn store() -> (tempfile::TempDir, Store) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&folder.path().join("lib"), &folder.path().join("run")).unwrap();
+    (folder, store)
+}
+
+fn image(id: &str, layers: &[&str], names: &[&str]) -> NewImage {
+    let layer = |name: &&str| LayerRow {
+        diff_id: Digest::of(name.as_bytes()),
+        bytes: 4096,
+        tar_bytes: 1000,
+        entries: 3,
+    };
+    NewImage {
+        id: Digest::of(id.as_bytes()),
+        manifest: Digest::of(format!("manifest of {id}").as_bytes()),
+        chain: Digest::of(format!("chain of {id}").as_bytes()),
+        created: "2024-01-01T00:00:00Z".to_owned(),
+        added: 1,
+        layers: layers.iter().map(layer).collect(),
+        blobs: vec![(Digest::of(id.as_bytes()), 10)],
+        names: names.iter().map(|name| (*name).to_owned()).collect(),
+    }
+}
+
+fn container(name: &str, image: &str, state: ContainerState) -> ContainerRow {
+    ContainerRow {
+        id: Digest::of(name.as_bytes()).hex(),
+        name: name.to_owned(),
+        image: Digest::of(image.as_bytes()),
+        sandbox: None,
+        mode: "namespace".to_owned(),
+        state,
+        created: 1,
+        exit_code: None,
+        config: "{}".to_owned(),
+    }
+}
+
+#[test]
+fn a_name_moves_to_the_image_that_takes_it() {
+    let (_folder, store) = store();
+    let db = store.db();
+    db.add_images(&[image("a", &["l"], &["x:1"]), image("b", &["l"], &["x:1", "y:1"])]).unwrap();
+    assert_eq!(db.image_named("x:1").unwrap().unwrap().id, Digest::of(b"b"));
+    assert!(db.image(&Digest::of(b"a")).unwrap().unwrap().names.is_empty(), "stays, without a name");
+    let b = db.image(&Digest::of(b"b")).unwrap().unwrap();
+    assert_eq!((b.names.len(), b.bytes), (2, 1000));
+}
+
+#[test]
+fn ids_are_found_by_their_start_if_only_one_has_it() {
+    let (_folder, store) = store();
+    let db = store.db();
+    db.add_images(&[image("a", &[], &[]), image("b", &[], &[])]).unwrap();
+    let id = Digest::of(b"a");
+    assert_eq!(db.image_starting(&id.hex()[..12]).unwrap().unwrap().id, id);
+    assert!(db.image_starting("ffffffffffff").unwrap().is_none());
+    assert!(matches!(db.image_starting(""), Err(Error::Ambiguous { .. })));
+}
+
+#[test]
+fn the_last_name_takes_the_image_with_it() {
+    let (_folder, store) = store();
+    let db = store.db();
+    db.add_images(&[image("a", &["l"], &["x:1", "y:1"])]).unwrap();
+    let first = db.remove_image_name("x:1", false).unwrap().unwrap();
+    assert_eq!(first, Removed { untagged: vec!["x:1".to_owned()], deleted: None });
+    let second = db.remove_image_name("y:1", false).unwrap().unwrap();
+    assert_eq!(second.deleted, Some(Digest::of(b"a")));
+    assert!(db.images().unwrap().is_empty());
+    assert!(matches!(db.remove_image_name("y:1", false), Err(Error::NotFound { .. })));
+}
+
+#[test]
+fn names_in_several_repositories_need_force() {
+    let (_folder, store) = store();
+    let db = store.db();
+    db.add_images(&[image("a", &[], &["host:5000/x:1", "host:5000/x:2"]), image("b", &[], &["y:1", "z:1"])])
+        .unwrap();
+    assert!(db.remove_image(&Digest::of(b"a"), false).unwrap().is_ok());
+    assert_eq!(db.remove_image(&Digest::of(b"b"), false).unwrap(), Err(Refusal::SeveralNames));
+    assert!(db.remove_image(&Digest::of(b"b"), true).unwrap().is_ok());
+}
+
+#[test]
+fn containers_keep_their_image_and_force_only_hides_it() {
+    let (_folder, store) = store();
+    let db = store.db();
+    db.add_images(&[image("a", &["l"], &["x:1"])]).unwrap();
+    db.add_container(&container("c", "a", ContainerState::Running)).unwrap();
+    let id = Digest::of(b"c").hex();
+    assert_eq!(db.remove_image_name("x:1", true).unwrap(), Err(Refusal::Running(id.clone())));
+    db.update_container(&id, ContainerState::Exited, None, Some(0)).unwrap();
+    assert_eq!(db.remove_image_name("x:1", false).unwrap(), Err(Refusal::Used(id.clone())));
+    assert!(db.remove_image_name("x:1", true).unwrap().is_ok());
+
+    assert!(db.images().unwrap().is_empty());
+    assert!(db.collect().unwrap().layers.contains(&Digest::of(b"l")), "the container's layers stay");
+    assert!(db.add_container(&container("d", "a", ContainerState::Created)).is_err());
+    db.remove_container(&id).unwrap();
+    let live = db.collect().unwrap();
+    assert!(live.layers.is_empty() && live.blobs.is_empty() && live.chains.is_empty());
+}
+
+#[test]
+fn an_image_loaded_again_is_seen_again() {
+    let (_folder, store) = store();
+    let db = store.db();
+    db.add_images(&[image("a", &["l"], &["x:1"])]).unwrap();
+    db.add_container(&container("c", "a", ContainerState::Exited)).unwrap();
+    db.remove_image_name("x:1", true).unwrap().unwrap();
+    db.add_images(&[image("a", &["l"], &["x:1"])]).unwrap();
+    assert_eq!(db.images().unwrap().len(), 1);
+    assert_eq!(db.layers_of(&Digest::of(b"a")).unwrap().len(), 1);
+}
+
+#[test]
+fn layers_are_kept_as_long_as_one_image_has_them() {
+    let (_folder, store) = store();
+    let db = store.db();
+    db.add_images(&[image("a", &["base", "top"], &["a:1"]), image("b", &["base"], &["b:1"])]).unwrap();
+    db.remove_image_name("a:1", false).unwrap().unwrap();
+    assert_eq!(db.collect().unwrap().layers.into_iter().collect::<Vec<_>>(), [Digest::of(b"base")]);
+    assert!(db.layer(&Digest::of(b"top")).unwrap().is_none());
+}
+
+#[test]
+fn repositories_are_told_from_ports_tags_and_digests() {
+    assert_eq!(repository_of("host:5000/x:1"), "host:5000/x");
+    assert_eq!(repository_of("host:5000/x"), "host:5000/x");
+    assert_eq!(repository_of("x/y@sha256:00"), "x/y");
+}

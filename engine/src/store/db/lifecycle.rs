@@ -2,7 +2,9 @@
 
 use rusqlite::params;
 
-use super::containers::{ContainerRow, ContainerState, NewSandbox, SandboxRow, insert_container, insert_sandbox};
+use super::containers::{
+    ContainerRow, ContainerState, NewSandbox, SandboxRow, insert_container, insert_sandbox,
+};
 use super::{Database, Result};
 
 impl Database {

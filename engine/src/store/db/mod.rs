@@ -16,9 +16,9 @@ use nix::fcntl::FlockArg;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
+use super::Error;
 use super::files::FileLock;
 use super::paths::Paths;
-use super::Error;
 
 pub struct Database {
     connection: Mutex<Connection>,
@@ -70,12 +70,20 @@ impl Database {
     }
 
     /// Reads with one snapshot.
-    fn read<T>(&self, what: &'static str, body: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
+    fn read<T>(
+        &self,
+        what: &'static str,
+        body: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T> {
         body(&self.connection()).map_err(|source| self.failed(what, source))
     }
 
     /// One write transaction. `body`'s own error, too, rolls it back.
-    fn write<T>(&self, what: &'static str, body: impl FnOnce(&Transaction<'_>) -> Result<T, Failure>) -> Result<T> {
+    fn write<T>(
+        &self,
+        what: &'static str,
+        body: impl FnOnce(&Transaction<'_>) -> Result<T, Failure>,
+    ) -> Result<T> {
         let _writer = FileLock::wait(&self.lock_path, FlockArg::LockExclusive)?;
         let mut connection = self.connection();
         let outcome = (|| {

@@ -14,6 +14,8 @@ const MAX_END: u64 = (u32::MAX as u64 - 1) * BLOCK;
 /// Chunks that a sparse file may always have; more only with more fragments, so that a short tar
 /// cannot ask for a long table.
 const MIN_CHUNKS: u64 = 1024;
+/// Zeros that are worth a write less.
+const HOLE_BYTES: u64 = 64 * 1024;
 
 /// Writes data from block 1 on. Runs of zeros are left as holes of the layer file.
 pub struct DataWriter<'a> {
@@ -54,11 +56,12 @@ impl<'a> DataWriter<'a> {
         mut length: u64,
         mut read: impl FnMut(&mut [u8]) -> Result<usize, E>,
     ) -> Result<(), E> {
-        self.taken = self.taken.saturating_add(length);
-        if self.taken > self.limit {
+        let taken = self.taken.saturating_add(length);
+        if taken > self.limit {
             return Err(ErofsError::TooLarge(self.limit).into());
         }
         self.check_end(length)?;
+        self.taken = taken;
         while length > 0 {
             if self.filled == BUFFER {
                 self.flush()?;
@@ -73,29 +76,37 @@ impl<'a> DataWriter<'a> {
     }
 
     /// Zeros up to the next block.
-    pub fn pad(&mut self) -> Result<(), ErofsError> {
+    pub fn pad(&mut self) {
         // The buffer is a whole number of blocks and begins at one.
-        let end = align(self.filled, BLOCK_LEN);
-        self.buffer.get_mut(self.filled..end).unwrap_or_default().fill(0);
-        self.filled = end;
-        Ok(())
+        self.zero(align(self.filled, BLOCK_LEN) - self.filled);
     }
 
-    /// Zeros that take no room.
-    fn skip(&mut self, mut length: u64) -> Result<(), ErofsError> {
-        self.check_end(length)?;
-        let near = length.min((BUFFER - self.filled) as u64);
-        let end = self.filled + usize::try_from(near).unwrap_or(0);
+    /// Zeros in the buffer, which has room for them.
+    fn zero(&mut self, length: usize) {
+        let end = self.filled + length;
         self.buffer.get_mut(self.filled..end).unwrap_or_default().fill(0);
         self.filled = end;
-        length -= near;
-        if length > 0 {
+    }
+
+    /// Zeros; many of them take no room.
+    fn skip(&mut self, mut length: u64) -> Result<(), ErofsError> {
+        self.check_end(length)?;
+        if length >= HOLE_BYTES {
+            let before = self.position();
+            self.pad();
+            length -= self.position() - before;
             self.flush()?;
-            let whole = length / BLOCK * BLOCK;
-            self.start += whole;
-            let rest = usize::try_from(length - whole).unwrap_or(0);
-            self.buffer.get_mut(..rest).unwrap_or_default().fill(0);
-            self.filled = rest;
+            self.start += length / BLOCK * BLOCK;
+            length %= BLOCK;
+        }
+        while length > 0 {
+            if self.filled == BUFFER {
+                self.flush()?;
+            }
+            let room = (BUFFER - self.filled) as u64;
+            let now = usize::try_from(length.min(room)).unwrap_or(BUFFER);
+            self.zero(now);
+            length -= now as u64;
         }
         Ok(())
     }
@@ -112,7 +123,7 @@ impl<'a> DataWriter<'a> {
 
     /// Writes what is gathered; the first block behind all data.
     pub fn finish(mut self) -> Result<u32, ErofsError> {
-        self.pad()?;
+        self.pad();
         self.flush()?;
         self.block()
     }
@@ -138,10 +149,13 @@ impl<'a> DataWriter<'a> {
                 let chunk = at / chunk_bytes;
                 if open.end <= at {
                     self.skip(open.end - open.position)?;
-                    self.pad()?;
+                    self.pad();
                     let address = addresses.get_mut(usize::try_from(chunk).unwrap_or(usize::MAX));
                     *address.ok_or(ErofsError::TooLarge(size))? = self.block()?;
-                    open = OpenChunk { position: chunk * chunk_bytes, end: ((chunk + 1) * chunk_bytes).min(size) };
+                    open = OpenChunk {
+                        position: chunk * chunk_bytes,
+                        end: ((chunk + 1) * chunk_bytes).min(size),
+                    };
                 }
                 self.skip(at - open.position)?;
                 let length = end.min(open.end) - at;
@@ -151,7 +165,7 @@ impl<'a> DataWriter<'a> {
             }
         }
         self.skip(open.end - open.position)?;
-        self.pad()?;
+        self.pad();
         Ok((bits, addresses))
     }
 }
@@ -194,15 +208,16 @@ mod tests {
         assert_eq!(addresses.iter().filter(|address| **address != HOLE).count(), 2);
         writer.finish().unwrap();
         use std::os::unix::fs::MetadataExt;
-        assert!(file.metadata().unwrap().blocks() < 1024);
+        assert!(file.metadata().unwrap().blocks() < 64);
     }
 
     #[test]
     fn small_sparse_files_have_chunks_of_one_block() {
         let file = tempfile::tempfile().unwrap();
         let mut writer = DataWriter::new(&file, 1 << 20);
-        let (bits, addresses) =
-            writer.fill_sparse(5 * BLOCK + 1, &[Fragment { offset: 2 * BLOCK + 7, length: BLOCK }], ones).unwrap();
+        let (bits, addresses) = writer
+            .fill_sparse(5 * BLOCK + 1, &[Fragment { offset: 2 * BLOCK + 7, length: BLOCK }], ones)
+            .unwrap();
         assert_eq!((bits, addresses), (0, vec![HOLE, HOLE, 1, 2, HOLE, HOLE]));
         assert_eq!(writer.finish().unwrap(), 3);
         let mut block = [9; 8];

@@ -11,7 +11,12 @@ pub struct Name<'a> {
 }
 
 /// A directory's names in order; `.` and `..` stand where their bytes sort them.
-pub fn with_dots<'a>(names: impl Iterator<Item = Name<'a>>, own: u64, parent: u64, mode: u16) -> Vec<Name<'a>> {
+pub fn with_dots<'a>(
+    names: impl Iterator<Item = Name<'a>>,
+    own: u64,
+    parent: u64,
+    mode: u16,
+) -> Vec<Name<'a>> {
     let mut all: Vec<_> = names.collect();
     for (bytes, nid) in [(&b"."[..], own), (b"..", parent)] {
         let at = all.partition_point(|name| name.bytes < bytes);
@@ -73,7 +78,8 @@ pub fn decode(content: &[u8]) -> Option<Vec<(&[u8], u64)>> {
     for block in content.chunks(BLOCK_LEN) {
         let first = Dirent::decode(block.first_chunk()?);
         let table = block.get(..usize::from(first.name_offset))?;
-        let records: Vec<_> = table.chunks(Dirent::SIZE).map(|record| record.first_chunk().map(Dirent::decode)).collect();
+        let records: Vec<_> =
+            table.chunks(Dirent::SIZE).map(|record| record.first_chunk().map(Dirent::decode)).collect();
         for (at, record) in records.iter().enumerate() {
             let record = (*record)?;
             let start = usize::from(record.name_offset);
@@ -97,7 +103,8 @@ mod tests {
     use super::*;
 
     fn names(count: u64) -> Vec<Vec<u8>> {
-        let mut names: Vec<_> = (0..count).map(|n| format!("{n:x}-{}", "x".repeat((n % 200) as usize)).into_bytes()).collect();
+        let mut names: Vec<_> =
+            (0..count).map(|n| format!("{n:x}-{}", "x".repeat((n % 200) as usize)).into_bytes()).collect();
         names.sort();
         names
     }

@@ -56,9 +56,15 @@ pub struct LayerInode {
 }
 
 pub enum LayerContent {
-    Directory { implied: bool, opaque: bool },
+    Directory {
+        implied: bool,
+        opaque: bool,
+    },
     /// Addresses are blocks of the layer file.
-    File { size: u64, data: LayerData },
+    File {
+        size: u64,
+        data: LayerData,
+    },
     Symlink(Vec<u8>),
     CharDevice(u32),
     BlockDevice(u32),
@@ -115,7 +121,8 @@ impl LayerReader {
     pub fn inode(&self, nid: u64) -> Result<LayerInode, ErofsError> {
         let out = || DAMAGED("an inode out of range");
         let offset = nid.checked_mul(SLOT).ok_or_else(out)?;
-        let record = self.bytes(offset, DiskInode::SIZE as u64).and_then(<[u8]>::first_chunk).ok_or_else(out)?;
+        let record =
+            self.bytes(offset, DiskInode::SIZE as u64).and_then(<[u8]>::first_chunk).ok_or_else(out)?;
         let disk = DiskInode::decode(record);
         if disk.format & 1 != EXTENDED {
             return Err(DAMAGED("an inode that is not extended"));
@@ -168,8 +175,11 @@ impl LayerReader {
                 let chunk = BLOCK << disk.value;
                 let table = self.bytes(behind.next_multiple_of(4), 4 * disk.size.div_ceil(chunk));
                 let table = table.ok_or(DAMAGED("a chunk table out of range"))?;
-                let addresses: Vec<_> =
-                    table.as_chunks::<4>().0.iter().map(|address| u32::from_le_bytes(*address)).collect();
+                let addresses: Vec<_> = table
+                    .chunks_exact(4)
+                    .filter_map(|address| address.try_into().ok())
+                    .map(u32::from_le_bytes)
+                    .collect();
                 let mut left = disk.size;
                 for address in &addresses {
                     let length = left.min(chunk);

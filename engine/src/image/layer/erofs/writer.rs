@@ -46,7 +46,8 @@ pub fn write(file: &File, tree: &Tree, kind: &Kind<'_>, uuid: [u8; 16]) -> Resul
     let blocks = u32::try_from(end / BLOCK).map_err(|_| ErofsError::TooLarge(u64::from(u32::MAX) * BLOCK))?;
     let start = u64::from(first_block) * BLOCK;
     let failed = |e| ErofsError::Io("write metadata", start, e);
-    let mut output = Output { file: BufWriter::with_capacity(1 << 18, At { file, offset: start }), position: 0 };
+    let mut output =
+        Output { file: BufWriter::with_capacity(1 << 18, At { file, offset: start }), position: 0 };
     plan.emit(&mut output, first_block).map_err(failed)?;
     output.pad_to(plan.blocks() * BLOCK).and_then(|()| output.file.flush()).map_err(failed)?;
     file.set_len(end).map_err(failed)?;

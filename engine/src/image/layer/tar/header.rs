@@ -2,6 +2,9 @@
 
 use super::TarError;
 
+/// Offset and length of a sparse file's fragments, as a header says them.
+pub type RawMap = Vec<(i64, i64)>;
+
 pub const BLOCK: usize = 512;
 /// [`BLOCK`] where sizes are counted.
 pub const BLOCK_BYTES: u64 = 512;
@@ -27,9 +30,10 @@ impl Header {
         let header = Self(block);
         let stated = header.octal(148, 8).ok_or(TarError::NotTar)?;
         // The checksum field counts as spaces; old tars summed signed bytes.
-        let outside = || block.iter().enumerate().filter(|(at, _)| !(148..156).contains(at)).map(|(_, byte)| *byte);
+        let outside =
+            || block.iter().enumerate().filter(|(at, _)| !(148..156).contains(at)).map(|(_, byte)| *byte);
         let unsigned: i64 = outside().map(i64::from).sum::<i64>() + 8 * 32;
-        let signed: i64 = outside().map(|byte| i64::from(byte.cast_signed())).sum::<i64>() + 8 * 32;
+        let signed: i64 = outside().map(|byte| i64::from(i8::from_ne_bytes([byte]))).sum::<i64>() + 8 * 32;
         if stated != unsigned && stated != signed {
             return Err(TarError::NotTar);
         }
@@ -101,7 +105,7 @@ impl Header {
 
     /// GNU's four sparse fragments (offset, length), whether more follow in blocks of their own, and
     /// the size with the holes.
-    pub fn old_sparse(&self) -> Result<(Vec<(i64, i64)>, bool, i64), TarError> {
+    pub fn old_sparse(&self) -> Result<(RawMap, bool, i64), TarError> {
         let extended = self.field(482, 1) != [0];
         Ok((sparse_fields(&self.0, 386, 4)?, extended, self.number("sparse size", 483, 12)?))
     }
@@ -116,11 +120,11 @@ impl Header {
 }
 
 /// A block that continues a GNU sparse header: 21 fragments and whether another follows.
-pub fn sparse_extension(block: &[u8; BLOCK]) -> Result<(Vec<(i64, i64)>, bool), TarError> {
+pub fn sparse_extension(block: &[u8; BLOCK]) -> Result<(RawMap, bool), TarError> {
     Ok((sparse_fields(block, 0, 21)?, block.get(504).is_some_and(|flag| *flag != 0)))
 }
 
-fn sparse_fields(block: &[u8; BLOCK], at: usize, count: usize) -> Result<Vec<(i64, i64)>, TarError> {
+fn sparse_fields(block: &[u8; BLOCK], at: usize, count: usize) -> Result<RawMap, TarError> {
     let fields = block.get(at..at + 24 * count).unwrap_or_default();
     let used = fields.chunks_exact(24).take_while(|field| field.first() != Some(&0));
     used.map(|field| {

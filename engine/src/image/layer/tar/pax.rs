@@ -1,7 +1,7 @@
 //! PAX extended headers (POSIX.1-2001, pax "Extended Header"), and what GNU and star put into them.
 
-use super::sparse::PaxSparse;
 use super::TarError;
+use super::sparse::PaxSparse;
 
 /// What an extended header overrides for the entry behind it.
 #[derive(Default)]
@@ -131,8 +131,15 @@ mod tests {
 
     #[test]
     fn malformed_records_are_refused() {
-        for bad in [&b"9999 path=a\n"[..], b"x path=a\n", b"10 path=ab", b"7 path\n", b"0 \n", b" 5=a\n", b"99999999999 a=b\n"]
-        {
+        for bad in [
+            &b"9999 path=a\n"[..],
+            b"x path=a\n",
+            b"10 path=ab",
+            b"7 path\n",
+            b"0 \n",
+            b" 5=a\n",
+            b"99999999999 a=b\n",
+        ] {
             assert!(parse(bad).is_err(), "{}", bad.escape_ascii());
         }
     }

@@ -89,7 +89,8 @@ impl<R: Read> TarReader<R> {
     fn member(&mut self, header: &Header, size: u64, preceding: Preceding) -> Result<Member, TarError> {
         let pax = preceding.pax.unwrap_or_default();
         let stored = pax.size.unwrap_or(size);
-        let path = preceding.long_name.or(pax.sparse.name.clone()).or(pax.path).unwrap_or_else(|| header.name());
+        let path =
+            preceding.long_name.or(pax.sparse.name.clone()).or(pax.path).unwrap_or_else(|| header.name());
         let kind = member_kind(header, &path)?;
         let has_data = matches!(header.kind(), 0 | b'0' | b'7' | b'S' | b'D');
         // Links and the like may state a size; nothing follows them. (As GNU tar and Go do it.)
@@ -165,7 +166,7 @@ impl<R: Read> TarReader<R> {
 
     /// Form 1.0: decimal numbers, a line each, in whole blocks before the data: count, then offset and
     /// length of each fragment.
-    fn read_sparse_map(&mut self) -> Result<Vec<(i64, i64)>, TarError> {
+    fn read_sparse_map(&mut self) -> Result<header::RawMap, TarError> {
         let mut lines = Lines { reader: self, block: [0; BLOCK], used: BLOCK };
         let count = lines.number()?;
         if usize::try_from(count).map_or(true, |count| count > MAX_FRAGMENTS) {
@@ -235,7 +236,7 @@ impl<R: Read> TarReader<R> {
 }
 
 /// Size with holes, and the unchecked map.
-type SparseMap = (u64, Vec<(i64, i64)>);
+type SparseMap = (u64, header::RawMap);
 
 /// Numbers, a line each, in blocks that count as the entry's data.
 struct Lines<'a, R> {
