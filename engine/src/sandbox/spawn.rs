@@ -46,11 +46,6 @@ impl Child {
         self.pid
     }
 
-    /// Readable once the process has ended.
-    pub fn pidfd(&self) -> BorrowedFd<'_> {
-        self.pidfd.as_fd()
-    }
-
     /// Waits for the end, so that no zombie stays.
     pub fn reap(&self) {
         while waitid(Id::PIDFd(self.pidfd.as_fd()), WaitPidFlag::WEXITED) == Err(Errno::EINTR) {}

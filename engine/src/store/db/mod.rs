@@ -20,6 +20,10 @@ use super::Error;
 use super::files::FileLock;
 use super::paths::Paths;
 
+/// Pages of the log before a commit moves them into the database, which waits for the disk twice: the
+/// trade is against reading the log at each start.
+const LOG_PAGES: u32 = 256;
+
 pub struct Database {
     connection: Mutex<Connection>,
     path: PathBuf,
@@ -34,6 +38,7 @@ impl Database {
         // Only recovery after a crash of all processes still asks SQLite to wait.
         connection.busy_timeout(Duration::from_secs(10)).map_err(failed)?;
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(failed)?;
+        connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES).map_err(failed)?;
         connection.pragma_update(None, "foreign_keys", true).map_err(failed)?;
         connection.pragma_update(None, "synchronous", "NORMAL").map_err(failed)?;
         let database = Self { connection: Mutex::new(connection), path, lock_path: paths.database_lock() };

@@ -9,6 +9,9 @@ const STEPS: [&str; 1] = [FIRST];
 #[allow(clippy::cast_possible_truncation)] // a handful
 pub const VERSION: u32 = STEPS.len() as u32;
 
+/// Bytes.
+const PAGE: u32 = 1024;
+
 /// - `images`: one a config digest, docker's image id. `hidden`: removed by force while containers
 ///   still need its layers; collected with the last of them.
 /// - `names`: canonical `repository:tag` and `repository@digest`, each with the manifest it means.
@@ -73,6 +76,9 @@ CREATE INDEX containers_sandbox ON containers(sandbox);
 
 /// Runs the steps that are missing, in one transaction. The caller holds the writers' lock.
 pub fn migrate(connection: &mut Connection, done: u32) -> rusqlite::Result<()> {
+    // Whoever opens the database while nobody else has it open reads the whole log again, and pages
+    // are what the log grows by: small rows, small pages. Has no effect on a database with content.
+    connection.pragma_update(None, "page_size", PAGE)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     for step in STEPS.iter().skip(done as usize) {
