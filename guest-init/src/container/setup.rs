@@ -78,8 +78,8 @@ impl FirstProcess<'_> {
         namespaces::join_session_keyring()?;
         namespaces::loopback_up()?;
         rustix::system::sethostname(self.spec.hostname.as_bytes()).step("set the hostname")?;
-        let files = overlaid::prepare(&self.spec.files)?;
         let root = rootfs::mount(&self.spec.root.source)?;
+        let files = overlaid::prepare(&self.spec.files)?;
         rootfs::enter(&root)?;
         drop(root);
         self.furnish(files)?;

@@ -65,7 +65,8 @@ fn host_agent_refuses_disks_and_demands_a_cgroup() {
 
 #[test]
 fn values_that_cannot_be_meant_are_refused_by_field() {
-    let cases: [(fn(&mut ContainerSpec), &str); 7] = [
+    type Change = fn(&mut ContainerSpec);
+    let cases: [(Change, &str); 7] = [
         (|spec| spec.id = "x".repeat(64), "id: "),
         (|spec| spec.hostname = String::new(), "hostname: "),
         (|spec| spec.process.args.clear(), "process.args: "),
