@@ -168,25 +168,3 @@ fn until(condition: impl Fn() -> bool) {
         std::thread::sleep(Duration::from_millis(5));
     }
 }
-
-    let Some(agent) = Agent::start() else { return };
-    for _ in 0..30 {
-        let spec = agent.spec(&["true"]);
-        let t0 = Instant::now();
-        agent.create(&spec).unwrap();
-        let t1 = Instant::now();
-        let mut o = agent.attach(&spec.id, Stream::Stdout);
-        let mut e = agent.attach(&spec.id, Stream::Stderr);
-        let t2 = Instant::now();
-        agent.start_container(&spec.id).unwrap();
-        let t3 = Instant::now();
-        crate::fixture::read_all(&mut o);
-        crate::fixture::read_all(&mut e);
-        let t4 = Instant::now();
-        agent.wait(&spec.id);
-        let t5 = Instant::now();
-        agent.delete(&spec.id);
-        let t6 = Instant::now();
-        eprintln!("create {:?} attach {:?} start {:?} read {:?} wait {:?} delete {:?} total {:?}", t1-t0, t2-t1, t3-t2, t4-t3, t5-t4, t6-t5, t6-t0);
-    }
-}
