@@ -1,5 +1,7 @@
 //! The smallest guests, byte by byte, so that no assembler is needed.
 
+use hull_tests::cpio::{self, File};
+
 /// Where the kernel lies and starts: above the first MiB, where no VMM keeps tables.
 const LOAD_ADDRESS: u32 = 0x0100_0000;
 const ELF_HEADER: u64 = 64;
@@ -77,37 +79,8 @@ fn program_header(kind: u32, flags: u32, offset: u64, address: u64, size: u64) -
     header
 }
 
-/// A cpio (newc) archive with that init.
+/// An initramfs with that init, and the console for its stdout.
 pub(crate) fn initrd() -> Vec<u8> {
-    let mut archive = Vec::new();
-    // The console must be there for the init's stdout.
-    cpio_entry(&mut archive, "dev", 0o040_755, (0, 0), &[]);
-    cpio_entry(&mut archive, "dev/console", 0o020_600, (5, 1), &[]);
-    cpio_entry(&mut archive, "init", 0o100_755, (0, 0), &init());
-    cpio_entry(&mut archive, "TRAILER!!!", 0, (0, 0), &[]);
-    archive
-}
-
-fn cpio_entry(archive: &mut Vec<u8>, name: &str, mode: u32, device: (u32, u32), content: &[u8]) {
-    let name_size = name.len() + 1;
-    let header = format!(
-        "070701{:08x}{mode:08x}{:08x}{:08x}{:08x}{:08x}{:08x}{:08x}{:08x}{:08x}{:08x}{name_size:08x}{:08x}",
-        archive.len(), // any number that no other entry has
-        0,
-        0,
-        1,
-        0,
-        content.len(),
-        0,
-        0,
-        device.0,
-        device.1,
-        0,
-    );
-    archive.extend(header.as_bytes());
-    archive.extend(name.as_bytes());
-    archive.push(0);
-    archive.resize(archive.len().next_multiple_of(4), 0);
-    archive.extend(content);
-    archive.resize(archive.len().next_multiple_of(4), 0);
+    let console = File::character_device("dev/console", (5, 1));
+    cpio::archive(&[File::folder("dev"), console, File::program("init", &init())])
 }

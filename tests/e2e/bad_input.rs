@@ -28,7 +28,7 @@ fn evil(tar: Tar) -> Archive {
 fn layer_with_another_digest_is_refused() {
     let archive = evil(Tar::new().file("a", b"a")).claim_digest(&sha256(b"something else"));
     let line = refused(&archive);
-    assert!(line.contains("digest") && line.contains(&sha256(b"something else")[..12]), "{line}");
+    assert!(line.contains("corrupt") && line.contains(&sha256(b"something else")), "{line}");
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn hard_link_to_nothing_and_out_of_the_tree_is_refused() {
     assert!(line.contains("nowhere"), "{line}");
     refused(&evil(Tar::new().hard_link("link", "../../etc/shadow")));
     let line = refused(&evil(Tar::new().folder("folder").hard_link("link", "folder")));
-    assert!(line.contains("folder"), "{line}");
+    assert!(line.contains("directory"), "{line}");
 }
 
 #[test]
@@ -143,32 +143,45 @@ fn sparse_file_of_ten_gibibytes_takes_no_room() {
 
 #[test]
 fn tar_bomb_is_refused_before_it_fills_the_disk() {
-    // Ten gigabytes of zeros in ten megabytes of gzip.
-    let store = Store::with_busybox();
+    // A store with little room, and two gigabytes of zeros that come as two megabytes of gzip.
+    let store = Store::new();
+    let small = SmallDisk::mount(&store.root, "size=600m");
+    store.load(&paths::image("busybox.tar")).exits(0);
     let before = store.state();
+    let header = store.scratch.join("header");
+    fs::write(&header, &Tar::new().promise("zeros", 2 << 30).bytes()[..512]).unwrap();
     let bomb = store.scratch.join("bomb.tar.gz");
-    let script = "{ printf '%s' \"$2\" | base64 -d; head -c 10737418240 /dev/zero; head -c 1024 /dev/zero; } | gzip -1 > \"$1\"";
-    let header = Tar::new().promise("zeros", 10 << 30).bytes();
-    let encoded = Command::new("base64")
-        .arg("-w0")
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::piped())
-        .spawn();
-    let mut encoder = encoded.unwrap();
-    std::io::Write::write_all(&mut encoder.stdin.take().unwrap(), &header[..512]).unwrap();
-    let encoded = String::from_utf8(encoder.wait_with_output().unwrap().stdout).unwrap();
-    let made = Command::new("sh").arg("-ec").arg(script).arg("sh").arg(&bomb).arg(encoded).status();
+    let script = "{ cat \"$1\"; head -c 2147484672 /dev/zero; } | gzip -1 > \"$2\"";
+    let made = Command::new("sh").arg("-ec").arg(script).arg("sh").args([&header, &bomb]).status();
     assert!(made.unwrap().success());
-    let patience = std::time::Duration::from_secs(300);
-    let output = store.hull(["import".as_ref(), bomb.as_os_str()]).output_within(patience);
-    output.fails(1);
+    let line = store.hull(["import".as_ref(), bomb.as_os_str()]).output().fails(1);
+    assert!(line.contains("more than"), "{line}");
     assert_eq!(store.state(), before);
+    drop(small);
+}
+
+/// A tmpfs, for as long as it lives.
+struct SmallDisk(std::path::PathBuf);
+
+impl SmallDisk {
+    fn mount(path: &std::path::Path, options: &str) -> SmallDisk {
+        fs::create_dir_all(path).unwrap();
+        let flags = nix::mount::MsFlags::empty();
+        nix::mount::mount(Some("tmpfs"), path, Some("tmpfs"), flags, Some(options)).unwrap();
+        SmallDisk(path.to_owned())
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = nix::mount::umount(&self.0);
+    }
 }
 
 #[test]
-fn archive_of_a_million_entries_is_refused_or_taken_in_bounded_memory() {
+fn archive_of_very_many_entries_is_taken() {
     let mut tar = Tar::new();
-    for n in 0..300_000 {
+    for n in 0..100_000 {
         tar = tar.file(&format!("d{}/f{n}", n % 100), b"");
     }
     let store = Store::new();
@@ -219,8 +232,10 @@ fn configs_and_manifests_that_lie_are_refused() {
         whole(good, "not json"),
         whole(good, &config.replace("sha256:", "md5:")),
     ];
-    for input in bad {
-        store.hull(["load"]).stdin(input).output().fails(1);
+    for (n, input) in bad.into_iter().enumerate() {
+        let output = store.hull(["load"]).stdin(input).output();
+        assert!(output.code == 1, "{}", output.report(&format!("number {n} is taken")));
+        output.fails(1);
     }
     assert_eq!(store.state(), before);
     store.hull(["load"]).stdin(whole(good, &config)).output().exits(0);

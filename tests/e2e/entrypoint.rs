@@ -61,14 +61,11 @@ fn image_without_passwd_proc_dev_or_etc_runs() {
     let store = Store::new();
     let busybox = std::fs::read(hull_tests::paths::image("busybox.binary")).unwrap();
     let tar = Tar::new().program("sh", &busybox).bytes();
-    store
-        .load_archive(
-            &Archive::new("bare:1")
-                .layer(tar)
-                .config(json!({"Cmd": ["/sh", "-c", "id -u; cat /etc/hostname"]})),
-        )
-        .exits(0);
-    let text = store.run(["-h", "bare", "-u", "12", "bare:1"]).output();
-    // The shell finds its applets in itself, or not at all: both are fine; it has started.
-    assert!(text.code == 0 || text.code == 127, "{}", text.report("bare image"));
+    store.load_archive(&Archive::new("bare:1").layer(tar)).exits(0);
+    // Built-ins only: the image has no other program.
+    let script = "read name < /etc/hostname; echo $name; echo x > /dev/null && echo $((1 + 1)); read comm < /proc/1/comm; echo $comm";
+    assert_eq!(
+        store.run(["-h", "bare", "-u", "12", "bare:1", "/sh", "-c", script]).output().text(),
+        "bare\n2\nsh"
+    );
 }

@@ -75,9 +75,9 @@ fn archive_is_taken_in_every_form() {
     let store = Store::new();
     let tar = paths::image("busybox.tar");
     let folder = store.scratch.join("folder");
-    fs::create_dir(&folder).unwrap();
+    fs::create_dir_all(&folder).unwrap();
     shell(
-        "tar -C \"$1\" -xf \"$2\"; gzip -c \"$2\" > \"$1.gz\"; zstd -qc \"$2\" > \"$1.zst\"",
+        "tar -C \"$1\" -xf \"$2\"; gzip < \"$2\" > \"$1.gz\"; zstd -q < \"$2\" > \"$1.zst\"",
         &[&folder, &tar],
     );
     let mut ids = Vec::new();

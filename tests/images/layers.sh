@@ -14,7 +14,7 @@ if [ ! -e "$dir/done" ]; then
   say "making layers (umoci, seven layers)"
   as_root rm -rf "$dir"; mkdir -p "$dir/tmp"
   umoci init --layout "$out"
-  umoci new --image "$out:latest"
+  umoci new --image "$out:layers"
   # Device nodes, owners and capabilities of files are the kernel's to give: all of this is root's.
   as_root bash -eu -c '
     PATH=$PATH:/usr/sbin:/sbin
@@ -23,7 +23,7 @@ if [ ! -e "$dir/done" ]; then
       local xattrs=; [ "$1" != pax ] || xattrs="--xattrs --xattrs-include=*"
       tar -C "$tmp/new" --sort=name --numeric-owner $xattrs --format="$1" -cf "$tmp/layer.tar" .
     }
-    add() { umoci raw add-layer --image "$out:latest" "$tmp/layer.tar"; rm -rf "$tmp/new"; mkdir "$tmp/new"; }
+    add() { umoci raw add-layer --image "$out:layers" "$tmp/layer.tar"; rm -rf "$tmp/new"; mkdir "$tmp/new"; }
     mkdir -p "$tmp/new"
     stamp() { find "$tmp/new" -mindepth 1 -exec touch -h -d "$1" {} +; }
 
@@ -74,9 +74,9 @@ if [ ! -e "$dir/done" ]; then
     stamp "2007-02-03 04:05:06 UTC"; layer pax; add
     cd /
 
-    umoci config --image "$out:latest" --config.cmd sh --config.workingdir /data --config.env WHERE=layers \
+    umoci config --image "$out:layers" --config.cmd sh --config.workingdir /data --config.env WHERE=layers \
       --config.env PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-    umoci unpack --image "$out:latest" "$tmp/../unpacked"
+    umoci unpack --image "$out:layers" "$tmp/../unpacked"
     umoci gc --layout "$out"
     chmod -R a+rX "$out"
   ' _ "$base" "$out" "$dir/tmp" >&2

@@ -8,6 +8,7 @@
 
 pub mod archive;
 pub mod command;
+pub mod cpio;
 pub mod listing;
 pub mod paths;
 pub mod pty;

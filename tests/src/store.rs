@@ -65,13 +65,21 @@ impl Store {
         self.load(&path)
     }
 
-    /// Every file of the store but the database's own, with size and content, and what `hull images`
+    /// Every file of the store but the database and the locks, with its content, and what `hull images`
     /// says: equal before and after a command that failed.
     pub fn state(&self) -> String {
-        let images = self.hull(["images"]).output().text();
+        let images = self.hull(["images", "-q"]).output().text();
         let mut files = listing::of(&self.root, &[]);
-        files.retain(|line| !line.contains("/hull.db") && !line.starts_with(". "));
-        format!("{images}\n{}", files.join("\n"))
+        files.retain(|line| !line.contains("/hull.db") && !line.contains(".lock "));
+        // A file's name and digest, a folder's name; times may change.
+        let words = |line: &String| {
+            (line.split(' ').next().map(str::to_owned), line.rsplit(' ').next().map(str::to_owned))
+        };
+        let lines = files.iter().map(|line| match (words(line), line.contains(" links=")) {
+            ((name, digest), true) => format!("{} {}", name.unwrap_or_default(), digest.unwrap_or_default()),
+            ((name, _), false) => name.unwrap_or_default(),
+        });
+        format!("{images}\n{}", lines.collect::<Vec<_>>().join("\n"))
     }
 }
 

@@ -1,0 +1,228 @@
+//! Several containers in one machine: the second's disks come through slots while the first runs.
+//!
+//! No command makes pods yet, so this speaks to hull-vmm and to the agent directly.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command};
+use std::time::Duration;
+
+use hull_engine::image::{self, Root};
+use hull_engine::sandbox::agent::{Address, Agent};
+use hull_engine::sandbox::disk;
+use hull_guest::protocol::{
+    self, AGENT_PORT, ContainerArgs, ContainerSpec, ContainerState, Outcome, Request, RootSource,
+    SandboxConfig, Stream,
+};
+use hull_vmm::config::{DiskConfig, FileSource, Segment, VmConfig, VsockConfig};
+use hull_vmm::control::{Command as ToMachine, DiskContent, Event};
+
+use hull_tests::{cpio, paths, unique};
+
+use crate::alone;
+
+/// Descriptor of the control socket in hull-vmm.
+const CONTROL: i32 = 20;
+const LOWER_SLOT: u8 = 2;
+const UPPER_SLOT: u8 = 3;
+
+/// A machine with one container's disks and two slots.
+struct Machine {
+    child: Child,
+    control: UnixStream,
+    agent: Agent,
+    root: Root,
+    folder: PathBuf,
+}
+
+impl Machine {
+    fn boot() -> Machine {
+        let folder = paths::temporary().join(unique("vm"));
+        fs::create_dir_all(&folder).unwrap();
+        let store = hull_engine::store::Store::open(&paths::shared_root(), &paths::shared_run()).unwrap();
+        let image = image::catalog::resolve(&store, hull_tests::BUSYBOX).unwrap();
+        let root = image::catalog::root_for(&store, &image).unwrap();
+
+        let initrd = folder.join("initrd");
+        fs::write(
+            &initrd,
+            cpio::archive(&[cpio::File::program("init", &fs::read(paths::binary("hull-init")).unwrap())]),
+        )
+        .unwrap();
+        disk::create(&folder.join("first.ext4")).unwrap();
+        let socket = folder.join("vsock");
+        let config = VmConfig {
+            id: "slots".to_owned(),
+            vcpus: 1,
+            memory_mib: 256,
+            kernel: FileSource::Path(paths::binary("vmlinux")),
+            initrd: Some(FileSource::Path(initrd)),
+            cmdline: String::new(),
+            disks: vec![
+                DiskConfig::ReadOnly { segments: segments(&root) },
+                DiskConfig::ReadWrite { file: Some(FileSource::Path(folder.join("first.ext4"))) },
+                DiskConfig::ReadOnly { segments: Vec::new() },
+                DiskConfig::ReadWrite { file: None },
+            ],
+            vsock: Some(VsockConfig { cid: 3, socket: FileSource::Path(socket.clone()) }),
+            boot_log: None,
+            jail: None,
+            control: Some(CONTROL),
+        };
+        let file = folder.join("vm.json");
+        fs::write(&file, serde_json::to_vec(&config).unwrap()).unwrap();
+
+        let (control, theirs) = UnixStream::pair().unwrap();
+        control.set_read_timeout(Some(paths::patience())).unwrap();
+        let mut command = Command::new(paths::binary("hull-vmm"));
+        command.arg("--config").arg(file);
+        let number = theirs.as_raw_fd();
+        // SAFETY: dup2(2) is async-signal-safe, and the socket is open until after the spawn.
+        unsafe {
+            command.pre_exec(move || {
+                nix::errno::Errno::result(libc::dup2(number, CONTROL)).map(drop).map_err(Into::into)
+            });
+        }
+        let child = command.spawn().unwrap();
+        drop(theirs);
+        let agent = Agent::new(Address::Vsock { socket, port: AGENT_PORT });
+        let mut machine = Machine { child, control, agent, root, folder };
+        assert!(matches!(machine.event(), Event::Running));
+        let reply = machine.agent.hello(&machine.control, Duration::from_secs(120)).unwrap();
+        assert_ne!(reply.kernel, "");
+        machine.agent.done(&Request::ConfigureSandbox(SandboxConfig::default())).unwrap();
+        machine
+    }
+
+    fn event(&mut self) -> Event {
+        protocol::read_frame(&mut self.control).unwrap()
+    }
+
+    fn fill(&mut self, slot: u8, content: DiskContent) -> u64 {
+        let command = ToMachine::FillDisk { disk: slot.into(), content };
+        protocol::write_frame(&mut self.control, &command).unwrap();
+        match self.event() {
+            Event::Done { sectors: Some(sectors) } => sectors,
+            other => panic!("slot {slot}: {other:?}"),
+        }
+    }
+
+    /// Creates a container of `script`, with its stdout.
+    fn create(&self, id: &str, source: RootSource, script: &str) -> UnixStream {
+        self.agent.create(spec(id, source, script)).unwrap();
+        self.agent.attach(id, Stream::Stdout).unwrap()
+    }
+
+    fn start(&self, id: &str) {
+        self.agent.done(&Request::Start(ContainerArgs { container: id.to_owned() })).unwrap();
+    }
+
+    fn wait(&self, id: &str) -> u8 {
+        let mut waiting = self.agent.wait_begin(id).unwrap();
+        self.agent.wait_reply(&mut waiting).unwrap().code
+    }
+
+    fn states(&self) -> Vec<(String, bool)> {
+        let Outcome::Containers(all) = self.agent.call(&Request::List).unwrap() else { panic!("no list") };
+        all.into_iter().map(|one| (one.id, matches!(one.state, ContainerState::Running { .. }))).collect()
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+fn segments(root: &Root) -> Vec<Segment> {
+    let layers = root.layers.iter().map(|layer| (layer.path.clone(), layer.start_sector));
+    let all = std::iter::once((root.metadata.clone(), 0)).chain(layers);
+    all.map(|(path, start_sector)| Segment { file: FileSource::Path(path), start_sector }).collect()
+}
+
+fn spec(id: &str, source: RootSource, script: &str) -> ContainerSpec {
+    let spec = serde_json::json!({
+        "id": id, "hostname": "pod",
+        "root": {"source": source, "readonly": false},
+        "process": {
+            "args": ["sh", "-c", script], "env": ["PATH=/bin"], "cwd": "/", "user": "", "terminal": null, "stdin": false,
+            "capabilities": [], "no_new_privileges": true, "seccomp": "default", "rlimits": [], "init": false,
+        },
+        "mounts": [], "files": [], "masked_paths": [], "readonly_paths": [], "resources": {}, "cgroup": null,
+    });
+    serde_json::from_value(spec).unwrap()
+}
+
+fn disks(lower: (u8, u64), upper: (u8, u64)) -> RootSource {
+    let disk = |(index, sectors)| protocol::Disk { index, sectors };
+    RootSource::Disks { lower: disk(lower), upper: disk(upper) }
+}
+
+#[test]
+fn second_container_enters_through_slots_while_the_first_runs() {
+    let _turn = alone();
+    let mut machine = Machine::boot();
+    let (first, second) = ("1".repeat(64), "2".repeat(64));
+    let source = disks((0, machine.root.total_sectors), (1, disk::SIZE / 512));
+    let mut first_out =
+        machine.create(&first, source, "echo first; while [ ! -e /stop ]; do sleep 0.1; done");
+    machine.start(&first);
+    let mut line = [0; 6];
+    first_out.read_exact(&mut line).unwrap();
+    assert_eq!(&line, b"first\n");
+
+    let file = machine.folder.join("second.ext4");
+    disk::create(&file).unwrap();
+    let lower = machine.fill(LOWER_SLOT, DiskContent::Segments(segments(&machine.root)));
+    let upper = machine.fill(UPPER_SLOT, DiskContent::File(FileSource::Path(file)));
+    assert_eq!((lower, upper), (machine.root.total_sectors, disk::SIZE / 512));
+    let source = disks((LOWER_SLOT, lower), (UPPER_SLOT, upper));
+    let mut second_out =
+        machine.create(&second, source, "echo second > /tmp/own; cat /tmp/own; ps | grep -c first; exit 5");
+    machine.start(&second);
+    assert_eq!(machine.wait(&second), 5);
+    let mut text = String::new();
+    second_out.read_to_string(&mut text).unwrap();
+    assert_eq!(text, "second\n0\n");
+
+    // The first has not noticed; an end can be asked for again and again, until Delete.
+    assert_eq!(machine.states(), [(first.clone(), true), (second.clone(), false)]);
+    assert_eq!(machine.wait(&second), 5);
+    machine.agent.done(&Request::Delete(ContainerArgs { container: second.clone() })).unwrap();
+    assert!(machine.agent.wait_begin(&second).and_then(|mut w| machine.agent.wait_reply(&mut w)).is_err());
+    machine.agent.done(&Request::Delete(ContainerArgs { container: first })).unwrap();
+    assert_eq!(machine.states(), []);
+
+    machine.agent.done(&Request::Shutdown).unwrap();
+    assert!(matches!(machine.event(), Event::Exit { .. }));
+}
+
+#[test]
+fn agent_outlives_what_is_not_its_protocol() {
+    let _turn = alone();
+    let machine = Machine::boot();
+    let socket = machine.folder.join("vsock");
+    let connect = |greeting: &[u8]| {
+        let mut stream = UnixStream::connect(&socket).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        stream.write_all(greeting).unwrap();
+        let mut answer = Vec::new();
+        let _ = stream.shutdown(std::net::Shutdown::Write);
+        let _ = stream.read_to_end(&mut answer);
+        answer
+    };
+    assert_eq!(connect(b"HELLO\n"), b"", "only CONNECT is understood");
+    assert_eq!(connect(b"CONNECT 99\n"), b"", "nothing listens there");
+    // A frame longer than any may be, one that is no JSON, one that asks for what there is not.
+    for frame in [&b"\xff\xff\xff\xff"[..], b"\x03\0\0\0{x}", b"\x14\0\0\0{\"call\":\"take_over\"}"] {
+        let answer = connect(&[b"CONNECT 1024\n", frame].concat());
+        assert!(answer.starts_with(b"OK "), "{}", answer.escape_ascii());
+    }
+    assert_eq!(machine.states(), []);
+}
