@@ -44,7 +44,16 @@ fn find_with_name(store: &Store, wanted: &str) -> Result<(ImageRow, Option<Strin
 
 /// An image, ready to be run.
 pub fn resolve(store: &Store, wanted: &str) -> Result<Image> {
-    let row = find(store, wanted)?;
+    image_from(store, find(store, wanted)?)
+}
+
+/// The image that a container was made from, also if it was removed by force since.
+pub fn of_container(store: &Store, id: &Digest) -> Result<Image> {
+    let row = store.db().image_of_container(id)?;
+    image_from(store, row.ok_or_else(|| Error::NotFound(id.to_string()))?)
+}
+
+fn image_from(store: &Store, row: ImageRow) -> Result<Image> {
     let config = config(store, &row.id)?;
     let layers = store.db().layers_of(&row.id)?.into_iter().map(|layer| layer.diff_id).collect();
     let shown_as = match row.names.iter().find_map(|(name, _)| name.parse::<Reference>().ok()) {

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use super::convert::ConvertError;
 use super::digest::{Digest, DigestError};
+use super::layer::build::BuildError;
+use super::layer::erofs::ErofsError;
 use super::layer::tar::TarError;
 use super::reference::ReferenceError;
 use super::root::RootError;
@@ -79,6 +81,7 @@ impl Error {
             Self::SeveralNames { .. } | Self::Running { .. } | Self::Used { .. } => Kind::InUse,
             Self::Layer { source, .. } => match &**source {
                 ConvertError::Store(error) => error.kind(),
+                ConvertError::Build(BuildError::Write(ErofsError::Io(..))) => Kind::Io,
                 _ => Kind::Invalid,
             },
             Self::Root(error) => match &**error {

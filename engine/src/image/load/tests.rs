@@ -447,3 +447,29 @@ fn names_win_over_ids_and_unknown_ones_are_named() {
     catalog::tag(&store, "b", &"c:2".parse().unwrap()).unwrap();
     assert_eq!(catalog::find(&store, "c:2").unwrap().id, id);
 }
+
+#[test]
+fn a_container_keeps_its_image_through_a_forced_removal() {
+    let (root, store) = store();
+    let id = load_bytes(&store, &pack(&docker(&[(&["x"], &[base()])]))).unwrap()[0].id;
+    let row = crate::store::ContainerRow {
+        id: "c".to_owned(),
+        name: "c".to_owned(),
+        image: id,
+        sandbox: None,
+        mode: "vm".to_owned(),
+        state: crate::store::ContainerState::Exited,
+        created: 1,
+        exit_code: Some(0),
+        config: "{}".to_owned(),
+    };
+    store.db().add_container(&row).unwrap();
+    assert_eq!(catalog::remove(&store, "x", false).unwrap_err().kind(), Kind::InUse);
+    catalog::remove(&store, "x", true).unwrap();
+    assert_eq!(catalog::resolve(&store, "x").unwrap_err().kind(), Kind::NotFound);
+    let image = catalog::of_container(&store, &id).unwrap();
+    assert_eq!(catalog::root_for(&store, &image).unwrap().layers.len(), 1);
+    store.db().remove_container("c").unwrap();
+    crate::image::gc::collect(&store).unwrap();
+    assert!(files(&root).is_empty());
+}

@@ -140,6 +140,15 @@ impl Database {
         })
     }
 
+    /// The image that a container was made from, also if it was removed by force since.
+    pub fn image_of_container(&self, id: &Digest) -> Result<Option<ImageRow>> {
+        self.read("look up an image", |db| {
+            db.prepare_cached(&IMAGE.replace("NOT hidden", "id = ?"))?
+                .query_row([id.to_string()], |row| image_from(db, row))
+                .optional()
+        })
+    }
+
     pub fn image_named(&self, name: &str) -> Result<Option<ImageRow>> {
         self.read("look up an image", |db| {
             db.prepare_cached(&format!("{IMAGE} AND id = (SELECT image FROM names WHERE name = ?)"))?
