@@ -39,14 +39,29 @@ fn close_range(first: u32, last: u32) {
     unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
 }
 
-/// Sets an empty signal mask and default actions, as a new program expects them.
+/// Highest signal number (signal(7), real-time signals).
+const LAST_SIGNAL: libc::c_int = 64;
+
+/// Sets an empty signal mask and default actions, as a new program expects them: who started hull
+/// may have ignored signals, and ignoring survives exec.
 pub fn reset_signals() {
-    // SAFETY: `set` is initialised by sigemptyset; SIG_DFL is a valid handler for every signal.
+    /// The kernel's `struct sigaction`, all zeros: SIG_DFL. libc's has another shape, and libc keeps
+    /// the two signals of its threads to itself.
+    const DEFAULT: [u64; 4] = [0; 4];
+    const MASK_BYTES: usize = 8;
+    for signal in 1..=LAST_SIGNAL {
+        // SAFETY: `DEFAULT` has the size of the kernel's structure (rt_sigaction(2)) on x86-64. The
+        // kernel refuses SIGKILL and SIGSTOP, whose actions are fixed.
+        unsafe {
+            let none = std::ptr::null_mut::<u64>();
+            libc::syscall(libc::SYS_rt_sigaction, signal, DEFAULT.as_ptr(), none, MASK_BYTES);
+        }
+    }
+    // SAFETY: `set` is initialised by sigemptyset.
     unsafe {
         let mut set = std::mem::zeroed();
         libc::sigemptyset(&raw mut set);
         libc::sigprocmask(libc::SIG_SETMASK, &raw const set, std::ptr::null_mut());
-        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
     }
 }
 
