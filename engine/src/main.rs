@@ -20,12 +20,18 @@ fn main() -> ExitCode {
     }
 }
 
-/// Help and version are answers; everything else is a mistake: 125 from `run`, as docker's.
+/// Help and version are answers; everything else is a mistake, told in one line: 125 from `run`, as
+/// docker's.
 fn usage(error: &clap::Error) -> ExitCode {
-    let _ = error.print();
-    match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
-        _ if std::env::args_os().any(|word| word == "run") => ExitCode::from(125),
-        _ => ExitCode::from(1),
+    if let ErrorKind::DisplayHelp | ErrorKind::DisplayVersion = error.kind() {
+        let _ = error.print();
+        return ExitCode::SUCCESS;
     }
+    let text = error.to_string();
+    // clap's own text goes on with tips and the usage, each in a paragraph of its own.
+    let first = text.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ");
+    let line = first.split_whitespace().collect::<Vec<_>>().join(" ");
+    let run = std::env::args_os().any(|word| word == "run");
+    eprintln!("hull: {} (see hull {}--help)", escape(&line), if run { "run " } else { "" });
+    ExitCode::from(if run { 125 } else { 1 })
 }

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 
 use clap::Args;
 use hull_guest::protocol::{Resources, Text};
@@ -16,7 +16,8 @@ use crate::sandbox::mode::IsolationRequest;
 use crate::terminal;
 
 #[derive(Debug, Args)]
-#[command(disable_help_flag = true)]
+// As with docker, the last of an option given twice counts.
+#[command(disable_help_flag = true, args_override_self = true)]
 pub struct RunArgs {
     /// Keep stdin open and pass it on
     #[arg(short, long)]
@@ -125,10 +126,13 @@ fn foreground(args: RunArgs) -> Result<Foreground, anyhow::Error> {
     if let Some(hostname) = &args.hostname {
         check_hostname(hostname)?;
     }
+    if let Some(label) = args.label.iter().find(|label| label.is_empty() || label.starts_with('=')) {
+        anyhow::bail!("-l \"{label}\" has no name before the equals sign");
+    }
     let online = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let resources = Resources {
         memory_bytes: args.memory.as_deref().map(limits::memory).transpose()?.flatten(),
-        cpu_millis: args.cpus.as_deref().map(|cpus| limits::cpus(cpus, online)).transpose()?,
+        cpu_millis: args.cpus.as_deref().map(|cpus| limits::cpus(cpus, online)).transpose()?.flatten(),
         pids: args.pids_limit.map(limits::pids).transpose()?.flatten(),
         shm_bytes: None,
     };
@@ -137,7 +141,7 @@ fn foreground(args: RunArgs) -> Result<Foreground, anyhow::Error> {
         hostname: args.hostname,
         entrypoint: args.entrypoint.map(Text::from),
         args: args.args.into_iter().map(Text::from).collect(),
-        workdir: args.workdir.map(|dir| absolute(&dir)).transpose()?,
+        workdir: args.workdir.filter(|dir| !dir.is_empty()).map(|dir| absolute(&dir)).transpose()?,
         user: args.user.map(Text::from),
         interactive: args.interactive,
         terminal: args.tty.then(|| terminal::size(&std::io::stdout())),
@@ -179,11 +183,21 @@ fn security(words: &[String]) -> Result<(bool, bool), anyhow::Error> {
     Ok((no_new_privileges, unconfined))
 }
 
+/// With `.` and `..` resolved as words, as docker does: what they would mean behind a symlink of the
+/// image's is not for the command line to say.
 fn absolute(dir: &OsString) -> Result<Text, anyhow::Error> {
     if dir.as_bytes().first() != Some(&b'/') {
         anyhow::bail!("-w {}: the working directory must be an absolute path", dir.display());
     }
-    Ok(Text::from(dir.as_os_str()))
+    let mut clean = PathBuf::from("/");
+    for component in Path::new(dir).components() {
+        match component {
+            Component::Normal(name) => clean.push(name),
+            Component::ParentDir => drop(clean.pop()),
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
+        }
+    }
+    Ok(Text::from(clean.as_os_str()))
 }
 
 /// Names that sethostname(2) and /etc/hosts take.

@@ -63,7 +63,8 @@ pub fn ulimit(text: &str) -> Result<Rlimit, LimitError> {
 }
 
 /// Thousandths of a CPU.
-pub fn cpus(text: &str, online: usize) -> Result<u64, LimitError> {
+/// Thousandths; zero is no limit, as docker's.
+pub fn cpus(text: &str, online: usize) -> Result<Option<u64>, LimitError> {
     let refuse = || LimitError::Cpus(text.to_string());
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     if !fraction.bytes().all(|byte| byte.is_ascii_digit()) || (whole.is_empty() && fraction.is_empty()) {
@@ -73,13 +74,16 @@ pub fn cpus(text: &str, online: usize) -> Result<u64, LimitError> {
     let thousandths: String = fraction.chars().chain("000".chars()).take(3).collect();
     let part = thousandths.parse::<u64>().map_err(|_| refuse())?;
     let millis = whole.checked_mul(1000).and_then(|n| n.checked_add(part)).ok_or_else(refuse)?;
+    if millis == 0 && !text.contains(|digit| matches!(digit, '1'..='9')) {
+        return Ok(None);
+    }
     if millis < 10 {
         return Err(refuse());
     }
     if millis > u64::try_from(online).unwrap_or(u64::MAX).saturating_mul(1000) {
         return Err(LimitError::TooManyCpus { asked: text.to_string(), online });
     }
-    Ok(millis)
+    Ok(Some(millis))
 }
 
 pub fn memory(text: &str) -> Result<Option<u64>, LimitError> {
@@ -114,10 +118,11 @@ mod tests {
 
     #[test]
     fn cpus_are_thousandths_within_the_machine() {
-        assert_eq!(cpus("1.5", 2), Ok(1500));
-        assert_eq!(cpus(".25", 2), Ok(250));
+        assert_eq!(cpus("1.5", 2), Ok(Some(1500)));
+        assert_eq!(cpus(".25", 2), Ok(Some(250)));
         assert!(matches!(cpus("3", 2), Err(LimitError::TooManyCpus { .. })));
-        for bad in ["0", "", ".", "-1", "one", "0.001", "1.x"] {
+        assert_eq!(cpus("0", 2), Ok(None));
+        for bad in ["", ".", "-1", "one", "0.001", "1.x"] {
             assert_eq!(cpus(bad, 2), Err(LimitError::Cpus(bad.into())), "{bad}");
         }
     }
