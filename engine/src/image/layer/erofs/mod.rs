@@ -7,6 +7,7 @@
 pub mod data;
 mod directory;
 pub mod format;
+mod plan;
 pub mod reader;
 pub mod writer;
 
