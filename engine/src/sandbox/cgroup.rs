@@ -7,7 +7,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -21,8 +21,10 @@ pub fn container(sandbox: &str, container: &str) -> String {
     format!("{ROOT}/{sandbox}/{container}")
 }
 
+/// Dropped without [`SandboxCgroup::remove`], or before its processes have ended, it takes them with it.
 #[derive(Debug)]
 pub struct SandboxCgroup {
+    sandbox: String,
     path: PathBuf,
     supervised: File,
 }
@@ -38,7 +40,8 @@ impl SandboxCgroup {
             other => other?,
         }
         fs::create_dir(&supervised)?;
-        Ok(Some(SandboxCgroup { supervised: File::open(&supervised)?, path }))
+        let supervised = File::open(&supervised)?;
+        Ok(Some(SandboxCgroup { sandbox: sandbox.to_string(), path, supervised }))
     }
 
     /// The folder to be born in.
@@ -54,6 +57,14 @@ impl SandboxCgroup {
     /// Removes the folders once their processes are gone.
     pub fn remove(self) {
         remove_tree(&self.path);
+    }
+}
+
+impl Drop for SandboxCgroup {
+    fn drop(&mut self) {
+        if self.path.exists() {
+            kill(&self.sandbox);
+        }
     }
 }
 
@@ -78,13 +89,31 @@ fn kill_tree(path: &Path) {
     for folder in folders(path).into_iter().chain([path.to_path_buf()]) {
         let frozen = folder.join("freezer.state");
         let _ = fs::write(&frozen, "FROZEN");
-        for pid in fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default().lines() {
-            if let Ok(pid) = pid.parse() {
-                let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::SIGKILL);
-            }
+        let processes: Vec<OwnedFd> = processes(&folder).into_iter().filter_map(pidfd).collect();
+        for process in &processes {
+            let signal = libc::SIGKILL;
+            // SAFETY: pidfd_send_signal(2) on a pidfd of ours; null is no information beside the number.
+            unsafe { libc::syscall(libc::SYS_pidfd_send_signal, process.as_raw_fd(), signal, 0, 0) };
         }
         let _ = fs::write(&frozen, "THAWED");
+        // rmdir(2) refuses a cgroup until they have left it; a pidfd is readable from then on.
+        for process in &processes {
+            let _ = poll(&mut [PollFd::new(process.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE);
+        }
     }
+}
+
+fn processes(folder: &Path) -> Vec<libc::pid_t> {
+    let text = fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
+    text.lines().filter_map(|pid| pid.parse().ok()).collect()
+}
+
+/// None if the process is gone already.
+fn pidfd(pid: libc::pid_t) -> Option<OwnedFd> {
+    // SAFETY: pidfd_open(2) takes no pointers.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    // SAFETY: a fresh descriptor that nobody else has.
+    RawFd::try_from(fd).ok().filter(|fd| *fd >= 0).map(|fd| unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// Waits for `populated 0` in `cgroup.events`, which the kernel announces as an exceptional condition.

@@ -122,8 +122,11 @@ impl Sandbox {
                     let _ = write_frame(&mut self.life, &Command::Stop);
                 }
             }
+            // An agent that was killed has left its containers and their cgroups behind.
             Isolation::Namespace => {
-                let _ = self.agent.done(&Request::Shutdown);
+                if self.agent.done(&Request::Shutdown).is_err() {
+                    cgroup::kill(&self.id);
+                }
             }
         }
         drop(self.life);
