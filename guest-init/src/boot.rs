@@ -5,6 +5,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use rustix::fs::{CWD, FileType, Mode, OFlags, makedev, mknodat};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount, mount_move};
+use rustix::process::{Resource, Rlimit, setrlimit};
 
 use crate::agent::Agent;
 use crate::agent::listener::{HOST_CID, Listener, address_length, vsock_address};
@@ -26,11 +27,10 @@ struct Early {
 const SEALED: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV).union(MountFlags::NOEXEC);
 
 /// In this order; the targets are made. No device nodes but the kernel's.
-const EARLY: [Early; 5] = [
+const EARLY: [Early; 4] = [
     Early { kind: "proc", target: "/proc", flags: SEALED, options: c"" },
     Early { kind: "sysfs", target: "/sys", flags: SEALED, options: c"" },
     Early { kind: "devtmpfs", target: "/dev", flags: MountFlags::NOSUID, options: c"mode=755" },
-    Early { kind: "tmpfs", target: "/run", flags: SEALED, options: c"mode=755" },
     Early { kind: "cgroup2", target: "/sys/fs/cgroup", flags: SEALED, options: c"" },
 ];
 
@@ -52,6 +52,7 @@ fn serve() -> Result<(), StepError> {
             .step(format_args!("mount {}", early.target))?;
     }
     cgroup::enable_all("/sys/fs/cgroup", "hull")?;
+    set_default_limits()?;
     namespaces::loopback_up()?;
     let listener = Listener::vsock().step("listen on vsock")?;
     let agent = Agent::new(Place::Guest, listener, None)?;
@@ -87,6 +88,14 @@ fn leave_the_first_root() -> Result<(), StepError> {
     mount_move(c".", c"/").step("move the root into place")?;
     rustix::process::chroot(".").step("make the root the root")?;
     rustix::process::chdir("/").step("enter the root")
+}
+
+/// Containers inherit them. The kernel's own for init are those of a small machine of long ago; these
+/// are what containers have under dockerd as systemd starts it.
+fn set_default_limits() -> Result<(), StepError> {
+    let descriptors = Rlimit { current: Some(1024), maximum: Some(524_288) };
+    setrlimit(Resource::Nofile, descriptors).step("set the limit of open files")?;
+    setrlimit(Resource::Nproc, Rlimit { current: None, maximum: None }).step("set the limit of processes")
 }
 
 fn make_folder(path: &str) -> Result<(), StepError> {

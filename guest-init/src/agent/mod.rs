@@ -20,9 +20,8 @@ pub use self::slab::Key;
 use self::slab::Slab;
 use self::streams::Stream;
 use self::token::Token;
-use crate::container::Container;
-use crate::container::cgroup::Layout;
 use crate::container::spec::Place;
+use crate::container::{Container, Surroundings};
 use crate::error::{Step, StepError};
 use crate::process::pump::CHUNK;
 use crate::process::reaper::Reaper;
@@ -44,7 +43,7 @@ pub struct Agent {
     /// Host: the socket whose end is the agent's.
     life: Option<OwnedFd>,
     reaper: Reaper,
-    layout: Layout,
+    surroundings: Surroundings,
     sessions: Slab<Session>,
     streams: Slab<Stream>,
     containers: Slab<Container>,
@@ -83,7 +82,7 @@ impl Agent {
             listening: true,
             life,
             reaper,
-            layout: Layout::discover()?,
+            surroundings: Surroundings::discover()?,
             sessions: Slab::new(),
             streams: Slab::new(),
             containers: Slab::new(),

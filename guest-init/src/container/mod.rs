@@ -19,7 +19,7 @@ mod mounts;
 pub mod namespaces;
 mod overlaid;
 mod paths;
-mod rlimits;
+pub mod rlimits;
 mod rootfs;
 mod seccomp;
 mod setup;
@@ -28,7 +28,7 @@ mod user;
 
 use std::os::fd::OwnedFd;
 
-use rustix::process::{Pid, WaitStatus};
+use rustix::process::{Pid, Rlimit, WaitStatus};
 
 use self::cgroup::{Cgroup, Layout};
 use self::setup::{FirstProcess, NAMESPACES};
@@ -38,6 +38,20 @@ use crate::error::{Step, StepError};
 use crate::process::stdio::{self, AgentEnds, ContainerEnds};
 use crate::protocol::{CallError, ContainerState, ExitStatus};
 use crate::sys::{self, Fork};
+
+/// What containers are made with, the same for each.
+pub struct Surroundings {
+    pub layout: Layout,
+    /// The limit of open descriptors that a container inherits.
+    pub descriptors: Rlimit,
+}
+
+impl Surroundings {
+    /// Looks at this machine and fits the agent's own limits to its work.
+    pub fn discover() -> Result<Self, StepError> {
+        Ok(Surroundings { layout: Layout::discover()?, descriptors: rlimits::raise_descriptors() })
+    }
+}
 
 pub struct Container {
     pub spec: ValidSpec,
@@ -76,9 +90,9 @@ pub enum Stage {
 
 impl Container {
     /// Makes the cgroup and forks the first process, which sets everything else up.
-    pub fn create(spec: ValidSpec, layout: &Layout, session: Key) -> Result<Self, StepError> {
-        let mut cgroup = Cgroup::create(layout, &spec.cgroup, &spec.resources)?;
-        match fork_first_process(&spec, &cgroup) {
+    pub fn create(spec: ValidSpec, surroundings: &Surroundings, session: Key) -> Result<Self, StepError> {
+        let mut cgroup = Cgroup::create(&surroundings.layout, &spec.cgroup, &spec.resources)?;
+        match fork_first_process(&spec, &cgroup, surroundings.descriptors) {
             Ok((process, control, ends)) => Ok(Container {
                 spec,
                 stage: Stage::Creating { session, failure: None },
@@ -138,7 +152,11 @@ impl Container {
     }
 }
 
-fn fork_first_process(spec: &ValidSpec, cgroup: &Cgroup) -> Result<(Pid, OwnedFd, AgentEnds), StepError> {
+fn fork_first_process(
+    spec: &ValidSpec,
+    cgroup: &Cgroup,
+    descriptors: Rlimit,
+) -> Result<(Pid, OwnedFd, AgentEnds), StepError> {
     let (control, container_control) = control::pair().step("make a control socket")?;
     let (container_ends, agent_ends) = match spec.process.terminal {
         Some(_) => (ContainerEnds::default(), AgentEnds::default()),
@@ -149,7 +167,8 @@ fn fork_first_process(spec: &ValidSpec, cgroup: &Cgroup) -> Result<(Pid, OwnedFd
     match fork.step("fork into new namespaces")? {
         Fork::Parent(pid) => Ok((pid, control, agent_ends)),
         Fork::Child => {
-            FirstProcess { spec, cgroup, control: &container_control, stdio: &container_ends }.run()
+            FirstProcess { spec, cgroup, control: &container_control, stdio: &container_ends, descriptors }
+                .run()
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use std::os::fd::OwnedFd;
 
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountAttrFlags, MountFlags, mount, mount_bind};
 
@@ -124,17 +124,21 @@ fn open_or_make_folder(path: &str) -> Result<OwnedFd, StepError> {
 /// Hides each path: a file behind /dev/null, a folder behind an empty one. What is absent stays so.
 pub fn mask(paths: &[String]) -> Result<(), StepError> {
     for path in paths {
-        match mount_bind("/dev/null", path.as_str()) {
-            Ok(()) | Err(Errno::NOENT) => (),
-            Err(Errno::NOTDIR) => {
-                let flags = MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-                mount(c"tmpfs", path.as_str(), c"tmpfs", flags, c"nr_inodes=1,size=4k")
-                    .step(format_args!("mask {path}"))?;
-            }
-            Err(cause) => return Err(cause).step(format_args!("mask {path}")),
+        // Looked at first: a bind that fails on a folder costs an RCU grace period.
+        match rustix::fs::stat(path.as_str()) {
+            Ok(stat) if FileType::from_raw_mode(stat.st_mode).is_dir() => mask_folder(path),
+            Ok(_) => mount_bind("/dev/null", path.as_str()),
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(()),
+            Err(cause) => Err(cause),
         }
+        .step(format_args!("mask {path}"))?;
     }
     Ok(())
+}
+
+fn mask_folder(path: &str) -> Result<(), Errno> {
+    let flags = MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    mount(c"tmpfs", path, c"tmpfs", flags, c"nr_inodes=1,size=4k")
 }
 
 /// Makes each path, and what is mounted below it, read-only. What is absent stays so.

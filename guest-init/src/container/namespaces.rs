@@ -3,6 +3,7 @@
 use std::ffi::c_ulong;
 use std::os::fd::AsRawFd;
 
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
@@ -26,6 +27,20 @@ pub fn join_session_keyring() -> Result<(), StepError> {
         // A kernel without keys has none to leak.
         Err(Errno::NOSYS) => Ok(()),
         other => other.step("make a session keyring"),
+    }
+}
+
+/// Lets any user of this network namespace, which belongs to the container alone, bind low ports and
+/// send pings, as docker does.
+pub fn open_to_users() {
+    let defaults = [
+        ("/proc/sys/net/ipv4/ip_unprivileged_port_start", b"0".as_slice()),
+        ("/proc/sys/net/ipv4/ping_group_range", b"0 2147483647"),
+    ];
+    for (path, value) in defaults {
+        let file = rustix::fs::open(path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty());
+        // Where /proc/sys is read-only, root inside the container can do both all the same.
+        let _ = file.and_then(|file| rustix::io::write(file, value));
     }
 }
 

@@ -42,8 +42,20 @@ pub fn parse(limit: &Rlimit) -> Result<Limit, SpecError> {
     Ok(Limit { name, resource: *resource, soft: limit.soft, hard: limit.hard })
 }
 
-/// Sets the limits; where the host forbids raising one, as far as its hard limit.
-pub fn apply(limits: &[Limit]) -> Result<(), StepError> {
+/// Raises the agent's own limit of open descriptors as far as it may: a thousand connections need more
+/// than the usual soft limit. Returns what it was, for the containers.
+pub fn raise_descriptors() -> rustix::process::Rlimit {
+    let inherited = getrlimit(Resource::Nofile);
+    let raised = rustix::process::Rlimit { current: inherited.maximum, maximum: inherited.maximum };
+    // Left as it is, it only lets fewer connections in.
+    let _ = setrlimit(Resource::Nofile, raised);
+    inherited
+}
+
+/// Sets the limits; where the host forbids raising one, as far as its hard limit. `descriptors` is
+/// what counts where none is asked for.
+pub fn apply(limits: &[Limit], descriptors: rustix::process::Rlimit) -> Result<(), StepError> {
+    setrlimit(Resource::Nofile, descriptors).step("set RLIMIT_NOFILE")?;
     for limit in limits {
         match set(limit.resource, limit.soft, limit.hard) {
             Err(Errno::PERM) => {

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use rustix::fs::Mode;
 use rustix::process::{
-    DumpableBehavior, Signal, set_dumpable_behavior, set_parent_process_death_signal, setsid, umask,
+    DumpableBehavior, Rlimit, Signal, set_dumpable_behavior, set_parent_process_death_signal, setsid, umask,
 };
 use rustix::thread::{Gid, Uid, set_no_new_privs, set_thread_groups, set_thread_res_gid};
 
@@ -30,6 +30,7 @@ pub struct FirstProcess<'a> {
     pub cgroup: &'a Cgroup,
     pub control: &'a OwnedFd,
     pub stdio: &'a ContainerEnds,
+    pub descriptors: Rlimit,
 }
 
 /// The container as it stands before the command: its standard streams and its user.
@@ -77,6 +78,7 @@ impl FirstProcess<'_> {
         namespaces::enter_cgroup_namespace()?;
         namespaces::join_session_keyring()?;
         namespaces::loopback_up()?;
+        namespaces::open_to_users();
         rustix::system::sethostname(self.spec.hostname.as_bytes()).step("set the hostname")?;
         let root = rootfs::mount(&self.spec.root.source)?;
         let files = overlaid::prepare(&self.spec.files)?;
@@ -135,7 +137,7 @@ impl FirstProcess<'_> {
     fn become_command(&self, prepared: &Prepared) -> Result<std::convert::Infallible, StepError> {
         let process = &self.spec.process;
         prepared.streams.install(self.stdio)?;
-        rlimits::apply(&process.rlimits)?;
+        rlimits::apply(&process.rlimits, self.descriptors)?;
         umask(Mode::from_raw_mode(0o022));
         self.give_up_privileges(&prepared.identity)?;
         let mut env = process.env.clone();

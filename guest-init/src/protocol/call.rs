@@ -13,9 +13,10 @@ pub enum Request {
     /// Hostname, clock and entropy of the sandbox; once, before the first container.
     ConfigureSandbox(SandboxConfig),
     /// Prepares everything up to the exec: namespaces, root, limits. The process waits for `Start`.
+    /// Closing the connection before the answer cancels it, and leaves nothing.
     CreateContainer(Box<ContainerSpec>),
     /// Turns this connection into one of the container's standard streams. Between create and start,
-    /// so that nothing is lost.
+    /// so that nothing is lost. An output nobody attaches to is dropped, an input is at its end.
     Attach(AttachArgs),
     /// Runs the container's command. Answers when exec has succeeded or failed.
     Start(ContainerArgs),

@@ -4,6 +4,9 @@
 //! one JSON [`Reply`]. If the call opens a stream, the connection *is* the stream from then on: raw
 //! bytes, with half-close as end of file. Only the host opens connections.
 //!
+//! The host keeps both directions of a connection open until the reply: half-closing it earlier
+//! cancels the call.
+//!
 //! Requests with unknown fields are refused with an error that names the field, since a dropped
 //! restriction would weaken a container; unknown fields in replies are ignored.
 

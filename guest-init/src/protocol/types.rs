@@ -91,7 +91,8 @@ pub struct Process {
     pub terminal: Option<TerminalSize>,
     /// Whether a stdin stream will be attached; without it stdin is /dev/null (or the pty).
     pub stdin: bool,
-    /// Names like `CAP_CHOWN`: bounding, and for root permitted, effective and inheritable too.
+    /// Names like `CAP_CHOWN`: the bounding set, and for root the permitted and effective one. Nothing
+    /// is inheritable or ambient (CVE-2022-24769).
     pub capabilities: Vec<String>,
     pub no_new_privileges: bool,
     pub seccomp: Seccomp,

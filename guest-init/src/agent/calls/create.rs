@@ -18,7 +18,7 @@ impl Agent {
         if self.find(&spec.id).is_ok() {
             return Err(state_error("A container of that id exists"));
         }
-        let container = Container::create(spec, &self.layout, session)?;
+        let container = Container::create(spec, &self.surroundings, session)?;
         let key = self.containers.insert(container);
         let watched = match self.containers.get(key).and_then(|container| container.control.as_ref()) {
             Some(control) => self.watch(control.as_fd(), Token::Control(key), EventFlags::IN),

@@ -64,6 +64,33 @@ fn sectors(name: &str) -> Result<u64, StepError> {
 mod tests {
     use super::*;
 
+    /// With a loop device in place of a slot, from a network namespace of its own as in a container.
+    #[test]
+    fn change_of_size_ends_the_wait() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let backing = folder.path().join("disk");
+        std::fs::write(&backing, [0; 4096]).unwrap();
+        let losetup = |args: &[&str]| {
+            let output = std::process::Command::new("losetup").args(args).output().ok()?;
+            let path = String::from_utf8(output.stdout).ok()?.trim().to_owned();
+            output.status.success().then_some(path)
+        };
+        let Some(device) = losetup(&["--find", "--show", backing.to_str().unwrap()]) else {
+            eprintln!("skipped: needs root and loop devices");
+            return;
+        };
+        let name = device.trim_start_matches("/dev/").to_owned();
+        let waiter = std::thread::spawn(move || {
+            // SAFETY: NEWNET touches neither descriptors nor memory.
+            unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNET) }.unwrap();
+            wait_for_size(&name, 16)
+        });
+        std::fs::write(&backing, [0; 8192]).unwrap();
+        losetup(&["--set-capacity", &device]).unwrap();
+        waiter.join().unwrap().unwrap();
+        losetup(&["--detach", &device]).unwrap();
+    }
+
     #[test]
     fn disks_are_named_as_the_driver_names_them() {
         assert_eq!(device_name(0).unwrap(), "vda");

@@ -70,3 +70,50 @@ impl Source {
         self.value.escape_ascii().to_string()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    /// Kernels before 6.12 take this way; newer ones must still be able to.
+    #[test]
+    fn image_mounts_through_loop_devices_which_go_with_it() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let (tree, image) = (folder.path().join("tree"), folder.path().join("image"));
+        std::fs::create_dir(&tree).unwrap();
+        std::fs::write(tree.join("file"), "content").unwrap();
+        let made = Command::new("mkfs.erofs").arg(&image).arg(&tree).output();
+        let made = made.is_ok_and(|output| output.status.success());
+        if !made
+            || !rustix::process::geteuid().is_root()
+            || !std::path::Path::new("/dev/loop-control").exists()
+        {
+            eprintln!("skipped: needs root, loop devices and mkfs.erofs");
+            return;
+        }
+        let source = Source::open(&Text::from(image.as_os_str())).unwrap();
+        let mount = mount_through_loops(&source, &[]).unwrap();
+        let file = rustix::fs::openat(&mount, "file", OFlags::RDONLY, Mode::empty()).unwrap();
+        let mut content = [0; 16];
+        assert_eq!(rustix::io::read(&file, &mut content).unwrap(), 7);
+        drop((file, mount));
+        let shown = |path: std::path::PathBuf| std::fs::read_to_string(path).unwrap_or_default();
+        let in_use = std::fs::read_dir("/sys/block").unwrap().flatten();
+        let backing = in_use.map(|device| shown(device.path().join("loop/backing_file")));
+        assert!(!backing.into_iter().any(|path| path.trim() == image.to_str().unwrap()));
+    }
+
+    #[test]
+    fn path_too_long_for_an_option_is_named_by_its_descriptor() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let long = folder.path().join("x".repeat(200)).join("y".repeat(200));
+        std::fs::create_dir_all(&long).unwrap();
+        let path = long.join("image");
+        std::fs::write(&path, "").unwrap();
+        let source = Source::open(&Text::from(path.as_os_str())).unwrap();
+        assert!(source.value.starts_with(b"/proc/self/fd/"));
+        assert!(Source::open(&"/nowhere".into()).is_ok_and(|source| source.value == b"/nowhere"));
+    }
+}
