@@ -29,7 +29,9 @@ fn main() {
     let made = Command::new("mkfs.ext4")
         .env("PATH", path)
         .env("E2FSPROGS_FAKE_TIME", "1700000000")
-        .args(["-q", "-F", "-b", "4096", "-m", "0", "-N", "655360", "-U", ID, "-O", features, "-E", &extended])
+        .args([
+            "-q", "-F", "-b", "4096", "-m", "0", "-N", "655360", "-U", ID, "-O", features, "-E", &extended,
+        ])
         .arg(&image)
         .status();
     match made {

@@ -41,8 +41,9 @@ impl Config {
             None => default_path(),
         };
         match std::fs::read_to_string(&path) {
-            Ok(text) => toml::from_str(&text)
-                .map_err(|source| ConfigError::Parse { path, source: Box::new(source) }),
+            Ok(text) => {
+                toml::from_str(&text).map_err(|source| ConfigError::Parse { path, source: Box::new(source) })
+            }
             Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
                 Ok(Config::default())
             }

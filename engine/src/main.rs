@@ -13,7 +13,8 @@ fn main() -> ExitCode {
     match cli.execute() {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
-            let chain: Vec<String> = failure.error.chain().map(|cause| escape(&cause.to_string()).to_string()).collect();
+            let chain: Vec<String> =
+                failure.error.chain().map(|cause| escape(&cause.to_string()).to_string()).collect();
             eprintln!("hull: {}", chain.join(": "));
             ExitCode::from(failure.code)
         }

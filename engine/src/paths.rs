@@ -28,9 +28,7 @@ pub fn default_run() -> PathBuf {
 pub fn xdg(variable: &str, below_home: &str) -> PathBuf {
     match std::env::var_os(variable) {
         Some(dir) if !dir.is_empty() => PathBuf::from(dir),
-        _ => {
-            PathBuf::from(std::env::var_os("HOME").unwrap_or_else(|| OsString::from("/"))).join(below_home)
-        }
+        _ => PathBuf::from(std::env::var_os("HOME").unwrap_or_else(|| OsString::from("/"))).join(below_home),
     }
 }
 

@@ -12,7 +12,10 @@ use super::{Exit, Failure};
 use crate::container::record::now;
 use crate::context::Context;
 use crate::image::convert::Options;
-use crate::image::{self, Reference, catalog, import as importer, inspect as inspector, load::{self as loader, Input}};
+use crate::image::{
+    self, Reference, catalog, import as importer, inspect as inspector,
+    load::{self as loader, Input},
+};
 use crate::store::Store;
 use crate::store::db::images::ImageRow;
 use crate::text::escape;
@@ -101,7 +104,10 @@ pub fn load(context: &Context, args: &LoadArgs) -> Exit {
             loader::load(&store, Input::Stream(&mut stdin), options)
         }
     };
-    let from = args.input.as_deref().map_or("stdin".into(), |path| escape(path.as_os_str().as_encoded_bytes()).to_string());
+    let from = args
+        .input
+        .as_deref()
+        .map_or("stdin".into(), |path| escape(path.as_os_str().as_encoded_bytes()).to_string());
     for image in loaded.with_context(|| format!("Failed to load {from}"))? {
         if args.quiet {
             continue;
@@ -124,7 +130,8 @@ pub fn import(context: &Context, args: &ImportArgs) -> Exit {
     let id = if args.file == Path::new("-") {
         importer::import(&store, stdin("a tar archive (hull import - < root.tar)")?, options)
     } else {
-        let file = File::open(&args.file).with_context(|| format!("Failed to open {}", args.file.display()))?;
+        let file =
+            File::open(&args.file).with_context(|| format!("Failed to open {}", args.file.display()))?;
         importer::import(&store, file, options)
     };
     println!("{}", id.with_context(|| format!("Failed to import {}", args.file.display()))?);

@@ -81,7 +81,8 @@ impl Cli {
             run: self.run.unwrap_or_else(paths::default_run),
             config,
         });
-        let context = context.map_err(|error| Failure { code: if is_run { 125 } else { 1 }, error: error.into() })?;
+        let context =
+            context.map_err(|error| Failure { code: if is_run { 125 } else { 1 }, error: error.into() })?;
         match self.command {
             Command::Run(args) => run::run(&context, *args),
             Command::Ps(args) => ps::list(&context, &args),

@@ -80,7 +80,9 @@ fn remove_one(store: &Store, name: &str, force: bool) -> Result<(), Failure> {
     let row = store.db().container(name)?;
     if matches!(row.state, ContainerState::Created | ContainerState::Running) {
         if !force {
-            return Err(anyhow::anyhow!("Container {name} is running; end it first, or kill it with rm -f").into());
+            return Err(
+                anyhow::anyhow!("Container {name} is running; end it first, or kill it with rm -f").into()
+            );
         }
         if let Some(sandbox) = &row.sandbox {
             sandbox::cgroup::kill(sandbox);

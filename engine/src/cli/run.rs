@@ -172,7 +172,9 @@ fn security(words: &[String]) -> Result<(bool, bool), anyhow::Error> {
     let (mut no_new_privileges, mut unconfined) = (false, false);
     for word in words {
         match word.as_str() {
-            "no-new-privileges" | "no-new-privileges:true" | "no-new-privileges=true" => no_new_privileges = true,
+            "no-new-privileges" | "no-new-privileges:true" | "no-new-privileges=true" => {
+                no_new_privileges = true
+            }
             "no-new-privileges:false" | "no-new-privileges=false" => no_new_privileges = false,
             "seccomp=unconfined" | "seccomp:unconfined" => unconfined = true,
             other => anyhow::bail!(

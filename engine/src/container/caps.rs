@@ -66,7 +66,9 @@ const ALL: [&str; 41] = [
 ];
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("\"{0}\" is not a capability; capabilities look like NET_ADMIN or CAP_NET_ADMIN, or ALL (capabilities(7))")]
+#[error(
+    "\"{0}\" is not a capability; capabilities look like NET_ADMIN or CAP_NET_ADMIN, or ALL (capabilities(7))"
+)]
 pub struct UnknownCapability(String);
 
 /// The set a container gets. As docker: `ALL` among the added starts from everything and then drops,

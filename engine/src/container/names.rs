@@ -5,8 +5,8 @@ use std::io::Read;
 /// Two words and, from the second try on, a number: names people can say.
 const FIRST: [&str; 32] = [
     "amber", "bold", "brave", "brisk", "calm", "clear", "coral", "deft", "eager", "fair", "fleet", "gentle",
-    "golden", "hardy", "jolly", "keen", "lively", "lucid", "merry", "mild", "noble", "plucky", "quick", "quiet",
-    "rapid", "serene", "sharp", "silver", "steady", "sunny", "swift", "tidal",
+    "golden", "hardy", "jolly", "keen", "lively", "lucid", "merry", "mild", "noble", "plucky", "quick",
+    "quiet", "rapid", "serene", "sharp", "silver", "steady", "sunny", "swift", "tidal",
 ];
 const SECOND: [&str; 32] = [
     "anchor", "beacon", "bosun", "bow", "brig", "buoy", "captain", "clipper", "compass", "cutter", "deck",
@@ -29,7 +29,11 @@ pub fn generate(id: &str, attempt: usize) -> String {
     };
     let first = FIRST[digit(attempt % 8) % FIRST.len()];
     let second = SECOND[digit(attempt % 8 + 8) % SECOND.len()];
-    if attempt == 0 { format!("{first}_{second}") } else { format!("{first}_{second}{}", digit(attempt % 16)) }
+    if attempt == 0 {
+        format!("{first}_{second}")
+    } else {
+        format!("{first}_{second}{}", digit(attempt % 16))
+    }
 }
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]

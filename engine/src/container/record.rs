@@ -1,9 +1,9 @@
 //! A container's record: its row, its sandbox's row and folders, from create to the end.
 //!
 //! ```text
-//!   (none) --create--> created --running--> running --finish--> exited --rm--> (none)
-//!                         |                                       ^
-//!                         +------------- finish ------------------+   with --rm: straight to (none)
+//!   (none) --create--> running --finish--> exited --rm--> (none)
+//!                         |                                 ^
+//!                         +------ finish, with --rm --------+
 //! ```
 //!
 //! The folder and the lock in it come before the row, so whoever finds a row whose lock is free knows
@@ -86,10 +86,10 @@ impl Record {
         let row = ContainerRow {
             id: id.to_string(),
             name: String::new(),
-            image: image.id.clone(),
+            image: image.id,
             sandbox: Some(id.to_string()),
             mode: mode.to_string(),
-            state: ContainerState::Created,
+            state: ContainerState::Running,
             created: now(),
             exit_code: None,
             config: serde_json::to_string(&config).unwrap_or_default(),
@@ -105,11 +105,6 @@ impl Record {
     /// Whether `--rm` was given.
     pub fn removed_at_end(&self) -> bool {
         self.remove
-    }
-
-    /// The command runs. Failing to say so is no reason to stop it.
-    pub fn running(&self, store: &Store) {
-        let _ = store.db().update_container(&self.id, ContainerState::Running, None, None);
     }
 
     /// The end, with the exit code; the writable layer stays unless `--rm` was given. What fails here
@@ -185,12 +180,8 @@ fn add_rows(
     name: Option<&str>,
     mode: Isolation,
 ) -> Result<Option<u32>, store::Error> {
-    let sandbox = NewSandbox {
-        id: row.id.clone(),
-        boot_id: boot_id(),
-        mode: row.mode.clone(),
-        created: row.created,
-    };
+    let sandbox =
+        NewSandbox { id: row.id.clone(), boot_id: boot_id(), mode: row.mode.clone(), created: row.created };
     let uids = (mode == Isolation::Vm).then_some(VMM_UIDS);
     let mut attempt = 0;
     loop {

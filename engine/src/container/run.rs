@@ -53,7 +53,9 @@ pub enum RunError {
     Agent(#[from] AgentError),
     #[error(transparent)]
     Session(#[from] SessionError),
-    #[error("There is no image \"{0}\" here; `hull load` brings in an archive of one, `hull import` a root file system")]
+    #[error(
+        "There is no image \"{0}\" here; `hull load` brings in an archive of one, `hull import` a root file system"
+    )]
     NoImage(String),
     #[error("--kernel is for virtual machines, and this container would run in host namespaces")]
     KernelNeedsVm,
@@ -85,11 +87,10 @@ pub fn run(context: &Context, asked: Foreground) -> Result<u8, RunError> {
         other => other.into(),
     })?;
     let defaults = defaults(&image);
-    let (mode, warning) = mode::decide(
-        asked.isolation.unwrap_or(context.config.isolation),
-        context.config.require_vm,
-        || probe::verdict(&context.run),
-    )?;
+    let (mode, warning) =
+        mode::decide(asked.isolation.unwrap_or(context.config.isolation), context.config.require_vm, || {
+            probe::verdict(&context.run)
+        })?;
     if mode == Isolation::Namespace && asked.kernel.is_some() {
         return Err(RunError::KernelNeedsVm);
     }
@@ -133,7 +134,7 @@ fn run_recorded(
     };
     let (source, cgroup) = (sandbox.root_source(), sandbox.container_cgroup(&record.id));
     let spec = spec::build(&record.id, &defaults(image), asked.options, env, source, cgroup)?;
-    let ended = converse(&sandbox, spec, record, store, signals);
+    let ended = converse(&sandbox, spec, signals);
     let ended = match ended {
         // A closed connection is the symptom; the sandbox's own last word is the cause.
         Err(RunError::Agent(AgentError::Closed)) => Err(RunError::Died(sandbox.cause_of_death())),
@@ -144,13 +145,7 @@ fn run_recorded(
 }
 
 /// The calls, in order, and the streams until the end.
-fn converse(
-    sandbox: &Sandbox,
-    spec: ContainerSpec,
-    record: &Record,
-    store: &Store,
-    signals: &Signals,
-) -> Result<u8, RunError> {
+fn converse(sandbox: &Sandbox, spec: ContainerSpec, signals: &Signals) -> Result<u8, RunError> {
     let agent = sandbox.agent();
     let id = spec.id.clone();
     let (terminal, interactive) = (spec.process.terminal.is_some(), spec.process.stdin);
@@ -162,7 +157,6 @@ fn converse(
         stderr: attach(!terminal, Stream::Stderr)?,
     };
     agent.done(&Request::Start(ContainerArgs { container: id.clone() }))?;
-    record.running(store);
     let status = session::foreground(sandbox, &id, streams, terminal, signals)?;
     if status.oom_killed {
         eprintln!("hull: the container met its memory limit (-m) and the kernel killed a process of it");
@@ -170,11 +164,7 @@ fn converse(
     Ok(status.code)
 }
 
-fn environment(
-    asked: &Foreground,
-    defaults: &ImageDefaults,
-    id: &str,
-) -> Result<Vec<Text>, EnvError> {
+fn environment(asked: &Foreground, defaults: &ImageDefaults, id: &str) -> Result<Vec<Text>, EnvError> {
     let hostname = asked.options.hostname.clone().unwrap_or_else(|| spec::default_hostname(id));
     let mut env = spec::environment(defaults, &hostname, asked.options.terminal.is_some());
     for file in &asked.env_files {

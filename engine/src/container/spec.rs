@@ -133,11 +133,7 @@ fn files(hostname: &str) -> Vec<OverlaidFile> {
     );
     vec![
         OverlaidFile { target: "/etc/hosts".into(), content: hosts.into(), mode: 0o644 },
-        OverlaidFile {
-            target: "/etc/hostname".into(),
-            content: format!("{hostname}\n").into(),
-            mode: 0o644,
-        },
+        OverlaidFile { target: "/etc/hostname".into(), content: format!("{hostname}\n").into(), mode: 0o644 },
     ]
 }
 

@@ -8,7 +8,9 @@ use super::size;
 pub enum TmpfsError {
     #[error("--tmpfs \"{0}\": the path must be absolute")]
     NotAbsolute(String),
-    #[error("--tmpfs \"{word}\": option \"{option}\" is not one of ro rw nosuid suid nodev dev noexec exec size=N mode=NNN")]
+    #[error(
+        "--tmpfs \"{word}\": option \"{option}\" is not one of ro rw nosuid suid nodev dev noexec exec size=N mode=NNN"
+    )]
     Option { word: String, option: String },
 }
 

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hull_guest::protocol::{
-    AttachArgs, CallError, ContainerArgs, ContainerSpec, ErrorKind, ExitStatus, FrameError, HelloArgs, HelloReply, Outcome,
-    Reply, Request, Stream, VERSION, read_frame, write_frame,
+    AttachArgs, CallError, ContainerArgs, ContainerSpec, ErrorKind, ExitStatus, FrameError, HelloArgs,
+    HelloReply, Outcome, Reply, Request, Stream, VERSION, read_frame, write_frame,
 };
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
@@ -28,7 +28,9 @@ pub enum AgentError {
     Refused(CallError),
     #[error("The agent answered {0} with something else")]
     Unexpected(&'static str),
-    #[error("The agent speaks version {theirs} of the protocol, this hull {VERSION}; install both from one release")]
+    #[error(
+        "The agent speaks version {theirs} of the protocol, this hull {VERSION}; install both from one release"
+    )]
     Version { theirs: u32 },
 }
 
@@ -48,9 +50,7 @@ impl From<FrameError> for AgentError {
             FrameError::Io(io)
                 if matches!(
                     io.kind(),
-                    io::ErrorKind::UnexpectedEof
-                        | io::ErrorKind::BrokenPipe
-                        | io::ErrorKind::ConnectionReset
+                    io::ErrorKind::UnexpectedEof | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset
                 ) =>
             {
                 AgentError::Closed
@@ -86,8 +86,8 @@ impl Agent {
             Address::Host(path) => (path, None),
             Address::Vsock { socket, port } => (socket, Some(format!("CONNECT {port}\n"))),
         };
-        let mut stream = socket::connect(path)
-            .map_err(|source| AgentError::Connect { path: path.clone(), source })?;
+        let mut stream =
+            socket::connect(path).map_err(|source| AgentError::Connect { path: path.clone(), source })?;
         let mut bytes = greeting.unwrap_or_default().into_bytes();
         write_frame(&mut bytes, request)?;
         stream.write_all(&bytes).map_err(FrameError::Io)?;

@@ -141,7 +141,11 @@ fn remove_tree(path: &Path) {
 
 fn folders(path: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(path) else { return Vec::new() };
-    entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|e| e.path()).collect()
+    entries
+        .flatten()
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .map(|e| e.path())
+        .collect()
 }
 
 fn unified() -> Option<PathBuf> {
@@ -165,5 +169,9 @@ fn hierarchies() -> Vec<PathBuf> {
     let unified = unified();
     let legacy = folders(Path::new("/sys/fs/cgroup"));
     let legacy = if unified.as_deref() == Some(Path::new("/sys/fs/cgroup")) { Vec::new() } else { legacy };
-    unified.clone().into_iter().chain(legacy.into_iter().filter(|path| Some(path) != unified.as_ref())).collect()
+    unified
+        .clone()
+        .into_iter()
+        .chain(legacy.into_iter().filter(|path| Some(path) != unified.as_ref()))
+        .collect()
 }

@@ -2,16 +2,14 @@
 
 use std::ffi::CString;
 use std::fs::{self, File};
-use std::io::{self, Write};
-use std::os::fd::AsFd;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
 use hull_guest::protocol::{RootSource, Text};
-use nix::fcntl::{FcntlArg, SealFlag, fcntl};
-use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use super::agent::{Address, Agent, AgentError, socket_path};
 use super::cgroup::SandboxCgroup;
@@ -25,7 +23,7 @@ use crate::paths;
 const HELLO_LIMIT: Duration = Duration::from_secs(30);
 
 pub fn launch(plan: &Plan) -> Result<Sandbox, LaunchError> {
-    let program = sealed_copy(&paths::part("hull-init")?)?;
+    let program = read_only(&paths::part("hull-init")?)?;
     let socket = socket_path(plan.run_dir);
     let listener = socket::listen(&socket)
         .map_err(|source| LaunchError::file("listen on the socket", &socket, source))?;
@@ -84,16 +82,36 @@ fn root_source(plan: &Plan) -> Result<RootSource, LaunchError> {
     })
 }
 
-/// A copy that nobody can change: a container that opens the agent's `/proc/PID/exe` for writing
-/// finds a sealed memory file and not the program every other sandbox starts from.
-fn sealed_copy(path: &Path) -> Result<File, LaunchError> {
-    let failed = |what| move |source: io::Error| LaunchError::file(what, path, source);
-    let bytes = fs::read(path).map_err(failed("read"))?;
-    let name = CString::new(path.file_name().map_or(&b"hull-init"[..], OsStrExt::as_bytes)).unwrap_or_default();
-    let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
-    let mut copy: File = memfd_create(name.as_c_str(), flags).map_err(|e| failed("copy")(e.into()))?.into();
-    copy.write_all(&bytes).map_err(failed("copy"))?;
-    let seals = SealFlag::F_SEAL_SEAL | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_WRITE;
-    fcntl(&copy, FcntlArg::F_ADD_SEALS(seals)).map_err(|e| failed("seal")(e.into()))?;
-    Ok(copy)
+/// hull-init, on a mount of its own that is read-only and in nobody's tree: a container that opens the
+/// agent's `/proc/PID/exe` for writing meets that mount, and not the file every sandbox starts from.
+/// (mount_setattr(2): Linux 5.12; EROFS as hull uses it takes 5.16 anyway.)
+fn read_only(path: &Path) -> Result<OwnedFd, LaunchError> {
+    let failed = || LaunchError::file("make a read-only mount of", path, io::Error::last_os_error());
+    let name = CString::new(path.as_os_str().as_bytes())
+        .map_err(|error| LaunchError::file("open", path, error.into()))?;
+    let flags = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC;
+    // SAFETY: `name` is a C string that lives through the call; the kernel reads nothing else.
+    let tree = unsafe { libc::syscall(libc::SYS_open_tree, libc::AT_FDCWD, name.as_ptr(), flags) };
+    let tree = RawFd::try_from(tree).ok().filter(|fd| *fd >= 0).ok_or_else(failed)?;
+    // SAFETY: open_tree returned a new descriptor, which nobody else owns.
+    let tree = unsafe { OwnedFd::from_raw_fd(tree) };
+    let attr = libc::mount_attr {
+        attr_set: libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV,
+        attr_clr: 0,
+        propagation: 0,
+        userns_fd: 0,
+    };
+    // SAFETY: the kernel reads one mount_attr of the size given.
+    let set = unsafe {
+        let (empty, size) = (c"".as_ptr(), size_of::<libc::mount_attr>());
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            tree.as_raw_fd(),
+            empty,
+            libc::AT_EMPTY_PATH,
+            &raw const attr,
+            size,
+        )
+    };
+    if set == 0 { Ok(tree) } else { Err(failed()) }
 }

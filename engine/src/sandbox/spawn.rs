@@ -169,7 +169,12 @@ mod tests {
         let mut text = String::new();
         out.read_to_string(&mut text).unwrap();
         // The shell's own /proc/self/fd folder may show as one more.
-        assert!(text.starts_with("three /proc/self/fd/0 /proc/self/fd/1 /proc/self/fd/2 /proc/self/fd/3 /proc/self/fd/4"), "{text}");
+        assert!(
+            text.starts_with(
+                "three /proc/self/fd/0 /proc/self/fd/1 /proc/self/fd/2 /proc/self/fd/3 /proc/self/fd/4"
+            ),
+            "{text}"
+        );
         assert!(text.split_whitespace().count() <= 7, "{text}");
     }
 }

@@ -8,7 +8,9 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use hull_guest::protocol::{AGENT_PORT, Disk, Request, Resources, RootSource, SandboxConfig, Text, read_frame};
+use hull_guest::protocol::{
+    AGENT_PORT, Disk, Request, Resources, RootSource, SandboxConfig, Text, read_frame,
+};
 use hull_vmm::config::{DiskConfig, FileSource, JailConfig, SECTOR, Segment, VmConfig, VsockConfig};
 use hull_vmm::control::Event;
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -79,8 +81,16 @@ pub fn launch(plan: &Plan) -> Result<Sandbox, LaunchError> {
     let child = start(&vmm, &config, handed, last_words.writer())?;
     let cgroup = SandboxCgroup::create(plan.id).map_err(LaunchError::system("make the sandbox's cgroup"))?;
     let agent = Agent::new(Address::Vsock { socket, port: AGENT_PORT });
-    let mut sandbox =
-        Sandbox { mode: Isolation::Vm, id: plan.id.to_string(), agent, child, life, last_words, cgroup, source };
+    let mut sandbox = Sandbox {
+        mode: Isolation::Vm,
+        id: plan.id.to_string(),
+        agent,
+        child,
+        life,
+        last_words,
+        cgroup,
+        source,
+    };
     match read_frame(&mut sandbox.life) {
         Ok(Event::Running) => {}
         Ok(Event::Exit { message, .. }) => return Err(LaunchError::Died(message)),
@@ -99,7 +109,8 @@ fn start(
     mut handed: Handed,
     stderr: BorrowedFd,
 ) -> Result<super::Child, LaunchError> {
-    let text = serde_json::to_vec(config).map_err(|e| LaunchError::system("write the VM's config")(e.into()))?;
+    let text =
+        serde_json::to_vec(config).map_err(|e| LaunchError::system("write the VM's config")(e.into()))?;
     let config_fd = handed.add(memory_file(c"vm.json", |file| file.write_all(&text))?);
     let args = ["hull-vmm", "--config-fd", &config_fd.to_string()];
     let args = args.map(|word| CString::new(word).unwrap_or_default());
@@ -122,7 +133,9 @@ fn configure(sandbox: &Sandbox) -> Result<(), AgentError> {
         let _ = cgroup.adopt(sandbox.child.pid());
     }
     let mut seed = vec![0u8; SEED];
-    File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut seed)).map_err(|e| AgentError::Frame(e.into()))?;
+    File::open("/dev/urandom")
+        .and_then(|mut file| file.read_exact(&mut seed))
+        .map_err(|e| AgentError::Frame(e.into()))?;
     let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     sandbox.agent.done(&Request::ConfigureSandbox(SandboxConfig {
         clock_ns: u64::try_from(clock.as_nanos()).ok(),
@@ -177,10 +190,7 @@ fn disks(plan: &Plan, handed: &mut Handed) -> Result<Vec<DiskConfig>, LaunchErro
         disk::create_unnamed(plan.dir)
     };
     let writable = writable.map_err(|source| LaunchError::file("make a disk in", plan.dir, source))?;
-    Ok(vec![
-        DiskConfig::ReadOnly { segments },
-        DiskConfig::ReadWrite { file: Some(handed.source(writable)) },
-    ])
+    Ok(vec![DiskConfig::ReadOnly { segments }, DiskConfig::ReadWrite { file: Some(handed.source(writable)) }])
 }
 
 fn boot_log(plan: &Plan) -> Result<Option<File>, LaunchError> {

@@ -4,6 +4,9 @@
 //! Needs root, a kernel with EROFS, and the packages umoci, erofs-utils and mount. Without root the
 //! tests say that they did nothing.
 
+// Helpers of tests fail as tests do.
+#![allow(clippy::unwrap_used)]
+
 mod image;
 mod large;
 mod mounts;

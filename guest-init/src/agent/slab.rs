@@ -30,11 +30,11 @@ impl<T> Slab<T> {
     }
 
     pub fn insert(&mut self, value: T) -> Key {
-        if let Some(index) = self.free.pop() {
-            if let Some(slot) = usize::try_from(index).ok().and_then(|at| self.slots.get_mut(at)) {
-                slot.value = Some(value);
-                return Key { index, generation: slot.generation };
-            }
+        if let Some(index) = self.free.pop()
+            && let Some(slot) = usize::try_from(index).ok().and_then(|at| self.slots.get_mut(at))
+        {
+            slot.value = Some(value);
+            return Key { index, generation: slot.generation };
         }
         // The agent holds a few thousand things at most.
         let index = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);

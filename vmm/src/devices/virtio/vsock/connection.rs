@@ -319,10 +319,11 @@ impl Connection {
     }
 
     fn open_output(&mut self, payload: &mut Writer<'_>) -> Option<Output> {
-        if self.may_read() && !payload.is_empty() {
-            if let Some(len) = self.read_client(payload) {
-                return Some(self.packet(Op::Data, 0, len));
-            }
+        if self.may_read()
+            && !payload.is_empty()
+            && let Some(len) = self.read_client(payload)
+        {
+            return Some(self.packet(Op::Data, 0, len));
         }
         if self.shutdown_due != 0 {
             let flags = std::mem::take(&mut self.shutdown_due);
