@@ -1,6 +1,9 @@
 //! What happens to containers without a call: news from their set-up, their ends.
 
+use std::os::fd::{AsFd, OwnedFd};
+
 use rustix::event::epoll::{self, EventFlags};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, WaitOptions, WaitStatus, waitpid};
 
 use super::Agent;
@@ -11,7 +14,6 @@ use crate::container::cgroup::Removal;
 use crate::container::control::{self, News};
 use crate::container::{Container, Stage};
 use crate::protocol::{CallError, Created, ErrorKind, Outcome};
-use std::os::fd::{AsFd, OwnedFd};
 
 impl Agent {
     /// Everything the first process has said so far.
@@ -228,12 +230,11 @@ fn end(container: &mut Container) {
         let _ = waitpid(Some(process), WaitOptions::empty());
     }
     while let Removal::Busy(Some(events)) = container.cgroup.remove() {
-        let mut poll = [rustix::event::PollFd::new(&events, rustix::event::PollFlags::PRI)];
-        let _ = rustix::io::pread(events.as_fd(), &mut [0u8; 64], 0);
-        if !matches!(container.cgroup.remove(), Removal::Busy(_))
-            || rustix::event::poll(&mut poll, None).is_err()
-        {
-            return;
+        // Only changes after a read are events, so what changed before it is looked at once more.
+        let _ = rustix::io::pread(&events, &mut [0u8; 64], 0);
+        if matches!(container.cgroup.remove(), Removal::Busy(Some(_))) {
+            let mut change = [PollFd::new(&events, PollFlags::PRI)];
+            let _ = poll(&mut change, None);
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Who the container's process runs as, by docker's rules, from files that the image controls.
 
-use rustix::fs::{FileType, OFlags};
+use std::os::fd::AsRawFd;
+
+use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::paths;
@@ -131,19 +133,23 @@ fn id(field: &[u8]) -> Option<u32> {
     digits.parse().ok().filter(|&id| id <= MAX_ID)
 }
 
-/// Absent is empty. What is no regular file (a fifo would never end) is refused.
+/// Absent is empty. What is no regular file is refused before it is opened: a fifo would never end, and
+/// opening a device node of the image's making can do the host harm.
 fn read_bounded(path: &str) -> Result<Vec<u8>, StepError> {
-    let file = match paths::open(path.as_bytes(), OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY) {
-        Ok(file) => file,
+    let found = match paths::open(path.as_bytes(), OFlags::PATH) {
+        Ok(found) => found,
         Err(Errno::NOENT | Errno::NOTDIR) => return Ok(Vec::new()),
         Err(cause) => return Err(cause).step(format_args!("open the image's {path}")),
     };
-    let stat = rustix::fs::fstat(&file).step(format_args!("look at the image's {path}"))?;
+    let stat = rustix::fs::fstat(&found).step(format_args!("look at the image's {path}"))?;
     let len = u64::try_from(stat.st_size).unwrap_or(u64::MAX);
     if !FileType::from_raw_mode(stat.st_mode).is_file() || len > MAX_FILE {
         let why = format!("The image's {path} is not a regular file of at most {MAX_FILE} bytes");
         return Err(StepError::new(ErrorKind::NoUser, why));
     }
+    let readable = format!("/proc/self/fd/{}", found.as_raw_fd());
+    let file = rustix::fs::open(readable, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .step(format_args!("open the image's {path}"))?;
     let mut content = Vec::with_capacity(usize::try_from(len).unwrap_or(0));
     // Not past the length seen: the file cannot grow meanwhile, nothing of the container runs yet.
     while content.len() < content.capacity() {

@@ -106,3 +106,20 @@ fn init_reaps_orphans_and_passes_signals_and_the_exit_code_on() {
         (Some(ErrorKind::CommandNotFound), 127)
     );
 }
+
+#[test]
+fn passwd_that_is_no_file_is_refused_unopened() {
+    let Some(agent) = Agent::start() else { return };
+    // A fifo would be waited for, and opening some devices does something.
+    for kind in ["p", "c"] {
+        let spec = agent.spec(&["true"]);
+        let folder = agent.folder.path().join(&spec.id).join("upper/etc");
+        std::fs::create_dir(&folder).unwrap();
+        let numbers: &[&str] = if kind == "c" { &["10", "130"] } else { &[] };
+        let mut mknod = std::process::Command::new("mknod");
+        assert!(mknod.arg(folder.join("passwd")).arg(kind).args(numbers).status().unwrap().success());
+        let error = agent.create(&spec).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::NoUser, "{error}");
+        assert!(error.message.contains("not a regular file"), "{error}");
+    }
+}
