@@ -13,7 +13,8 @@ fn root_shows_the_image_and_nothing_of_the_host() {
     );
     let mounts = agent.shell("cat /proc/self/mountinfo");
     assert!(!mounts.contains(&agent.folder.path().display().to_string()), "{mounts}");
-    assert_eq!(agent.shell("ls /proc | grep -c '^[0-9]*$'").trim(), "3");
+    let processes = agent.shell("ls /proc | grep -c '^[0-9]*$'");
+    assert!(processes.trim().parse::<u32>().unwrap() <= 3, "the shell, ls and grep: {processes}");
     let links = agent.shell("ip -o link | wc -l; ip -o addr show lo | grep -c 127.0.0.1");
     assert_eq!(links, "1\n1\n");
 }
