@@ -6,7 +6,7 @@
 //!                         +------ finish, with --rm --------+
 //! ```
 //!
-//! The folder and the lock in it come before the row, so whoever finds a row whose lock is free knows
+//! The folder and its lock come before the row, so whoever finds a row whose lock is free knows
 //! that its owner is dead; [`crate::sandbox::sweep`] then finishes in its place.
 
 use std::collections::BTreeMap;

@@ -1,8 +1,7 @@
-//! A sandbox's lock: held means alive. No pid file decides anything.
+//! A sandbox's lock, on its folder: held means alive. No pid file decides anything.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -26,9 +25,7 @@ impl SandboxLock {
     }
 
     fn lock(dir: &Path, how: FlockArg) -> io::Result<Option<SandboxLock>> {
-        let mut options = OpenOptions::new();
-        options.create(true).truncate(false).write(true).mode(0o600);
-        match Flock::lock(options.open(dir.join("lock"))?, how) {
+        match Flock::lock(File::open(dir)?, how) {
             Ok(held) => Ok(Some(SandboxLock { _held: held })),
             Err((_, Errno::EWOULDBLOCK)) => Ok(None),
             Err((_, errno)) => Err(errno.into()),
