@@ -4,6 +4,7 @@ use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
+use std::sync::mpsc::{self, Sender};
 use std::thread::{self, JoinHandle};
 
 use hull_guest::protocol::{ExitStatus, Request, ResizeArgs, SignalArgs};
@@ -13,7 +14,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use crate::sandbox::Sandbox;
-use crate::sandbox::agent::AgentError;
+use crate::sandbox::agent::{Agent, AgentError};
 use crate::terminal::{self, RawMode};
 
 /// What is passed on to the container. SIGWINCH becomes a resize; the rest keeps its meaning here.
@@ -96,6 +97,7 @@ pub fn foreground(
         outputs.push(spawn("stderr", move || copy_output(stream, io::stderr()))?);
     }
     let mut waiting = agent.wait_begin(container)?;
+    let mut messenger = None;
     let mut impatience = 0;
     loop {
         let [signalled, ended] = ready([signals.0.as_fd(), waiting.as_fd()])?;
@@ -106,7 +108,12 @@ pub fn foreground(
             if impatience >= PATIENCE {
                 return Err(SessionError::Forced);
             }
-            pass_on(sandbox, container, signal, terminal);
+            let Some(request) = request(container, signal, terminal) else { continue };
+            let messenger = match &messenger {
+                Some(messenger) => messenger,
+                None => messenger.insert(start_messenger(agent.clone())?),
+            };
+            let _ = messenger.send(request);
         }
         if ended {
             break;
@@ -132,18 +139,27 @@ fn ready<const N: usize>(fds: [std::os::fd::BorrowedFd; N]) -> Result<[bool; N],
     }
 }
 
-/// A container that has just ended refuses the signal; its end is on the way.
-fn pass_on(sandbox: &Sandbox, container: &str, signal: Signal, terminal: bool) {
+/// What a signal means for the container; nothing, for a window's size without a terminal.
+fn request(container: &str, signal: Signal, terminal: bool) -> Option<Request> {
     let container = container.to_string();
-    let request = match signal {
-        Signal::SIGWINCH if !terminal => return,
-        Signal::SIGWINCH => Request::Resize(ResizeArgs { container, size: terminal::size(&io::stdout()) }),
-        signal => {
-            let signal = u8::try_from(signal as i32).unwrap_or(0);
-            Request::Signal(SignalArgs { container, signal })
+    match signal {
+        Signal::SIGWINCH if !terminal => None,
+        Signal::SIGWINCH => {
+            Some(Request::Resize(ResizeArgs { container, size: terminal::size(&io::stdout()) }))
         }
-    };
-    let _ = sandbox.agent().done(&request);
+        signal => {
+            let signal = u8::try_from(signal as i32).ok()?;
+            Some(Request::Signal(SignalArgs { container, signal }))
+        }
+    }
+}
+
+/// Carries signals and sizes over, one after the other, apart from the thread that waits: a guest that
+/// does not answer must not keep the user from ending it. A container that has just ended refuses.
+fn start_messenger(agent: Agent) -> Result<Sender<Request>, SessionError> {
+    let (sender, receiver) = mpsc::channel::<Request>();
+    spawn("signals", move || receiver.iter().for_each(|request| drop(agent.done(&request))))?;
+    Ok(sender)
 }
 
 fn spawn(name: &str, copy: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, SessionError> {

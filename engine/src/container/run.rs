@@ -52,7 +52,7 @@ pub enum RunError {
     #[error(transparent)]
     Agent(#[from] AgentError),
     #[error(transparent)]
-    Session(#[from] SessionError),
+    Session(SessionError),
     #[error(
         "There is no image \"{0}\" here; `hull load` brings in an archive of one, `hull import` a root file system"
     )]
@@ -61,6 +61,15 @@ pub enum RunError {
     KernelNeedsVm,
     #[error("{0}")]
     Died(String),
+}
+
+impl From<SessionError> for RunError {
+    fn from(error: SessionError) -> Self {
+        match error {
+            SessionError::Agent(error) => RunError::Agent(error),
+            other => RunError::Session(other),
+        }
+    }
 }
 
 impl RunError {

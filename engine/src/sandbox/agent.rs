@@ -14,14 +14,18 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::socket;
 
+/// The longest any call may take that does not wait for the container itself. None comes near it; it
+/// bounds what a broken or hostile guest can do.
+const LIMIT: Duration = Duration::from_secs(60);
+
 #[derive(Debug, thiserror::Error)]
 pub enum AgentError {
     #[error("Failed to connect to the agent at {}", path.display())]
     Connect { path: PathBuf, source: io::Error },
     #[error("The agent closed the connection")]
     Closed,
-    #[error("The agent did not answer within {} seconds", .0.as_secs())]
-    Timeout(Duration),
+    #[error("The sandbox's agent did not answer in time")]
+    Timeout,
     #[error("Failed to talk to the agent")]
     Frame(#[source] FrameError),
     #[error("{0}")]
@@ -55,6 +59,11 @@ impl From<FrameError> for AgentError {
             {
                 AgentError::Closed
             }
+            FrameError::Io(io)
+                if matches!(io.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) =>
+            {
+                AgentError::Timeout
+            }
             other => AgentError::Frame(other),
         }
     }
@@ -79,9 +88,10 @@ impl Agent {
         Agent { address }
     }
 
-    /// A connection that has sent its request. In a VM the request travels behind the CONNECT line,
-    /// without waiting for the answer to that: one round trip less a call.
-    fn send(&self, request: &Request) -> Result<UnixStream, AgentError> {
+    /// A connection that has sent its request, and whose answer is waited for no longer than the limit:
+    /// neither a guest that is stuck nor one that means to be may hold the caller. In a VM the request travels
+    /// behind the CONNECT line, without waiting for the answer to that: one round trip less a call.
+    fn send(&self, request: &Request, limit: Option<Duration>) -> Result<UnixStream, AgentError> {
         let (path, greeting) = match &self.address {
             Address::Host(path) => (path, None),
             Address::Vsock { socket, port } => (socket, Some(format!("CONNECT {port}\n"))),
@@ -90,6 +100,10 @@ impl Agent {
             socket::connect(path).map_err(|source| AgentError::Connect { path: path.clone(), source })?;
         let mut bytes = greeting.unwrap_or_default().into_bytes();
         write_frame(&mut bytes, request)?;
+        stream
+            .set_write_timeout(limit)
+            .and_then(|()| stream.set_read_timeout(limit))
+            .map_err(FrameError::Io)?;
         stream.write_all(&bytes).map_err(FrameError::Io)?;
         Ok(stream)
     }
@@ -104,14 +118,14 @@ impl Agent {
         }
     }
 
-    pub fn call(&self, request: &Request) -> Result<Outcome, AgentError> {
-        self.receive(&mut self.send(request)?)
+    fn call(&self, request: &Request, limit: Duration) -> Result<Outcome, AgentError> {
+        self.receive(&mut self.send(request, Some(limit))?)
     }
 
     /// The first call. `limit` bounds the guest's whole boot; `watch`, the socket the sandbox lives by,
     /// ends the wait early when it becomes readable.
     pub fn hello(&self, watch: &UnixStream, limit: Duration) -> Result<HelloReply, AgentError> {
-        let mut stream = self.send(&Request::Hello(HelloArgs { version: VERSION }))?;
+        let mut stream = self.send(&Request::Hello(HelloArgs { version: VERSION }), Some(limit))?;
         wait_readable(&stream, watch, limit)?;
         match self.receive(&mut stream)? {
             Outcome::Hello(reply) if reply.version == VERSION => Ok(reply),
@@ -123,9 +137,16 @@ impl Agent {
     /// One of the container's streams, as a connection of its own.
     pub fn attach(&self, container: &str, stream: Stream) -> Result<UnixStream, AgentError> {
         let request = Request::Attach(AttachArgs { container: container.to_string(), stream });
-        let mut connection = self.send(&request)?;
+        let mut connection = self.send(&request, Some(LIMIT))?;
         match self.receive(&mut connection)? {
-            Outcome::Done => Ok(connection),
+            // From here on it is the container's, and silence is its right.
+            Outcome::Done => {
+                connection
+                    .set_write_timeout(None)
+                    .and_then(|()| connection.set_read_timeout(None))
+                    .map_err(FrameError::Io)?;
+                Ok(connection)
+            }
             _ => Err(AgentError::Unexpected("attach")),
         }
     }
@@ -133,7 +154,7 @@ impl Agent {
     /// Asks for the container's end; [`Agent::wait_reply`] reads the answer when the connection is
     /// readable.
     pub fn wait_begin(&self, container: &str) -> Result<UnixStream, AgentError> {
-        self.send(&Request::Wait(ContainerArgs { container: container.to_string() }))
+        self.send(&Request::Wait(ContainerArgs { container: container.to_string() }), None)
     }
 
     pub fn wait_reply(&self, stream: &mut UnixStream) -> Result<ExitStatus, AgentError> {
@@ -144,7 +165,7 @@ impl Agent {
     }
 
     pub fn create(&self, spec: ContainerSpec) -> Result<(), AgentError> {
-        match self.call(&Request::CreateContainer(Box::new(spec)))? {
+        match self.call(&Request::CreateContainer(Box::new(spec)), LIMIT)? {
             Outcome::Created(_) => Ok(()),
             _ => Err(AgentError::Unexpected("create")),
         }
@@ -152,7 +173,7 @@ impl Agent {
 
     /// A call that is answered with nothing but success.
     pub fn done(&self, request: &Request) -> Result<(), AgentError> {
-        match self.call(request)? {
+        match self.call(request, LIMIT)? {
             Outcome::Done => Ok(()),
             _ => Err(AgentError::Unexpected("a call")),
         }
@@ -180,7 +201,7 @@ fn wait_readable(stream: &UnixStream, watch: &UnixStream, limit: Duration) -> Re
     let polled = poll(&mut fds, timeout);
     let [stream, _] = fds;
     match polled {
-        Ok(0) => Err(AgentError::Timeout(limit)),
+        Ok(0) => Err(AgentError::Timeout),
         Ok(_) if stream.any().unwrap_or(true) => Ok(()),
         Ok(_) => Err(AgentError::Closed),
         Err(errno) => Err(AgentError::Frame(FrameError::Io(errno.into()))),

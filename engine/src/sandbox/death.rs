@@ -4,9 +4,10 @@ use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
-use hull_guest::protocol::read_frame;
-use hull_vmm::control::Event;
+use hull_guest::protocol::{read_frame, write_frame};
+use hull_vmm::control::{Command, Event};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use super::mode::Isolation;
@@ -14,6 +15,9 @@ use super::spawn::Child;
 
 /// What is shown of stderr.
 const SHOWN: usize = 2048;
+
+/// How long a machine that was told to stop may take to say why it ended.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The stderr of a started process, in memory.
 #[derive(Debug)]
@@ -32,6 +36,10 @@ impl LastWords {
     /// The cause in words: what the VMM told through its control socket, else what stands in stderr.
     pub fn read(&mut self, mode: Isolation, control: &mut UnixStream, child: &Child) -> String {
         if mode == Isolation::Vm {
+            // A lost connection to the guest need not mean that the machine has ended. If it has, it
+            // reads no command any more and its own cause stands.
+            let _ = write_frame(control, &Command::Stop);
+            let _ = control.set_read_timeout(Some(PATIENCE));
             while let Ok(event) = read_frame::<Event>(control) {
                 if let Event::Exit { message, boot_log_tail, .. } = event {
                     return with_boot_log(message, boot_log_tail.as_deref());

@@ -20,6 +20,7 @@ pub mod vm;
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use hull_guest::protocol::{Request, Resources, RootSource, write_frame};
 use hull_vmm::control::Command;
@@ -31,6 +32,9 @@ use cgroup::SandboxCgroup;
 use death::LastWords;
 use mode::Isolation;
 use spawn::Child;
+
+/// What a VMM or an agent may take to end once its socket has closed.
+const END_LIMIT: Duration = Duration::from_secs(10);
 
 /// What a sandbox is made of.
 #[derive(Debug)]
@@ -130,7 +134,7 @@ impl Sandbox {
             }
         }
         drop(self.life);
-        self.child.reap();
+        self.child.end(END_LIMIT);
         if let Some(cgroup) = self.cgroup {
             cgroup.remove();
         }

@@ -8,9 +8,11 @@
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 
 /// First descriptor that a started program finds behind stdin, stdout and stderr.
@@ -49,6 +51,16 @@ impl Child {
     /// Waits for the end, so that no zombie stays.
     pub fn reap(&self) {
         while waitid(Id::PIDFd(self.pidfd.as_fd()), WaitPidFlag::WEXITED) == Err(Errno::EINTR) {}
+    }
+
+    /// Waits for the end that was asked for; a process that does not come to it is killed.
+    pub fn end(&self, limit: Duration) {
+        let mut ended = [PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN)];
+        let limit = PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX);
+        if !matches!(poll(&mut ended, limit), Ok(1..)) {
+            self.kill();
+        }
+        self.reap();
     }
 
     pub fn kill(&self) {

@@ -91,10 +91,16 @@ pub fn launch(plan: &Plan) -> Result<Sandbox, LaunchError> {
         cgroup,
         source,
     };
+    sandbox.life.set_read_timeout(Some(BOOT_LIMIT)).map_err(LaunchError::system("set a time limit"))?;
     match read_frame(&mut sandbox.life) {
         Ok(Event::Running) => {}
         Ok(Event::Exit { message, .. }) => return Err(LaunchError::Died(message)),
         Ok(_) | Err(_) => return Err(LaunchError::Died(sandbox.cause_of_death())),
+    }
+    // While the guest boots, since it may take a grace period. A process that has just ended cannot be
+    // moved, and tells why it ended by itself.
+    if let Some(cgroup) = &sandbox.cgroup {
+        let _ = cgroup.adopt(sandbox.child.pid());
     }
     match configure(&sandbox) {
         Ok(()) => Ok(sandbox),
@@ -129,9 +135,6 @@ fn start(
 /// The first words with the guest: version, clock, randomness.
 fn configure(sandbox: &Sandbox) -> Result<(), AgentError> {
     sandbox.agent.hello(&sandbox.life, BOOT_LIMIT)?;
-    if let Some(cgroup) = &sandbox.cgroup {
-        let _ = cgroup.adopt(sandbox.child.pid());
-    }
     let mut seed = vec![0u8; SEED];
     File::open("/dev/urandom")
         .and_then(|mut file| file.read_exact(&mut seed))
