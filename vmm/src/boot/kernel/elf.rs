@@ -16,6 +16,9 @@ const CLASS_64: u8 = 2;
 const LITTLE_ENDIAN: u8 = 1;
 const MACHINE_X86_64: u16 = 62;
 const PT_LOAD: u32 = 1;
+const PT_NOTE: u32 = 4;
+/// Bytes of notes: `linux-loader` reads all of them, one by one. Linux has less than 1 KiB.
+const MAX_NOTES: u64 = 64 << 10;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ElfError {
@@ -29,6 +32,10 @@ pub enum ElfError {
     Size(u16),
     #[error("segment {index} lies at {start:#x}, outside the memory a kernel may have")]
     Placement { index: u16, start: u64 },
+    #[error("its segments have more bytes than the memory they lie in: they overlap")]
+    Overlap,
+    #[error("it has more than {MAX_NOTES} bytes of notes")]
+    Notes,
     #[error("the entry point {0:#x} is in no segment")]
     Entry(u64),
 }
@@ -51,18 +58,32 @@ pub fn check(file: &File, file_size: u64, header: &[u8; HEADER]) -> Result<Image
     {
         return Err(ElfError::ProgramHeaders { count, size, offset });
     }
-    let mut end = 0;
+    let (mut end, mut copied, mut notes) = (layout::HIGH_MEMORY, 0, 0_u64);
     let mut entry_is_loaded = false;
     for index in 0..count {
         let offset = offset + u64::from(index) * u64::from(size);
         let mut raw = [0u8; PROGRAM_HEADER];
         file.read_exact_at(&mut raw, offset).map_err(|source| ElfError::Read { index, offset, source })?;
-        if u32_at(&raw, 0) != PT_LOAD {
-            continue;
+        match u32_at(&raw, 0) {
+            PT_LOAD => {}
+            PT_NOTE => {
+                notes = notes.saturating_add(u64_at(&raw, 32));
+                continue;
+            }
+            _ => continue,
         }
         let segment = Segment::check(&raw, index, file_size)?;
         end = end.max(segment.end);
+        // Cannot overflow: as many headers as there may be, each of at most the memory that is mapped.
+        copied += segment.in_file;
         entry_is_loaded |= (segment.start..segment.start + segment.in_file).contains(&entry);
+    }
+    if notes > MAX_NOTES {
+        return Err(ElfError::Notes);
+    }
+    // Else a small file could keep the loader busy with the same bytes again and again.
+    if copied > end - layout::HIGH_MEMORY {
+        return Err(ElfError::Overlap);
     }
     match entry_is_loaded {
         true => Ok(Image { entry, end }),

@@ -107,6 +107,49 @@ fn elf_fields_that_lead_out_of_the_file_or_memory_are_refused() {
     }
 }
 
+/// An ELF kernel whose second to last program headers are all like `header`.
+fn elf_with(header: &[u8], count: u16) -> Vec<u8> {
+    let mut image = elf();
+    let code = image.split_off(64 + 56);
+    set(&mut image, 56, &(count + 1).to_le_bytes());
+    (0..count).for_each(|_| image.extend(header));
+    let offset = u64::try_from(image.len()).unwrap();
+    set(&mut image, 64 + 8, &offset.to_le_bytes());
+    image.extend(code);
+    image
+}
+
+fn note(size: u64) -> Vec<u8> {
+    let mut header = vec![0; 56];
+    set(&mut header, 0, &4_u32.to_le_bytes());
+    set(&mut header, 32, &size.to_le_bytes());
+    header
+}
+
+#[test]
+fn elf_kernel_with_more_notes_than_any_has_is_refused() {
+    for (size, count) in [(u64::MAX, 2), (1 << 40, 1), (3 << 10, 22)] {
+        let result = load_bytes(&elf_with(&note(size), count)).0;
+        assert!(matches!(result, Err(KernelError::Elf(ElfError::Notes))), "{size} {result:?}");
+    }
+    load_bytes(&elf_with(&note(24), 1)).0.unwrap();
+}
+
+#[test]
+fn elf_kernel_that_would_be_copied_over_itself_is_refused() {
+    let mut segment = elf()[64..64 + 56].to_vec();
+    // From the file's start, 16 bytes of them: within the file whatever the number of headers.
+    set(&mut segment, 8, &0_u64.to_le_bytes());
+    set(&mut segment, 40, &16_u64.to_le_bytes());
+    load_bytes(&elf_with(&segment, 2)).0.unwrap();
+    set(&mut segment, 32, &2048_u64.to_le_bytes());
+    set(&mut segment, 40, &2048_u64.to_le_bytes());
+    let mut image = elf_with(&segment, 2);
+    image.resize(4096, 0);
+    let result = load_bytes(&image).0;
+    assert!(matches!(result, Err(KernelError::Elf(ElfError::Overlap))), "{result:?}");
+}
+
 #[test]
 fn kernel_larger_than_memory_is_refused_with_what_it_needs() {
     let mut image = elf();
