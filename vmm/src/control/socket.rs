@@ -27,6 +27,8 @@ pub enum ControlError {
     Decode(#[source] serde_json::Error),
     #[error("The control socket carried more than {MAX_FILES} descriptors for one command")]
     TooManyFiles,
+    #[error("Descriptors that came over the control socket could not be taken: too many are open")]
+    FilesLost,
     #[error("The control socket was closed in the middle of a command")]
     Truncated,
 }
@@ -91,7 +93,9 @@ impl Control {
         let received = recvmsg::<()>(self.stream.as_raw_fd(), &mut slices, Some(&mut rights), flags);
         let result = match received {
             Ok(message) => {
-                for fd in message.cmsgs().into_iter().flatten().flat_map(rights_of) {
+                // The machine ends with this error, and whatever did arrive with it.
+                let messages = message.cmsgs().map_err(|_| ControlError::FilesLost)?;
+                for fd in messages.flat_map(rights_of) {
                     // SAFETY: the kernel has just made this descriptor for this process, and nobody
                     // else knows of it.
                     self.files.push(unsafe { OwnedFd::from_raw_fd(fd) });
@@ -126,7 +130,7 @@ impl AsFd for Control {
 mod tests {
     use super::*;
     use crate::control::DiskContent;
-    use nix::sys::socket::{ControlMessage, sendmsg};
+    use nix::sys::socket::{ControlMessage, sendmsg, setsockopt, sockopt};
     use std::fs::File;
     use std::io::{IoSlice, Read};
 
@@ -191,6 +195,16 @@ mod tests {
             theirs.write_all(bytes).unwrap();
             assert!(control.receive().is_err(), "{bytes:?}");
         }
+    }
+
+    #[test]
+    fn descriptors_that_did_not_fit_are_an_error() {
+        let (mut control, theirs) = pair();
+        // Credentials come first and take the room of the last descriptors.
+        setsockopt(&control.stream, sockopt::PassCred, &true).unwrap();
+        let file = File::open("/dev/null").unwrap();
+        send_with(&theirs, &fill(0), &[file.as_raw_fd(); MAX_RIGHTS]);
+        assert!(matches!(control.receive(), Err(ControlError::FilesLost)));
     }
 
     #[test]
