@@ -151,6 +151,8 @@ impl MmioTransport {
     }
 
     fn write_status(&mut self, value: u32) {
+        // Drivers write back what they read, which may hold the device's own bit; it is not theirs to set.
+        let value = value & !status::DEVICE_NEEDS_RESET;
         match status::step(self.state.status, value) {
             Some(Move::Reset) => self.reset(),
             Some(Move::Acknowledge | Move::Driver) => self.state.status = value,

@@ -30,8 +30,6 @@ const MOVES: [(u32, u32, Move); 4] = [
 
 /// The move that takes status `from` to `to`, if there is one.
 pub fn step(from: u32, to: u32) -> Option<Move> {
-    // Drivers write back what they read, which may hold the device's own bit.
-    let to = to & !DEVICE_NEEDS_RESET;
     if to == RESET {
         return Some(Move::Reset);
     }

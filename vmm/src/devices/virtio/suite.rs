@@ -192,6 +192,17 @@ fn the_status_only_moves_forward() {
 }
 
 #[test]
+fn the_device_alone_says_that_it_needs_a_reset() {
+    each(|_, driver| {
+        driver.reset();
+        driver.write(reg::STATUS, 1 | status::DEVICE_NEEDS_RESET);
+        assert_eq!(driver.status(), 1);
+        driver.write(reg::STATUS, 3 | status::DEVICE_NEEDS_RESET);
+        assert_eq!(driver.status(), 3);
+    });
+}
+
+#[test]
 fn the_configuration_reads_as_zeros_behind_its_end_and_cannot_be_written() {
     each(|_, driver| {
         let before = driver.config::<64>(0);
