@@ -95,6 +95,8 @@ pub struct Connection {
     shutdown_sent: u32,
     /// Flags of the guest's SHUTDOWNs.
     shutdown_seen: u32,
+    /// The client is gone: what is left is for the guest to take, if it ever does.
+    hung_up: bool,
     /// Waits for its turn in the muxer's queue.
     pub queued: bool,
 }
@@ -117,6 +119,7 @@ impl Connection {
             shutdown_due: 0,
             shutdown_sent: 0,
             shutdown_seen: 0,
+            hung_up: false,
             queued: false,
         }
     }
@@ -125,13 +128,21 @@ impl Connection {
         self.guest_port
     }
 
+    /// Whether nobody on the host waits for anything of it any more.
+    pub fn has_hung_up(&self) -> bool {
+        self.hung_up
+    }
+
     /// The client's socket has changed.
     pub fn on_client(&mut self, ready: EventSet) -> Fate {
         if ready.intersects(EventSet::HANG_UP | EventSet::ERROR) {
             match self.stage {
                 Stage::Announced => return Fate::Over,
                 Stage::Requested => return Fate::Reset,
-                Stage::Open => self.go_deaf(),
+                Stage::Open => {
+                    self.hung_up = true;
+                    self.go_deaf();
+                }
             }
         }
         if ready.intersects(EventSet::IN | EventSet::READ_HANG_UP | EventSet::HANG_UP) {

@@ -17,7 +17,8 @@
 //!   the credit the guest has; one that exceeds it is reset. Bytes towards the guest stay in the
 //!   client's socket until there is a buffer and credit. Answers to packets that belong to no connection
 //!   are counted, and with too many of them pending the guest's packets wait.
-//! - **At most [`MAX_CLIENTS`] at a time**; further ones are closed at once. The device cannot tell a
+//! - **At most [`MAX_CLIENTS`] at a time**; further ones are closed at once, unless a connection can be
+//!   reset whose client is gone and whose last bytes the guest has not taken. The device cannot tell a
 //!   control connection from a stream, they go to the same port; that some are left for control is
 //!   for the one client there is, the supervisor, to see to.
 //! - **Fair**: connections with something to send take turns, one packet each.

@@ -66,9 +66,17 @@ impl Muxer {
         }
     }
 
+    /// Clients in whatever state.
+    pub fn count(&self) -> usize {
+        self.clients.len()
+    }
+
     /// A port for one more client, unless there are too many.
     pub fn free_port(&mut self) -> Option<u32> {
-        if self.clients.len() >= MAX_CLIENTS {
+        if self.count() >= MAX_CLIENTS {
+            self.reset_hung_up();
+        }
+        if self.count() >= MAX_CLIENTS {
             return None;
         }
         // Ends: at most MAX_CLIENTS are taken. A port comes back as late as possible, when the guest
@@ -81,6 +89,18 @@ impl Muxer {
             if !self.clients.contains_key(&self.last_port) {
                 return Some(self.last_port);
             }
+        }
+    }
+
+    /// Gives up a connection whose client is gone. A guest that takes none of what the client has left
+    /// behind must not keep others out with it.
+    fn reset_hung_up(&mut self) {
+        let hung_up = |(port, client): (&u32, &Client)| match client {
+            Client::Connected(connection) if connection.has_hung_up() => Some(*port),
+            _ => None,
+        };
+        if let Some(port) = self.clients.iter().find_map(hung_up) {
+            self.decide(port, Fate::Reset);
         }
     }
 

@@ -26,7 +26,8 @@ pub(super) struct VsockTask {
     muxer: Muxer,
     /// The guest has, or may have, packets for us.
     tx_pending: bool,
-    /// There was no descriptor or memory for a client: it waits in the listener.
+    /// There was no descriptor or memory for a client: it waits in the listener, for the next event or
+    /// the next client that goes.
     accept_failed: bool,
 }
 
@@ -74,7 +75,7 @@ impl VsockTask {
         Self { memory, interrupt, rx, tx, events, listener, muxer, tx_pending, accept_failed }
     }
 
-    /// Takes every client there is. One that cannot be had now is tried again after the next event.
+    /// Takes every client there is.
     fn accept(&mut self, poll: &Poll<Event>) {
         loop {
             let client = match self.listener.accept() {
@@ -171,10 +172,15 @@ impl Task for VsockTask {
     }
 
     fn before_sleep(&mut self) -> Result<(), TaskError> {
+        let clients = self.muxer.count();
         if self.tx_pending {
             self.transmit()?;
         }
         self.receive()?;
+        if self.accept_failed && self.muxer.count() < clients {
+            // There is a descriptor again; any event makes the next attempt.
+            self.rx.kick_again();
+        }
         if self.tx_pending && self.muxer.takes_packets() {
             self.tx.kick_again();
         }

@@ -196,6 +196,58 @@ fn further_clients_are_closed_at_once_and_room_comes_back() {
     assert!(line_of(&mut another).starts_with("OK "));
 }
 
+#[test]
+fn a_connection_without_client_makes_room_for_a_client() {
+    raise_descriptor_limit();
+    let mut guest = Guest::listening();
+    guest.buf_alloc = 0;
+    let (mut client, gone) = guest.connection();
+    client.write_all(b"never taken").unwrap();
+    drop(client);
+    guest.receive_op(Op::Shutdown);
+    guest.buf_alloc = WINDOW;
+    let clients = (1..MAX_CLIENTS).map(|_| guest.connection()).collect::<Vec<_>>();
+    let mut another = guest.client(b"CONNECT 52\n");
+    assert_eq!(guest.receive_op(Op::Reset).src_port, gone.host_port);
+    guest.accept(52);
+    assert!(line_of(&mut another).starts_with("OK "));
+    // The others' clients are all there.
+    assert_eq!(end_of(&mut guest.client(b"CONNECT 52\n")), b"");
+    drop(clients);
+}
+
+/// Runs in a process of its own, whose descriptors are counted.
+#[test]
+fn a_client_for_whom_there_was_no_descriptor_is_served_when_another_goes() {
+    const NAME: &str = "a_client_for_whom_there_was_no_descriptor_is_served_when_another_goes";
+    if std::env::var_os(NAME).is_none() {
+        let path = format!("{}::{NAME}", module_path!().split_once("::").unwrap().1);
+        let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+        let output = command.args(["--exact", &path]).env(NAME, "1").output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && text.contains("1 passed"), "{text}");
+        return;
+    }
+    let mut guest = Guest::listening();
+    let (_client, peer) = guest.connection();
+    leave_one_descriptor();
+    let mut waiting = guest.client(b"CONNECT 53\n");
+    // The answer comes after the device has tried to accept.
+    guest.send(Op::Request, 5, 9, 0, &[]);
+    guest.receive_op(Op::Reset);
+    guest.send_op(&peer, Op::Reset, 0);
+    guest.accept(53);
+    assert!(line_of(&mut waiting).starts_with("OK "));
+}
+
+fn leave_one_descriptor() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    use std::os::fd::AsRawFd;
+    let lowest_free = std::fs::File::open("/dev/null").unwrap().as_raw_fd();
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, u64::try_from(lowest_free).unwrap() + 1, hard).unwrap();
+}
+
 /// Two descriptors a connection, in one process.
 fn raise_descriptor_limit() {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
