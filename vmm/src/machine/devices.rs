@@ -8,6 +8,7 @@ use super::{Builder, CMDLINE_LOG, CMDLINE_QUIET, MachineError};
 use crate::arch::irqchip::MAX_PINS;
 use crate::config::ValidConfig;
 use crate::devices::serial::{self, BootLog, Console, SharedLog};
+use crate::devices::virtio::balloon::Balloon;
 use crate::devices::virtio::block::{Block, SlotHandle};
 use crate::devices::virtio::device::VirtioDevice;
 use crate::devices::virtio::mmio::{MmioTransport, WINDOW, reg};
@@ -18,10 +19,12 @@ use crate::memory::layout;
 
 /// First interrupt of a virtio device; those below have meanings on a PC.
 const FIRST_IRQ: u8 = 5;
+/// Devices that every machine has: rng and balloon.
+const FIXED_DEVICES: usize = 2;
 
 /// Interrupts up to the last one that this machine's devices use.
 pub(super) fn interrupts(config: &ValidConfig) -> Result<u8, MachineError> {
-    let devices = config.disks.len() + usize::from(config.vsock.is_some()) + 1;
+    let devices = config.disks.len() + usize::from(config.vsock.is_some()) + FIXED_DEVICES;
     let count = u8::try_from(devices).ok().and_then(|devices| FIRST_IRQ.checked_add(devices));
     count.filter(|count| *count <= MAX_PINS).ok_or(MachineError::Interrupts)
 }
@@ -45,7 +48,7 @@ impl Builder {
         Ok(Some(log))
     }
 
-    /// Disks in their order, so that the guest names them vda, vdb and so on; then vsock, then rng.
+    /// Disks in their order, so that the guest names them vda, vdb and so on; then vsock, rng, balloon.
     pub(super) fn add_virtio(
         &mut self,
         disks: Vec<DiskFiles>,
@@ -62,6 +65,7 @@ impl Builder {
             self.add_device(&mut place, Box::new(Vsock::new(cid, listener)))?;
         }
         self.add_device(&mut place, Box::new(Rng::new()))?;
+        self.add_device(&mut place, Box::new(Balloon::new()))?;
         Ok(slots)
     }
 
