@@ -7,11 +7,14 @@ use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use crate::config::{DiskConfig, FileSource, Segment, ValidConfig, VsockConfig};
+use crate::config::{DiskConfig, FileSource, MAX_DISKS, MAX_SEGMENTS, Segment, ValidConfig, VsockConfig};
 
 /// Descriptors below are standard input, output and error, which stay.
 const FIRST_FREE: RawFd = 3;
+/// Descriptors of the largest machine: its disks; vCPUs, queues and up to 1024 vsock connections.
+pub const MAX_OPEN: u64 = (MAX_DISKS * MAX_SEGMENTS) as u64 + 2048;
 
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
@@ -136,6 +139,17 @@ fn into_socket(what: &'static str, named: &FileSource, file: File) -> Result<Own
     }
 }
 
+/// Lets the process have as many descriptors as the largest machine takes, or as its hard limit allows:
+/// the usual soft limit of 1024 is for programs that call select(2).
+pub fn raise_limit() -> io::Result<()> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    let wanted = hard.min(MAX_OPEN);
+    if soft < wanted {
+        setrlimit(Resource::RLIMIT_NOFILE, wanted, hard)?;
+    }
+    Ok(())
+}
+
 /// Closes every descriptor above standard error that is not in `keep`, so that nothing inherited by
 /// accident is within reach of a guest that breaks out.
 ///
@@ -175,4 +189,16 @@ pub fn detach_stdio() -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn descriptor_limit_is_enough_for_every_machine_or_the_highest_allowed() {
+        raise_limit().unwrap();
+        let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+        assert!(soft >= hard.min(MAX_OPEN), "{soft} of {hard}");
+    }
 }

@@ -31,6 +31,8 @@ const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Why the machine never ran.
 #[derive(Debug, thiserror::Error)]
 enum SetupError {
+    #[error("Failed to raise the descriptor limit")]
+    Limit(#[source] io::Error),
     #[error(transparent)]
     File(#[from] FileError),
     #[error(transparent)]
@@ -80,6 +82,7 @@ fn set_process_name(id: &str) {
 
 /// Opens all there is to open, enters the jail, builds the machine inside.
 fn start(config: &ValidConfig, is_supervised: bool) -> Result<Machine, SetupError> {
+    files::raise_limit().map_err(SetupError::Limit)?;
     let files = Files::open(config)?;
     let kvm = kvm::open()?;
     if is_supervised {

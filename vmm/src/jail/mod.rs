@@ -1,7 +1,7 @@
 //! What the process gives up before the guest's first instruction, for good.
 //!
 //! A guest that takes over this process finds: a user of its own, no capability and no way to gain
-//! one, an empty read-only root, no network, and no descriptors but the machine's. As root that is
+//! one, an empty read-only root, no network, no keys, and no descriptors but the machine's. As root that is
 //! done directly; without root, inside a user namespace of its own.
 
 mod namespaces;
@@ -29,5 +29,6 @@ pub fn enter(config: &JailConfig) -> Result<(), JailError> {
     namespaces::leave(config)?;
     namespaces::empty_root()?;
     privileges::limit_resources()?;
+    privileges::leave_keyring()?;
     privileges::drop(config)
 }

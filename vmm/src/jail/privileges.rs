@@ -8,10 +8,9 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 
 use super::JailError;
-use crate::config::{JailConfig, MAX_DISKS, MAX_SEGMENTS};
+use crate::config::JailConfig;
+use crate::files::MAX_OPEN;
 
-/// Descriptors besides disks: vCPUs, queues, up to 1024 vsock connections.
-const OTHER_FILES: usize = 2048;
 /// Behind the last capability that any kernel knows; prctl says EINVAL before.
 const CAPABILITIES: libc::c_ulong = 64;
 
@@ -20,9 +19,27 @@ const CAPABILITIES: libc::c_ulong = 64;
 pub fn limit_resources() -> Result<(), JailError> {
     let failed = |action| move |errno: Errno| JailError::Privilege { action, source: errno.into() };
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).map_err(failed("read the descriptor limit"))?;
-    let files = hard.min((MAX_DISKS * MAX_SEGMENTS + OTHER_FILES) as u64);
+    let files = hard.min(MAX_OPEN);
     setrlimit(Resource::RLIMIT_NOFILE, files, files).map_err(failed("limit descriptors"))?;
     setrlimit(Resource::RLIMIT_CORE, 0, 0).map_err(failed("forbid core dumps"))
+}
+
+/// Joins a new session keyring: the one inherited is whoever's who started hull, with all keys in it
+/// (session-keyring(7)).
+pub fn leave_keyring() -> Result<(), JailError> {
+    let anonymous = std::ptr::null::<libc::c_char>();
+    // SAFETY: keyctl(2): takes the name of a keyring or a null pointer.
+    match unsafe { libc::syscall(libc::SYS_keyctl, libc::KEYCTL_JOIN_SESSION_KEYRING, anonymous) } {
+        -1 => match Errno::last() {
+            // No keys in this kernel, or a filter (docker's, say) that forbids all use of them for good.
+            Errno::ENOSYS | Errno::EPERM => Ok(()),
+            errno => {
+                let action = "leave the session's keyring";
+                Err(JailError::Privilege { action, source: errno.into() })
+            }
+        },
+        _ => Ok(()),
+    }
 }
 
 /// Becomes the jail's user, without any capability, and unable to gain one by any exec.
@@ -74,5 +91,27 @@ fn clear_capabilities() -> Result<(), JailError> {
     match unsafe { libc::syscall(libc::SYS_capset, &raw const header, &raw const sets) } {
         0 => Ok(()),
         _ => Err(JailError::Privilege { action: "drop capabilities", source: io::Error::last_os_error() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The serial number of this thread's session keyring; none where keyctl(2) is denied.
+    fn session_keyring() -> Option<libc::c_long> {
+        // SAFETY: takes numbers only; 0: make none.
+        let id = unsafe {
+            libc::syscall(libc::SYS_keyctl, libc::KEYCTL_GET_KEYRING_ID, libc::KEY_SPEC_SESSION_KEYRING, 0)
+        };
+        (id > 0).then_some(id)
+    }
+
+    #[test]
+    fn keyring_is_a_new_one() {
+        leave_keyring().unwrap();
+        let first = session_keyring();
+        leave_keyring().unwrap();
+        assert!(first.is_none() || session_keyring() != first);
     }
 }
