@@ -13,7 +13,7 @@ use vmm_sys_util::errno;
 
 use crate::config::{FileSource, Segment, ValidConfig};
 use crate::control::{Command, Control, DiskContent, Event, Received};
-use crate::devices::serial;
+use crate::devices::serial::{self, SharedLog};
 use crate::event_loop::{EventLoop, Token};
 use crate::files::{self, FileError, Files};
 use crate::jail::{self, JailError};
@@ -60,14 +60,18 @@ pub fn run(config: &ValidConfig) -> ExitCause {
         Ok(stream) => stream.map(Control::new),
         Err(error) => return setup_failed(&error),
     };
-    let (cause, boot_log_tail) = match start(config, control.is_some()) {
+    let (cause, boot_log) = match start(config, control.is_some()) {
         Ok(machine) => run_machine(machine, &mut control),
         Err(error) => (setup_failed(&error), None),
     };
     if let Some(control) = &mut control {
+        let boot_log_tail = boot_log.as_ref().and_then(serial::tail);
         let exit = Event::Exit { message: cause.to_string(), cause: cause.clone(), boot_log_tail };
         // Refused if the supervisor is gone; there is nobody else to tell.
         let _ = control.send(&exit);
+    }
+    if let Some(log) = &boot_log {
+        serial::write_rest(log);
     }
     cause
 }
@@ -96,7 +100,7 @@ fn start(config: &ValidConfig, is_supervised: bool) -> Result<Machine, SetupErro
 }
 
 /// Enters the guest on all vCPUs and serves events until there is a cause to end.
-fn run_machine(mut machine: Machine, control: &mut Option<Control>) -> (ExitCause, Option<String>) {
+fn run_machine(mut machine: Machine, control: &mut Option<Control>) -> (ExitCause, Option<SharedLog>) {
     let (ended, all_ended) = mpsc::channel();
     let mut threads = Vec::new();
     let result = enter_guest(&mut machine, control, &mut threads, &ended);
@@ -108,12 +112,7 @@ fn run_machine(mut machine: Machine, control: &mut Option<Control>) -> (ExitCaus
     // Those that have not noticed yet.
     machine.ending.set(cause.clone());
     leave_guest(&threads, &all_ended);
-    let tail = machine.boot_log.as_ref().map(|log| {
-        let mut log = serial::lock(log);
-        log.write_line();
-        log.tail()
-    });
-    (cause, tail)
+    (cause, machine.boot_log)
 }
 
 fn enter_guest(

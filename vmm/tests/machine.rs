@@ -186,8 +186,38 @@ fn serial_output_reaches_the_boot_log_and_the_exit_event() {
         assert_eq!(machine.event(), Event::Running);
         let Event::Exit { cause, boot_log_tail, .. } = machine.event() else { panic!() };
         assert_eq!((cause, boot_log_tail.as_deref()), (ExitCause::Reset, Some("hi")));
-        assert_eq!(fs::read(log.path()).unwrap(), b"hi");
         assert!(machine.child.wait().unwrap().success());
+        assert_eq!(fs::read(log.path()).unwrap(), b"hi");
+    }
+}
+
+#[test]
+fn boot_log_that_nobody_reads_does_not_keep_the_machine_from_ending() {
+    if has_kvm() {
+        let folder = tempfile::tempdir().unwrap();
+        let fifo = folder.path().join("log");
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let log = fs::File::options().read(true).write(true).open(&fifo).unwrap();
+        let mut machine = Supervised::start(Guest::TalkOn, |config| {
+            config["boot_log"] = json!({ "path": fifo });
+        });
+        assert_eq!(machine.event(), Event::Running);
+        wait_until_full(&log);
+        machine.send(&ControlCommand::Stop);
+        assert_eq!(machine.exit_cause(), ExitCause::HostStopped { by: Stop::Command });
+        machine.child.wait().unwrap();
+    }
+}
+
+/// Waits until a pipe takes nothing more.
+fn wait_until_full(pipe: &fs::File) {
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    use std::os::fd::AsFd;
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let mut ends = [PollFd::new(pipe.as_fd(), PollFlags::POLLOUT)];
+    while poll(&mut ends, PollTimeout::ZERO).unwrap() > 0 {
+        assert!(Instant::now() < deadline, "the pipe does not fill up");
+        std::thread::sleep(Duration::from_millis(10));
     }
 }
 

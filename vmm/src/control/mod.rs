@@ -35,7 +35,8 @@ pub enum Event {
         cause: ExitCause,
         /// The cause in words.
         message: String,
-        /// The last 4 KiB of the boot log, raw: escape it before showing. None without a log.
+        /// The last 4 KiB of the boot log, raw: escape it before showing. None without a log, or if a
+        /// write to it is stuck.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         boot_log_tail: Option<String>,
     },

@@ -3,7 +3,10 @@
 use std::convert::Infallible;
 use std::fs::File;
 use std::io::{self, Write};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::os::fd::AsFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use vm_superio::serial::NoEvents;
 use vm_superio::{Serial, Trigger};
@@ -37,8 +40,8 @@ impl BootLog {
         Self { file, line: Vec::with_capacity(LINE), tail: Vec::new(), room: LOG_MAX }
     }
 
-    /// The last bytes the guest wrote, as text.
-    pub fn tail(&self) -> String {
+    /// The last bytes the guest wrote.
+    fn tail(&self) -> String {
         let bytes = [&self.tail[..], &self.line[..]].concat();
         String::from_utf8_lossy(&bytes[bytes.len().saturating_sub(TAIL)..]).into_owned()
     }
@@ -50,9 +53,15 @@ impl BootLog {
         }
     }
 
+    /// Whether a line can be written without waiting for whoever reads the other end.
+    fn takes_a_line(&self) -> bool {
+        let mut log = [PollFd::new(self.file.as_fd(), PollFlags::POLLOUT)];
+        poll(&mut log, PollTimeout::ZERO).is_ok_and(|count| count > 0)
+    }
+
     /// Writes what is there of a line. A log that cannot be written must not stop the guest, so a
     /// refusal (a full disk, a closed pipe) closes the log; its tail goes on.
-    pub fn write_line(&mut self) {
+    fn write_line(&mut self) {
         let line = std::mem::take(&mut self.line);
         let fits = line.len().min(self.room);
         if self.room > 0 && self.file.write_all(&line[..fits]).is_err() {
@@ -75,8 +84,29 @@ impl BootLog {
 /// Shared by the console and by whoever reports the machine's end.
 pub type SharedLog = Arc<Mutex<BootLog>>;
 
-pub fn lock(log: &SharedLog) -> MutexGuard<'_, BootLog> {
+fn lock(log: &SharedLog) -> MutexGuard<'_, BootLog> {
     log.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// For the machine's end, which must not wait for a vCPU that is stuck in a write to the log.
+fn try_lock(log: &SharedLog) -> Option<MutexGuard<'_, BootLog>> {
+    match log.try_lock() {
+        Ok(log) => Some(log),
+        Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+        Err(TryLockError::WouldBlock) => None,
+    }
+}
+
+/// The last bytes the guest wrote, as text; none while a write to the log is stuck.
+pub fn tail(log: &SharedLog) -> Option<String> {
+    try_lock(log).map(|log| log.tail())
+}
+
+/// Writes the unfinished last line, unless the log (a pipe, a terminal) would make it wait.
+pub fn write_rest(log: &SharedLog) {
+    if let Some(mut log) = try_lock(log).filter(|log| log.takes_a_line()) {
+        log.write_line();
+    }
 }
 
 /// The device on the port bus.
@@ -132,6 +162,8 @@ impl Write for Sink {
 mod tests {
     use super::*;
     use std::io::{Read, Seek};
+    use std::thread;
+    use std::time::{Duration, Instant};
 
     struct NoLine;
     impl IrqLine for NoLine {
@@ -155,8 +187,10 @@ mod tests {
     fn lines_reach_the_file_and_the_tail() {
         let (mut console, log, file) = console();
         b"one\ntw".iter().for_each(|byte| console.write(0, &[*byte]));
-        assert_eq!(content(file), b"one\n");
-        assert_eq!(lock(&log).tail(), "one\ntw");
+        assert_eq!(content(file.try_clone().unwrap()), b"one\n");
+        assert_eq!(tail(&log).unwrap(), "one\ntw");
+        write_rest(&log);
+        assert_eq!(content(file), b"one\ntw");
     }
 
     #[test]
@@ -170,6 +204,41 @@ mod tests {
         assert!(log.tail().ends_with("line 119999\n"));
         assert_eq!(log.tail().len(), TAIL);
         assert!(log.tail.capacity() <= 4 * TAIL);
+    }
+
+    /// A log into a pipe that takes nothing any more, and the pipe's other end.
+    fn full_pipe() -> (SharedLog, io::PipeReader) {
+        let (reader, writer) = io::pipe().unwrap();
+        let mut file = File::from(std::os::fd::OwnedFd::from(writer));
+        nix::fcntl::fcntl(&file, nix::fcntl::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK)).unwrap();
+        while file.write(&[0; 4096]).is_ok() {}
+        nix::fcntl::fcntl(&file, nix::fcntl::F_SETFL(nix::fcntl::OFlag::empty())).unwrap();
+        (Arc::new(Mutex::new(BootLog::new(file))), reader)
+    }
+
+    #[test]
+    fn end_does_not_wait_for_a_log_that_takes_nothing() {
+        let (log, _reader) = full_pipe();
+        lock(&log).push(b'x');
+        write_rest(&log);
+        assert_eq!(tail(&log).unwrap(), "x");
+    }
+
+    #[test]
+    fn end_does_not_wait_for_a_write_that_is_stuck() {
+        let (log, reader) = full_pipe();
+        let writer = thread::spawn({
+            let log = log.clone();
+            move || lock(&log).push(b'\n')
+        });
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while tail(&log).is_some() {
+            assert!(Instant::now() < deadline, "the write is not stuck");
+            thread::yield_now();
+        }
+        write_rest(&log);
+        drop(reader);
+        writer.join().unwrap();
     }
 
     #[test]

@@ -14,6 +14,8 @@ pub enum Guest {
     TripleFault,
     /// Writes "hi" to the serial port, then resets.
     SayHello,
+    /// Writes lines to the serial port for ever.
+    TalkOn,
     /// Never leaves.
     Spin,
 }
@@ -32,6 +34,8 @@ impl Guest {
             Guest::SayHello => {
                 [&[0x66, 0xba, 0xf8, 0x03, 0xb0, b'h', 0xee, 0xb0, b'i', 0xee][..], &reset].concat()
             }
+            // mov dx, 0x3f8; mov al, '\n'; out dx, al; jmp to the out
+            Guest::TalkOn => vec![0x66, 0xba, 0xf8, 0x03, 0xb0, b'\n', 0xee, 0xeb, 0xfd],
             Guest::Spin => vec![0xeb, 0xfe],
         }
     }
