@@ -20,7 +20,8 @@ fn machine() -> (Running, PathBuf) {
 fn machines() -> Vec<PathBuf> {
     let entries = fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
     entries
-        .filter(|path| fs::read_to_string(path.join("comm")).is_ok_and(|comm| comm.starts_with("hull-vmm")))
+        // Not by its name: each machine gives itself one of its own.
+        .filter(|path| fs::read_link(path.join("exe")).is_ok_and(|exe| exe.ends_with("hull-vmm")))
         .collect()
 }
 
