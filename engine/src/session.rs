@@ -17,8 +17,9 @@ use crate::sandbox::Sandbox;
 use crate::sandbox::agent::{Agent, AgentError};
 use crate::terminal::{self, RawMode};
 
-/// What is passed on to the container. SIGWINCH becomes a resize; the rest keeps its meaning here.
-const FORWARDED: [Signal; 7] = [
+/// What is passed on to the container, and SIGWINCH, which becomes a resize. The rest keeps its meaning
+/// here: job control stops and continues hull, faults are its own.
+const FORWARDED: [Signal; 15] = [
     Signal::SIGHUP,
     Signal::SIGINT,
     Signal::SIGQUIT,
@@ -26,6 +27,14 @@ const FORWARDED: [Signal; 7] = [
     Signal::SIGUSR2,
     Signal::SIGALRM,
     Signal::SIGTERM,
+    Signal::SIGSTKFLT,
+    Signal::SIGIO,
+    Signal::SIGPWR,
+    Signal::SIGSYS,
+    Signal::SIGVTALRM,
+    Signal::SIGPROF,
+    Signal::SIGXCPU,
+    Signal::SIGXFSZ,
 ];
 
 /// So many SIGINT or SIGTERM end a container that does not listen to them (docker's number).
@@ -96,11 +105,16 @@ pub fn foreground(
     if let Some(stream) = streams.stderr {
         outputs.push(spawn("stderr", move || copy_output(stream, io::stderr()))?);
     }
-    let mut waiting = agent.wait_begin(container)?;
+    let waiting = agent.wait_begin(container)?;
+    let (told, end) = UnixStream::pair().map_err(SessionError::Thread)?;
+    let waiter = {
+        let agent = agent.clone();
+        spawn("wait", move || wait(&agent, waiting, outputs, told))?
+    };
     let mut messenger = None;
     let mut impatience = 0;
     loop {
-        let [signalled, ended] = ready([signals.0.as_fd(), waiting.as_fd()])?;
+        let [signalled, ended] = ready([signals.0.as_fd(), end.as_fd()])?;
         while let Some(signal) = signalled.then(|| signals.next()).flatten() {
             if matches!(signal, Signal::SIGINT | Signal::SIGTERM) {
                 impatience += 1;
@@ -119,12 +133,27 @@ pub fn foreground(
             break;
         }
     }
-    let status = agent.wait_reply(&mut waiting)?;
-    for output in outputs {
-        let _ = output.join();
-    }
     drop(raw);
-    Ok(status)
+    // A thread that panicked has told so on stderr.
+    Ok(waiter.join().unwrap_or(Err(AgentError::Closed))?)
+}
+
+/// Waits for the container's end and for the last of its output, apart from the thread that listens to the
+/// user, since a guest may keep either back. `told` closes when there is nothing left to wait for.
+fn wait(
+    agent: &Agent,
+    waiting: UnixStream,
+    outputs: Vec<JoinHandle<()>>,
+    told: UnixStream,
+) -> Result<ExitStatus, AgentError> {
+    let status = agent.wait_reply(&waiting);
+    if status.is_ok() {
+        for output in outputs {
+            let _ = output.join();
+        }
+    }
+    drop(told);
+    status
 }
 
 /// Waits until one of the descriptors is readable or closed, and tells which are.
@@ -162,11 +191,14 @@ fn start_messenger(agent: Agent) -> Result<Sender<Request>, SessionError> {
     Ok(sender)
 }
 
-fn spawn(name: &str, copy: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, SessionError> {
+fn spawn<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<JoinHandle<T>, SessionError> {
     /// A buffer and the frames around it.
     const STACK: usize = 128 * 1024;
     let builder = thread::Builder::new().name(name.to_string()).stack_size(STACK);
-    builder.spawn(copy).map_err(SessionError::Thread)
+    builder.spawn(work).map_err(SessionError::Thread)
 }
 
 /// The caller's stdin to the container. Its end is passed on; a container that stopped reading ends it.

@@ -1,10 +1,10 @@
 //! The host's side of the agent protocol: one connection a call.
 
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hull_guest::protocol::{
     AttachArgs, CallError, ContainerArgs, ContainerSpec, ErrorKind, ExitStatus, FrameError, HelloArgs,
@@ -17,6 +17,9 @@ use super::socket;
 /// The longest any call may take that does not wait for the container itself. None comes near it; it
 /// bounds what a broken or hostile guest can do.
 const LIMIT: Duration = Duration::from_secs(60);
+
+/// Characters of a refusal that are shown. The agent's own are shorter.
+const MESSAGE: usize = 2000;
 
 #[derive(Debug, thiserror::Error)]
 pub enum AgentError {
@@ -88,8 +91,7 @@ impl Agent {
         Agent { address }
     }
 
-    /// A connection that has sent its request, and whose answer is waited for no longer than the limit:
-    /// neither a guest that is stuck nor one that means to be may hold the caller. In a VM the request travels
+    /// A connection that has sent its request. In a VM the request travels
     /// behind the CONNECT line, without waiting for the answer to that: one round trip less a call.
     fn send(&self, request: &Request, limit: Option<Duration>) -> Result<UnixStream, AgentError> {
         let (path, greeting) = match &self.address {
@@ -108,26 +110,32 @@ impl Agent {
         Ok(stream)
     }
 
-    fn receive(&self, stream: &mut UnixStream) -> Result<Outcome, AgentError> {
+    /// The answer, waited for no longer than the limit in all: neither a guest that is stuck nor one that
+    /// sends a byte a minute may hold the caller.
+    fn receive(&self, stream: &UnixStream, limit: Option<Duration>) -> Result<Outcome, AgentError> {
+        let mut timed = Timed { stream, end: limit.map(|limit| Instant::now() + limit) };
         if matches!(self.address, Address::Vsock { .. }) {
-            expect_ok_line(stream)?;
+            expect_ok_line(&mut timed)?;
         }
-        match read_frame::<Reply>(stream)? {
+        match read_frame::<Reply>(&mut timed)? {
             Reply::Ok(outcome) => Ok(outcome),
-            Reply::Error(error) => Err(AgentError::Refused(error)),
+            Reply::Error(mut error) => {
+                error.message = error.message.chars().take(MESSAGE).collect();
+                Err(AgentError::Refused(error))
+            }
         }
     }
 
     fn call(&self, request: &Request, limit: Duration) -> Result<Outcome, AgentError> {
-        self.receive(&mut self.send(request, Some(limit))?)
+        self.receive(&self.send(request, Some(limit))?, Some(limit))
     }
 
     /// The first call. `limit` bounds the guest's whole boot; `watch`, the socket the sandbox lives by,
     /// ends the wait early when it becomes readable.
     pub fn hello(&self, watch: &UnixStream, limit: Duration) -> Result<HelloReply, AgentError> {
-        let mut stream = self.send(&Request::Hello(HelloArgs { version: VERSION }), Some(limit))?;
+        let stream = self.send(&Request::Hello(HelloArgs { version: VERSION }), Some(limit))?;
         wait_readable(&stream, watch, limit)?;
-        match self.receive(&mut stream)? {
+        match self.receive(&stream, Some(LIMIT))? {
             Outcome::Hello(reply) if reply.version == VERSION => Ok(reply),
             Outcome::Hello(reply) => Err(AgentError::Version { theirs: reply.version }),
             _ => Err(AgentError::Unexpected("hello")),
@@ -137,8 +145,8 @@ impl Agent {
     /// One of the container's streams, as a connection of its own.
     pub fn attach(&self, container: &str, stream: Stream) -> Result<UnixStream, AgentError> {
         let request = Request::Attach(AttachArgs { container: container.to_string(), stream });
-        let mut connection = self.send(&request, Some(LIMIT))?;
-        match self.receive(&mut connection)? {
+        let connection = self.send(&request, Some(LIMIT))?;
+        match self.receive(&connection, Some(LIMIT))? {
             // From here on it is the container's, and silence is its right.
             Outcome::Done => {
                 connection
@@ -157,8 +165,8 @@ impl Agent {
         self.send(&Request::Wait(ContainerArgs { container: container.to_string() }), None)
     }
 
-    pub fn wait_reply(&self, stream: &mut UnixStream) -> Result<ExitStatus, AgentError> {
-        match self.receive(stream)? {
+    pub fn wait_reply(&self, stream: &UnixStream) -> Result<ExitStatus, AgentError> {
+        match self.receive(stream, None)? {
             Outcome::Exited(status) => Ok(status),
             _ => Err(AgentError::Unexpected("wait")),
         }
@@ -173,15 +181,39 @@ impl Agent {
 
     /// A call that is answered with nothing but success.
     pub fn done(&self, request: &Request) -> Result<(), AgentError> {
-        match self.call(request, LIMIT)? {
+        self.done_within(request, LIMIT)
+    }
+
+    pub fn done_within(&self, request: &Request, limit: Duration) -> Result<(), AgentError> {
+        match self.call(request, limit)? {
             Outcome::Done => Ok(()),
             _ => Err(AgentError::Unexpected("a call")),
         }
     }
 }
 
+/// Reads from a connection until a point in time.
+struct Timed<'a> {
+    stream: &'a UnixStream,
+    end: Option<Instant>,
+}
+
+impl Read for Timed<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if let Some(end) = self.end {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            self.stream.set_read_timeout(Some(left))?;
+        }
+        let mut stream = self.stream;
+        stream.read(buffer)
+    }
+}
+
 /// Reads the VMM's `OK <port>` line, byte by byte since a frame follows directly.
-fn expect_ok_line(stream: &mut UnixStream) -> Result<(), AgentError> {
+fn expect_ok_line(stream: &mut Timed) -> Result<(), AgentError> {
     /// "OK 4294967295\n"
     const LONGEST: u64 = 14;
     let mut line = Vec::with_capacity(16);

@@ -128,7 +128,7 @@ impl Sandbox {
             }
             // An agent that was killed has left its containers and their cgroups behind.
             Isolation::Namespace => {
-                if self.agent.done(&Request::Shutdown).is_err() {
+                if self.agent.done_within(&Request::Shutdown, END_LIMIT).is_err() {
                     cgroup::kill(&self.id);
                 }
             }

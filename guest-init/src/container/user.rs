@@ -102,8 +102,12 @@ fn supplementary(group: &[u8], name: &[u8], primary: u32) -> Vec<u32> {
         let Some(gid) = fields.next().and_then(id) else { continue };
         let members = fields.next().unwrap_or_default();
         let named = members.split(|&byte| byte == b',').any(|member| member == name);
-        if named && !groups.contains(&gid) && groups.len() < MAX_GROUPS {
-            groups.push(gid);
+        // Sorted, so that a file of millions of groups costs no more than reading it.
+        if named
+            && groups.len() < MAX_GROUPS
+            && let Err(place) = groups.binary_search(&gid)
+        {
+            groups.insert(place, gid);
         }
     }
     groups

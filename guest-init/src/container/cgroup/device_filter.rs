@@ -1,4 +1,5 @@
-//! Docker's default device rules: any node may be made, only the harmless ones opened.
+//! Docker's default device rules: any node may be made, only the harmless ones opened. Not docker's 5:1:
+//! a container's own console is a pseudo terminal, and that node is the host's.
 //!
 //! CAP_MKNOD is among docker's default capabilities, so a container can make a node for the host's
 //! disk; that it cannot open it is up to these rules.
@@ -9,7 +10,7 @@ use super::Group;
 use crate::error::{Step, StepError};
 
 /// In the words of Documentation/admin-guide/cgroup-v1/devices.rst.
-const V1_RULES: [&str; 11] = [
+const V1_RULES: [&str; 10] = [
     "c *:* m",
     "b *:* m",
     "c 1:3 rwm",
@@ -18,7 +19,6 @@ const V1_RULES: [&str; 11] = [
     "c 1:8 rwm",
     "c 1:9 rwm",
     "c 5:0 rwm",
-    "c 5:1 rwm",
     "c 5:2 rwm",
     "c 136:* rwm",
 ];
@@ -67,7 +67,6 @@ const fn jump_if(opcode: u8, register: u8, value: i32, over: i16) -> Instruction
 
 const EQUAL: u8 = 0x15;
 const NOT_EQUAL: u8 = 0x55;
-const ABOVE: u8 = 0x25;
 const SHIFT_RIGHT: u8 = 0x77;
 const AND: u8 = 0x57;
 const MOVE: u8 = 0xb7;
@@ -84,28 +83,29 @@ const MKNOD_ALONE: i32 = 1;
 const CHARACTER: i32 = 2;
 
 /// `struct bpf_cgroup_dev_ctx`: access << 16 | kind, major, minor.
-const PROGRAM: [Instruction; 22] = [
+const PROGRAM: [Instruction; 23] = [
     load_field(ACCESS, 0),
     load_field(KIND, 0),
     load_field(MAJOR, 4),
     load_field(MINOR, 8),
     alu(SHIFT_RIGHT, ACCESS, 16),
     alu(AND, KIND, 0xffff),
-    jump_if(EQUAL, ACCESS, MKNOD_ALONE, 11),
-    jump_if(NOT_EQUAL, KIND, CHARACTER, 12),
+    jump_if(EQUAL, ACCESS, MKNOD_ALONE, 12),
+    jump_if(NOT_EQUAL, KIND, CHARACTER, 13),
     // Terminals of /dev/pts.
-    jump_if(EQUAL, MAJOR, 136, 9),
+    jump_if(EQUAL, MAJOR, 136, 10),
     jump_if(EQUAL, MAJOR, 5, 6),
-    jump_if(NOT_EQUAL, MAJOR, 1, 9),
+    jump_if(NOT_EQUAL, MAJOR, 1, 10),
     // null, zero, full, random, urandom.
-    jump_if(EQUAL, MINOR, 3, 6),
-    jump_if(EQUAL, MINOR, 5, 5),
-    jump_if(EQUAL, MINOR, 7, 4),
-    jump_if(EQUAL, MINOR, 8, 3),
-    jump_if(EQUAL, MINOR, 9, 2),
-    // tty, console, ptmx.
-    jump_if(NOT_EQUAL, MAJOR, 5, 3),
-    jump_if(ABOVE, MINOR, 2, 2),
+    jump_if(EQUAL, MINOR, 3, 7),
+    jump_if(EQUAL, MINOR, 5, 6),
+    jump_if(EQUAL, MINOR, 7, 5),
+    jump_if(EQUAL, MINOR, 8, 4),
+    jump_if(EQUAL, MINOR, 9, 3),
+    // tty, ptmx.
+    jump_if(NOT_EQUAL, MAJOR, 5, 4),
+    jump_if(EQUAL, MINOR, 0, 1),
+    jump_if(NOT_EQUAL, MINOR, 2, 2),
     alu(MOVE, RESULT, 1),
     EXIT,
     alu(MOVE, RESULT, 0),

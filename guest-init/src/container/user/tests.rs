@@ -23,7 +23,7 @@ fn empty_user_is_root_with_its_home_and_groups() {
 
 #[test]
 fn user_is_found_by_name_and_by_number() {
-    let app = Ok((1000, 1001, vec![1001, 10, 44], "/home/app".into()));
+    let app = Ok((1000, 1001, vec![10, 44, 1001], "/home/app".into()));
     assert_eq!(resolved("app"), app);
     assert_eq!(resolved("1000"), app);
 }
