@@ -122,12 +122,13 @@ impl Machine {
     }
 
     fn wait(&self, id: &str) -> u8 {
-        let mut waiting = self.agent.wait_begin(id).unwrap();
-        self.agent.wait_reply(&mut waiting).unwrap().code
+        let waiting = self.agent.wait_begin(id).unwrap();
+        self.agent.wait_reply(&waiting).unwrap().code
     }
 
     fn states(&self) -> Vec<(String, bool)> {
-        let Outcome::Containers(all) = self.agent.call(&Request::List).unwrap() else { panic!("no list") };
+        let outcome = self.agent.call(&Request::List, hull_tests::paths::patience()).unwrap();
+        let Outcome::Containers(all) = outcome else { panic!("no list") };
         all.into_iter().map(|one| (one.id, matches!(one.state, ContainerState::Running { .. }))).collect()
     }
 }

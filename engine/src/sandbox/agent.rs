@@ -126,7 +126,8 @@ impl Agent {
         }
     }
 
-    fn call(&self, request: &Request, limit: Duration) -> Result<Outcome, AgentError> {
+    /// Any call whose answer comes at once.
+    pub fn call(&self, request: &Request, limit: Duration) -> Result<Outcome, AgentError> {
         self.receive(&self.send(request, Some(limit))?, Some(limit))
     }
 
