@@ -196,7 +196,7 @@ fn second_container_enters_through_slots_while_the_first_runs() {
     assert_eq!(machine.states(), [(first.clone(), true), (second.clone(), false)]);
     assert_eq!(machine.wait(&second), 5);
     machine.agent.done(&Request::Delete(ContainerArgs { container: second.clone() })).unwrap();
-    assert!(machine.agent.wait_begin(&second).and_then(|mut w| machine.agent.wait_reply(&mut w)).is_err());
+    assert!(machine.agent.wait_begin(&second).and_then(|w| machine.agent.wait_reply(&w)).is_err());
     machine.agent.done(&Request::Delete(ContainerArgs { container: first })).unwrap();
     assert_eq!(machine.states(), []);
 
