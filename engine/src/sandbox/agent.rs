@@ -114,15 +114,15 @@ impl Agent {
     /// sends a byte a minute may hold the caller.
     fn receive(&self, stream: &UnixStream, limit: Option<Duration>) -> Result<Outcome, AgentError> {
         let mut timed = Timed { stream, end: limit.map(|limit| Instant::now() + limit) };
-        if matches!(self.address, Address::Vsock { .. }) {
-            expect_ok_line(&mut timed)?;
-        }
-        match read_frame::<Reply>(&mut timed)? {
-            Reply::Ok(outcome) => Ok(outcome),
-            Reply::Error(mut error) => {
-                error.message = error.message.chars().take(MESSAGE).collect();
-                Err(AgentError::Refused(error))
-            }
+        self.expect_connected(&mut timed)?;
+        read_reply(&mut timed)
+    }
+
+    /// Reads what the VMM says of the connection itself, if one is between.
+    fn expect_connected(&self, timed: &mut Timed) -> Result<(), AgentError> {
+        match self.address {
+            Address::Host(_) => Ok(()),
+            Address::Vsock { .. } => expect_ok_line(timed),
         }
     }
 
@@ -163,11 +163,16 @@ impl Agent {
     /// Asks for the container's end; [`Agent::wait_reply`] reads the answer when the connection is
     /// readable.
     pub fn wait_begin(&self, container: &str) -> Result<UnixStream, AgentError> {
-        self.send(&Request::Wait(ContainerArgs { container: container.to_string() }), None)
+        let request = Request::Wait(ContainerArgs { container: container.to_string() });
+        let stream = self.send(&request, None)?;
+        // What is readable from here on is the end: who waits for it must not meet half an answer.
+        self.expect_connected(&mut Timed { stream: &stream, end: Some(Instant::now() + LIMIT) })?;
+        stream.set_read_timeout(None).map_err(FrameError::Io)?;
+        Ok(stream)
     }
 
     pub fn wait_reply(&self, stream: &UnixStream) -> Result<ExitStatus, AgentError> {
-        match self.receive(stream, None)? {
+        match read_reply(&mut Timed { stream, end: None })? {
             Outcome::Exited(status) => Ok(status),
             _ => Err(AgentError::Unexpected("wait")),
         }
@@ -210,6 +215,16 @@ impl Read for Timed<'_> {
         }
         let mut stream = self.stream;
         stream.read(buffer)
+    }
+}
+
+fn read_reply(timed: &mut Timed) -> Result<Outcome, AgentError> {
+    match read_frame::<Reply>(timed)? {
+        Reply::Ok(outcome) => Ok(outcome),
+        Reply::Error(mut error) => {
+            error.message = error.message.chars().take(MESSAGE).collect();
+            Err(AgentError::Refused(error))
+        }
     }
 }
 
