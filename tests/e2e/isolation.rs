@@ -69,7 +69,7 @@ fn require_vm_forbids_namespaces_however_they_are_asked_for() {
 
 #[test]
 fn config_file_chooses_the_mode_and_the_option_wins() {
-    let file = config("isolation = \"namespace\"\n");
+    let file = config(&format!("isolation = \"{}\"\n", isolation().word()));
     let output =
         Hull::new(["run", "--rm", BUSYBOX, "echo", "ran"]).env("HULL_CONFIG", &file).output().exits(0);
     assert_eq!((output.stdout.as_slice(), output.stderr.as_str()), (b"ran\n".as_slice(), ""));
