@@ -12,6 +12,7 @@ mod initramfs;
 pub mod lock;
 pub mod mode;
 pub mod probe;
+pub mod remove;
 mod socket;
 mod spawn;
 pub mod sweep;
