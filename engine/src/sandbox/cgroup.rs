@@ -9,12 +9,22 @@ use std::fs::{self, File};
 use std::io::{self, Read, Seek};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
 
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 
 const ROOT: &str = "hull";
 const SUPERVISED: &str = "supervised";
+
+/// How long killed processes may take to be gone. A process that the kernel holds on to is waited for no
+/// longer; its cgroup stays for a later sweep.
+const END_LIMIT: Duration = Duration::from_secs(10);
+/// The longest that a change nobody announces may go unseen.
+const SLICE: Duration = Duration::from_millis(100);
+/// Younger cgroups without a process may be about to get their first.
+const YOUNG: Duration = Duration::from_secs(60);
 
 /// Where a container's cgroup goes, relative to each hierarchy's root.
 pub fn container(sandbox: &str, container: &str) -> String {
@@ -82,8 +92,9 @@ pub fn kill(sandbox: &str) {
 /// cgroup v2: one write kills all below. What v1 holds is also in the unified hierarchy or the
 /// freezer, whose processes are killed one by one.
 fn kill_tree(path: &Path) {
+    let deadline = Instant::now() + END_LIMIT;
     if fs::write(path.join("cgroup.kill"), "1").is_ok() {
-        let _ = wait_empty(path);
+        let _ = wait_empty(path, deadline);
         return;
     }
     for folder in folders(path).into_iter().chain([path.to_path_buf()]) {
@@ -98,7 +109,7 @@ fn kill_tree(path: &Path) {
         let _ = fs::write(&frozen, "THAWED");
         // rmdir(2) refuses a cgroup until they have left it; a pidfd is readable from then on.
         for process in &processes {
-            let _ = poll(&mut [PollFd::new(process.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE);
+            while wait(process.as_fd(), PollFlags::POLLIN, deadline) == Ok(false) {}
         }
     }
 }
@@ -117,18 +128,83 @@ fn pidfd(pid: libc::pid_t) -> Option<OwnedFd> {
 }
 
 /// Waits for `populated 0` in `cgroup.events`, which the kernel announces as an exceptional condition.
-fn wait_empty(path: &Path) -> io::Result<()> {
-    let mut events = File::open(path.join("cgroup.events"))?;
+/// Nothing announces that somebody else has removed the cgroup, so it looks again every now and then.
+fn wait_empty(path: &Path, deadline: Instant) -> io::Result<()> {
+    let gone = |error: &io::Error| matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENODEV));
+    let mut events = match File::open(path.join("cgroup.events")) {
+        Err(error) if gone(&error) => return Ok(()),
+        other => other?,
+    };
     let mut text = String::new();
     loop {
         text.clear();
-        events.rewind()?;
-        events.read_to_string(&mut text)?;
+        match events.rewind().and_then(|()| events.read_to_string(&mut text)) {
+            Err(error) if gone(&error) => return Ok(()),
+            other => other?,
+        };
         if text.lines().any(|line| line == "populated 0") {
             return Ok(());
         }
-        poll(&mut [PollFd::new(events.as_fd(), PollFlags::POLLPRI)], PollTimeout::NONE)?;
+        wait(events.as_fd(), PollFlags::POLLPRI, deadline)?;
     }
+}
+
+/// Waits for an event, a slice of time at most, and tells whether it came. ETIMEDOUT: it is too late for it.
+fn wait(fd: BorrowedFd<'_>, event: PollFlags, deadline: Instant) -> nix::Result<bool> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    if left.is_zero() {
+        return Err(Errno::ETIMEDOUT);
+    }
+    let slice = PollTimeout::try_from(left.min(SLICE)).unwrap_or(PollTimeout::ZERO);
+    match poll(&mut [PollFd::new(fd, event)], slice) {
+        Ok(ready) => Ok(ready > 0),
+        Err(Errno::EINTR) => Ok(false),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// Removes the cgroups of sandboxes that `known` does not claim and in which there is no process: killed
+/// between making one and being born in it. Other stores' sandboxes have theirs in the same place, so
+/// those that are young or live in any hierarchy are left alone.
+pub fn remove_abandoned(known: impl Fn(&str) -> bool) {
+    remove_older(&hierarchies(), YOUNG, known);
+}
+
+fn remove_older(hierarchies: &[PathBuf], age: Duration, known: impl Fn(&str) -> bool) {
+    let is_id = |name: &str| name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let mut sandboxes: Vec<String> = hierarchies
+        .iter()
+        .flat_map(|hierarchy| folders(&hierarchy.join(ROOT)))
+        .filter_map(|path| Some(path.file_name()?.to_str()?.to_string()))
+        .filter(|name| is_id(name) && !known(name))
+        .collect();
+    sandboxes.sort_unstable();
+    sandboxes.dedup();
+    for sandbox in sandboxes {
+        let paths: Vec<PathBuf> = hierarchies
+            .iter()
+            .map(|path| path.join(ROOT).join(&sandbox))
+            .filter(|path| path.exists())
+            .collect();
+        if paths.iter().all(|path| is_older(path, age) && is_empty(path)) {
+            paths.iter().for_each(|path| remove_tree(path));
+        }
+    }
+}
+
+/// By the time of its inode, which the kernel may have made later than the cgroup, but never earlier.
+fn is_older(path: &Path, age: Duration) -> bool {
+    let changed = path.metadata().and_then(|metadata| metadata.modified());
+    changed.is_ok_and(|time| SystemTime::now().duration_since(time).is_ok_and(|elapsed| elapsed >= age))
+}
+
+/// Whether there is no process in a cgroup or below it, as far as one is let see.
+fn is_empty(path: &Path) -> bool {
+    let nobody = match fs::read(path.join("cgroup.procs")) {
+        Ok(processes) => processes.is_empty(),
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    };
+    nobody && folders(path).iter().all(|folder| is_empty(folder))
 }
 
 /// Deepest first, as rmdir(2) wants it.
@@ -174,4 +250,66 @@ fn hierarchies() -> Vec<PathBuf> {
         .into_iter()
         .chain(legacy.into_iter().filter(|path| Some(path) != unified.as_ref()))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn waiting_for_an_empty_cgroup_ends_with_it_or_at_the_deadline() {
+        let folder = tempfile::tempdir().unwrap();
+        let soon = || Instant::now() + Duration::from_millis(150);
+        wait_empty(folder.path(), soon()).unwrap();
+        fs::write(folder.path().join("cgroup.events"), "populated 0\nfrozen 0\n").unwrap();
+        wait_empty(folder.path(), soon()).unwrap();
+        fs::write(folder.path().join("cgroup.events"), "populated 1\nfrozen 0\n").unwrap();
+        let error = wait_empty(folder.path(), soon()).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::ETIMEDOUT));
+    }
+
+    /// Needs the right to make cgroups; without it there is nothing to try.
+    #[test]
+    fn a_cgroup_that_somebody_else_removes_is_empty() {
+        let Some(unified) = unified() else { return };
+        let path = unified.join(format!("hull-test-{}", std::process::id()));
+        if fs::create_dir(&path).is_err() {
+            return;
+        }
+        let mut process = Command::new("sleep").arg("100").spawn().unwrap();
+        fs::write(path.join("cgroup.procs"), process.id().to_string()).unwrap();
+        let waiting = {
+            let path = path.clone();
+            thread::spawn(move || wait_empty(&path, Instant::now() + END_LIMIT))
+        };
+        process.kill().unwrap();
+        process.wait().unwrap();
+        fs::remove_dir(&path).unwrap();
+        waiting.join().unwrap().unwrap();
+    }
+
+    #[test]
+    fn cgroups_are_abandoned_when_old_and_unknown_and_without_a_process_anywhere() {
+        let folder = tempfile::tempdir().unwrap();
+        let hierarchies = ["one", "two"].map(|name| folder.path().join(name));
+        let [abandoned, ours, alive] = ["a", "b", "c"].map(|digit| digit.repeat(64));
+        for hierarchy in &hierarchies {
+            for sandbox in [abandoned.as_str(), &ours, &alive, "by hand"] {
+                fs::create_dir_all(hierarchy.join(ROOT).join(sandbox).join(SUPERVISED)).unwrap();
+            }
+        }
+        let [one, two] = hierarchies.each_ref().map(|hierarchy| hierarchy.join(ROOT));
+        fs::write(one.join(&alive).join(SUPERVISED).join("cgroup.procs"), "1\n").unwrap();
+        let known = |id: &str| id == ours;
+        remove_older(&hierarchies, Duration::from_secs(60), known);
+        assert!(one.join(&abandoned).exists(), "too young");
+        remove_older(&hierarchies, Duration::ZERO, known);
+        assert!(!one.join(&abandoned).exists() && !two.join(&abandoned).exists());
+        for kept in [ours.as_str(), &alive, "by hand"] {
+            assert!(one.join(kept).exists() && two.join(kept).exists(), "{kept}");
+        }
+    }
 }

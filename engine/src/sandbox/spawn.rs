@@ -53,6 +53,11 @@ impl Child {
         while waitid(Id::PIDFd(self.pidfd.as_fd()), WaitPidFlag::WEXITED) == Err(Errno::EINTR) {}
     }
 
+    pub fn has_ended(&self) -> bool {
+        let mut ended = [PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN)];
+        matches!(poll(&mut ended, PollTimeout::ZERO), Ok(1..))
+    }
+
     /// Waits for the end that was asked for; a process that does not come to it is killed.
     pub fn end(&self, limit: Duration) {
         let mut ended = [PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN)];
@@ -180,7 +185,9 @@ mod tests {
             handed: &[input.as_fd(), out.as_fd()],
             cgroup: None,
         };
-        spawn.start().unwrap().reap();
+        let child = spawn.start().unwrap();
+        child.reap();
+        assert!(child.has_ended());
         out.rewind().unwrap();
         let mut text = String::new();
         out.read_to_string(&mut text).unwrap();

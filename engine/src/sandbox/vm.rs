@@ -97,10 +97,15 @@ pub fn launch(plan: &Plan) -> Result<Sandbox, LaunchError> {
         Ok(Event::Exit { message, .. }) => return Err(LaunchError::Died(message)),
         Ok(_) | Err(_) => return Err(LaunchError::Died(sandbox.cause_of_death())),
     }
-    // While the guest boots, since it may take a grace period. A process that has just ended cannot be
-    // moved, and tells why it ended by itself.
-    if let Some(cgroup) = &sandbox.cgroup {
-        let _ = cgroup.adopt(sandbox.child.pid());
+    // While the guest boots, since it may take a grace period.
+    if let Some(cgroup) = &sandbox.cgroup
+        && let Err(source) = cgroup.adopt(sandbox.child.pid())
+        // One that has just ended cannot be moved, and tells why it ended by itself.
+        && !sandbox.child.has_ended()
+    {
+        sandbox.child.kill();
+        sandbox.child.reap();
+        return Err(LaunchError::system("move hull-vmm into its cgroup")(source));
     }
     match configure(&sandbox) {
         Ok(()) => Ok(sandbox),
