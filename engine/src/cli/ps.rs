@@ -6,7 +6,7 @@ use super::output::{ago, short, table};
 use super::{Exit, Failure};
 use crate::container::record::{self, Config};
 use crate::context::Context;
-use crate::sandbox::{self, lock::SandboxLock};
+use crate::sandbox;
 use crate::store::{ContainerRow, ContainerState, Store};
 use crate::text::escape;
 
@@ -78,20 +78,13 @@ pub fn remove(context: &Context, args: &RmArgs) -> Exit {
 
 fn remove_one(store: &Store, name: &str, force: bool) -> Result<(), Failure> {
     let row = store.db().container(name)?;
-    if matches!(row.state, ContainerState::Created | ContainerState::Running) {
-        if !force {
-            return Err(
-                anyhow::anyhow!("Container {name} is running; end it first, or kill it with rm -f").into()
-            );
-        }
-        if let Some(sandbox) = &row.sandbox {
-            sandbox::cgroup::kill(sandbox);
-            // Its owner sees the end and closes the record; the lock is free when that is done. With
-            // --rm the folder is gone then, too.
-            let _ended = SandboxLock::wait(&store.paths().sandbox(sandbox));
-        }
+    if matches!(row.state, ContainerState::Created | ContainerState::Running) && !force {
+        return Err(
+            anyhow::anyhow!("Container {name} is running; end it first, or kill it with rm -f").into()
+        );
     }
-    match record::remove(store, &row.id) {
+    match record::remove(store, &row) {
+        // Its owner was faster, with --rm.
         Err(error) if error.kind() == crate::store::Kind::NotFound => Ok(()),
         other => Ok(other?),
     }

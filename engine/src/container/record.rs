@@ -1,20 +1,22 @@
 //! A container's record: its row, its sandbox's row and folders, from create to the end.
 //!
 //! ```text
-//!   (none) --create--> running --finish--> exited --rm--> (none)
-//!                         |                                 ^
-//!                         +------ finish, with --rm --------+
+//!   (none) --create--> running --finish--> exited --rm--> removing --> (none)
+//!                        | |                                ^            ^
+//!                        | +------------- rm -f ------------+            |
+//!                        +-------------- finish, with --rm --------------+
 //! ```
 //!
 //! The folder and its lock come before the row, so whoever finds a row whose lock is free knows
-//! that its owner is dead; [`crate::sandbox::sweep`] then finishes in its place.
+//! that its owner is dead; [`crate::sandbox::sweep`] then finishes in its place. Rows go after the folders:
+//! what cannot be removed keeps its row, as removing, and every sweep tries again.
 
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder, File};
+use std::fs::{DirBuilder, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
@@ -25,12 +27,18 @@ use crate::image::Image;
 use crate::sandbox::lock::SandboxLock;
 use crate::sandbox::mode::Isolation;
 use crate::sandbox::probe::boot_id;
+use crate::sandbox::{cgroup, remove};
 use crate::store::{self, ContainerRow, ContainerState, NewSandbox, Store};
 
 /// Users that VMMs run as: a range of 65,536 above what distributions and useradd hand out.
 const VMM_UIDS: (u32, u32) = (0x6875_0000, 1 << 16);
 /// Tries at a name nobody has; each doubles as a bound on a store full of names.
 const NAME_ATTEMPTS: usize = 64;
+/// What the owner of a container that was killed may take to clear away after it.
+const END_LIMIT: Duration = Duration::from_secs(30);
+
+/// The exit code of a container that was killed together with what ran it: as if by SIGKILL.
+pub const KILLED: u8 = 137;
 
 /// What a container's row keeps as JSON.
 #[derive(Debug, Serialize, Deserialize)]
@@ -96,7 +104,7 @@ impl Record {
         };
         let added = add_rows(store, row, asked.name.as_deref(), mode);
         if added.is_err() {
-            remove_folders(&dir, &run_dir);
+            let _ = remove_folders(store, id);
         }
         let uid = added?;
         Ok(Record { id: id.to_string(), mode, dir, run_dir, uid, remove: asked.remove, _lock: lock })
@@ -107,6 +115,14 @@ impl Record {
         self.remove
     }
 
+    /// Whether somebody ends the container by removing it.
+    pub fn is_being_removed(&self, store: &Store) -> bool {
+        match store.db().container(&self.id) {
+            Ok(row) => row.state == ContainerState::Removing,
+            Err(error) => error.kind() == store::Kind::NotFound,
+        }
+    }
+
     /// The end, with the exit code; the writable layer stays unless `--rm` was given. What fails here
     /// is finished by the next command's sweep.
     pub fn finish(self, store: &Store, exit_code: u8) {
@@ -114,25 +130,52 @@ impl Record {
     }
 }
 
-/// Ends a container's record, for its owner or in a dead owner's place; may be done twice.
+/// Ends a container's record, for its owner or in a dead owner's place; may be done twice. The sandbox's
+/// lock is in the caller's hand, or there is no folder left to lock.
 pub fn finish(store: &Store, id: &str, remove: bool, exit_code: i32) {
-    remove_run_folder(store, id);
-    if remove {
-        let _ = fs::remove_dir_all(store.paths().sandbox(id));
+    if !remove {
+        remove_run_folder(store, id);
+        let _ = store.db().end_container(id, Some(exit_code));
+    } else if remove_ended(store, id).is_err() {
+        let _ = store.db().update_container(id, ContainerState::Removing, None, None);
     }
-    let _ = store.db().end_container(id, (!remove).then_some(exit_code));
 }
 
 /// What a sandbox that ended leaves in the run folder.
 pub fn remove_run_folder(store: &Store, id: &str) {
-    let _ = fs::remove_dir_all(store.paths().run_sandbox(id));
+    let _ = remove::tree(&store.paths().run_sandbox(id));
 }
 
-/// Removes everything of an ended container.
-pub fn remove(store: &Store, id: &str) -> Result<(), store::Error> {
-    store.db().update_container(id, ContainerState::Removing, None, None)?;
-    remove_folders(&store.paths().sandbox(id), &store.paths().run_sandbox(id));
-    store.db().remove_container(id)
+/// Removes a container and everything of it, and kills it first if it runs.
+pub fn remove(store: &Store, row: &ContainerRow) -> Result<(), store::Error> {
+    // Said first, so that its owner knows what ends it, and sweeps that it is to go.
+    store.db().update_container(&row.id, ContainerState::Removing, None, None)?;
+    let dir = store.paths().sandbox(row.sandbox.as_deref().unwrap_or(&row.id));
+    // Again and again: while it starts there may not be anything to kill yet.
+    let kill = || row.sandbox.as_deref().into_iter().for_each(cgroup::kill);
+    let failed = |what, source| Err(store::Error::io(what, &dir, source));
+    let _lock = match SandboxLock::wait(&dir, END_LIMIT, kill) {
+        Ok(Some(lock)) => Some(lock),
+        Ok(None) => return failed("wait for the sandbox to end in", io::ErrorKind::TimedOut.into()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(source) => return failed("lock", source),
+    };
+    // An owner that was killed meanwhile did not do it.
+    kill();
+    remove_ended(store, &row.id)
+}
+
+/// Removes a container that has ended, under the same condition as [`finish`].
+pub fn remove_ended(store: &Store, id: &str) -> Result<(), store::Error> {
+    remove_folders(store, id)?;
+    store.db().end_container(id, None)
+}
+
+fn remove_folders(store: &Store, id: &str) -> Result<(), store::Error> {
+    for folder in [store.paths().run_sandbox(id), store.paths().sandbox(id)] {
+        remove::tree(&folder).map_err(|source| store::Error::io("remove", &folder, source))?;
+    }
+    Ok(())
 }
 
 /// Held while a folder has no row yet, so that nobody takes it for an orphan.
@@ -169,11 +212,6 @@ fn make_folders(dir: &Path, run_dir: &Path) -> Result<SandboxLock, RecordError> 
     lock.ok_or_else(|| failed(dir)(io::ErrorKind::ResourceBusy.into()))
 }
 
-fn remove_folders(dir: &Path, run_dir: &Path) {
-    let _ = fs::remove_dir_all(run_dir);
-    let _ = fs::remove_dir_all(dir);
-}
-
 fn add_rows(
     store: &Store,
     mut row: ContainerRow,
@@ -198,3 +236,6 @@ pub fn now() -> i64 {
     let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(elapsed.as_secs()).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -112,7 +112,11 @@ pub fn run(context: &Context, asked: Foreground) -> Result<u8, RunError> {
     let command = command.iter().map(|word| String::from_utf8_lossy(word.as_bytes()).into_owned()).collect();
 
     let record = Record::create(&store, &id, &image, mode, &asked, command)?;
-    let ended = run_recorded(context, &store, &record, &image, asked, env, &signals);
+    let ended = match run_recorded(context, &store, &record, &image, asked, env, &signals) {
+        // What `rm -f` looks like from here; that nothing answers any more is no news then.
+        Err(_) if record.is_being_removed(&store) => Ok(record::KILLED),
+        other => other,
+    };
     record.finish(&store, ended.as_ref().map_or_else(RunError::exit_code, |code| *code));
     ended
 }

@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::io;
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
@@ -16,19 +18,56 @@ pub struct SandboxLock {
 impl SandboxLock {
     /// Takes the lock of the sandbox in `dir`. None: somebody holds it, so the sandbox lives.
     pub fn attempt(dir: &Path) -> io::Result<Option<SandboxLock>> {
-        Self::lock(dir, FlockArg::LockExclusiveNonblock)
-    }
-
-    /// Waits until the sandbox has ended.
-    pub fn wait(dir: &Path) -> io::Result<Option<SandboxLock>> {
-        Self::lock(dir, FlockArg::LockExclusive)
-    }
-
-    fn lock(dir: &Path, how: FlockArg) -> io::Result<Option<SandboxLock>> {
-        match Flock::lock(File::open(dir)?, how) {
+        match Flock::lock(File::open(dir)?, FlockArg::LockExclusiveNonblock) {
             Ok(held) => Ok(Some(SandboxLock { _held: held })),
             Err((_, Errno::EWOULDBLOCK)) => Ok(None),
             Err((_, errno)) => Err(errno.into()),
         }
+    }
+
+    /// Takes the lock once the sandbox has ended, and calls `end` before each try. None: it has not within
+    /// the limit.
+    pub fn wait(dir: &Path, limit: Duration, end: impl Fn()) -> io::Result<Option<SandboxLock>> {
+        /// flock(2) knows no time limit.
+        const SLICE: Duration = Duration::from_millis(20);
+        let deadline = Instant::now() + limit;
+        loop {
+            end();
+            let lock = Self::attempt(dir)?;
+            if lock.is_some() || Instant::now() >= deadline {
+                return Ok(lock);
+            }
+            thread::sleep(SLICE);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn waiting_goes_on_ending_what_lives_and_gives_up_at_the_limit() {
+        let folder = tempfile::tempdir().unwrap();
+        let held = Cell::new(SandboxLock::attempt(folder.path()).unwrap());
+        let tries = Cell::new(0);
+        let end = || {
+            tries.set(tries.get() + 1);
+            if tries.get() == 3 {
+                held.take();
+            }
+        };
+        let lock = SandboxLock::wait(folder.path(), Duration::from_secs(10), end).unwrap();
+        assert!(lock.is_some() && tries.get() >= 3);
+        assert!(SandboxLock::wait(folder.path(), Duration::from_millis(50), || ()).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_sandbox_without_a_folder_is_not_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = SandboxLock::attempt(&folder.path().join("gone")).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
     }
 }

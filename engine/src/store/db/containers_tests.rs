@@ -108,3 +108,16 @@ fn a_containers_life_is_recorded() {
     assert_eq!((row.state, row.exit_code, row.sandbox), (ContainerState::Exited, Some(137), None));
     assert!(db.update_container("x", ContainerState::Exited, None, None).is_err());
 }
+
+#[test]
+fn a_container_that_ends_while_it_is_removed_stays_in_removal() {
+    let (_folder, store) = store();
+    let db = store.db();
+    let row = ContainerRow { sandbox: Some("s".to_owned()), ..container("a", "one") };
+    db.add_sandbox_with_container(&sandbox("s"), None, &row).unwrap();
+    db.update_container("a", ContainerState::Removing, None, None).unwrap();
+    db.end_container("a", Some(137)).unwrap();
+    let row = db.container("a").unwrap();
+    assert_eq!((row.state, row.exit_code, row.sandbox), (ContainerState::Removing, Some(137), None));
+    assert!(db.sandboxes().unwrap().is_empty());
+}

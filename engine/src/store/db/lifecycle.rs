@@ -23,7 +23,7 @@ impl Database {
     }
 
     /// Ends a container with its exit code, or removes it, and its sandbox if it was the last in it.
-    /// Does nothing where that is done already.
+    /// Does nothing where that is done already. One that is being removed stays so.
     pub fn end_container(&self, id: &str, exit_code: Option<i32>) -> Result<()> {
         self.write("end a container", |tx| {
             let sandbox: Option<String> = tx
@@ -34,8 +34,9 @@ impl Database {
                 .flatten();
             match exit_code {
                 Some(code) => tx.execute(
-                    "UPDATE containers SET state = ?, exit_code = ?, sandbox = NULL WHERE id = ?",
-                    params![ContainerState::Exited.as_str(), code, id],
+                    "UPDATE containers SET state = iif(state = ?1, state, ?2), exit_code = ?3, sandbox = NULL
+                     WHERE id = ?4",
+                    params![ContainerState::Removing.as_str(), ContainerState::Exited.as_str(), code, id],
                 )?,
                 None => tx.execute("DELETE FROM containers WHERE id = ?", [id])?,
             };

@@ -1,0 +1,60 @@
+use super::*;
+use crate::container::record::tests::Fixture;
+
+#[test]
+fn the_dead_are_ended_as_if_killed_and_the_living_left_alone() {
+    let fixture = Fixture::new();
+    for (id, remove) in [("alive", true), ("dead", false), ("dead with --rm", true)] {
+        fixture.running(id, remove);
+    }
+    let _alive = SandboxLock::attempt(&fixture.store.paths().sandbox("alive")).unwrap().unwrap();
+    dead(&fixture.store);
+    assert_eq!(fixture.state("alive"), Some(ContainerState::Running));
+    assert_eq!(fixture.store.db().container("dead").unwrap().exit_code, Some(137));
+    assert_eq!(fixture.state("dead with --rm"), None);
+    assert_eq!(fixture.folders("dead with --rm"), 0);
+}
+
+#[test]
+fn a_sandbox_whose_folder_is_gone_is_dead() {
+    let fixture = Fixture::new();
+    fixture.running("a", true);
+    fs::remove_dir_all(fixture.store.paths().sandbox("a")).unwrap();
+    dead(&fixture.store);
+    assert_eq!((fixture.folders("a"), fixture.state("a")), (0, None));
+}
+
+#[test]
+fn a_lock_that_cannot_be_tried_says_nothing() {
+    let fixture = Fixture::new();
+    fixture.running("a", false);
+    fixture.breaking(|| dead(&fixture.store));
+    assert_eq!(fixture.state("a"), Some(ContainerState::Running));
+}
+
+#[test]
+fn removals_that_were_cut_short_go_on() {
+    let fixture = Fixture::new();
+    fixture.running("ended", false);
+    record::finish(&fixture.store, "ended", false, 0);
+    fixture.running("killed", false);
+    for id in ["ended", "killed"] {
+        fixture.store.db().update_container(id, ContainerState::Removing, None, None).unwrap();
+    }
+    dead(&fixture.store);
+    assert_eq!((fixture.folders("killed"), fixture.state("killed")), (0, None));
+    orphans(&fixture.store);
+    assert_eq!((fixture.folders("ended"), fixture.state("ended")), (0, None));
+}
+
+#[test]
+fn folders_without_a_row_go() {
+    let fixture = Fixture::new();
+    fixture.running("known", false);
+    let paths = fixture.store.paths();
+    for orphan in [paths.sandbox("orphan"), paths.run_sandbox("orphan")] {
+        fs::create_dir_all(orphan.join("upper/nested")).unwrap();
+    }
+    orphans(&fixture.store);
+    assert_eq!((fixture.folders("orphan"), fixture.folders("known")), (0, 2));
+}
