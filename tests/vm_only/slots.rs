@@ -3,7 +3,7 @@
 //! No command makes pods yet, so this speaks to hull-vmm and to the agent directly.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{IoSlice, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
@@ -18,8 +18,10 @@ use hull_guest::protocol::{
     self, AGENT_PORT, ContainerArgs, ContainerSpec, ContainerState, Outcome, Request, RootSource,
     SandboxConfig, Stream,
 };
-use hull_vmm::config::{DiskConfig, FileSource, Segment, VmConfig, VsockConfig};
+use hull_vmm::config::{DiskConfig, FileSource, JailConfig, Segment, VmConfig, VsockConfig};
 use hull_vmm::control::{Command as ToMachine, DiskContent, Event};
+
+use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 
 use hull_tests::{cpio, paths, unique};
 
@@ -27,6 +29,8 @@ use crate::alone;
 
 /// Descriptor of the control socket in hull-vmm.
 const CONTROL: i32 = 20;
+/// Nobody in particular.
+const UID: u32 = 61_235;
 const LOWER_SLOT: u8 = 2;
 const UPPER_SLOT: u8 = 3;
 
@@ -70,7 +74,7 @@ impl Machine {
             ],
             vsock: Some(VsockConfig { cid: 3, socket: FileSource::Path(socket.clone()) }),
             boot_log: None,
-            jail: None,
+            jail: Some(JailConfig { uid: UID, gid: UID }),
             control: Some(CONTROL),
         };
         let file = folder.join("vm.json");
@@ -102,9 +106,26 @@ impl Machine {
         protocol::read_frame(&mut self.control).unwrap()
     }
 
-    fn fill(&mut self, slot: u8, content: DiskContent) -> u64 {
-        let command = ToMachine::FillDisk { disk: slot.into(), content };
-        protocol::write_frame(&mut self.control, &command).unwrap();
+    /// Puts content behind a slot. The machine opens nothing itself by then: files go as descriptors,
+    /// which `FileSource::Fd` counts from zero.
+    fn fill(&mut self, slot: u8, mut content: DiskContent) -> u64 {
+        let mut files = Vec::new();
+        let mut hand_over = |source: &mut FileSource| {
+            let FileSource::Path(path) = &*source else { return };
+            files.push(fs::File::options().read(true).write(slot == UPPER_SLOT).open(path).unwrap());
+            *source = FileSource::Fd(i32::try_from(files.len() - 1).unwrap());
+        };
+        match &mut content {
+            DiskContent::Segments(all) => all.iter_mut().for_each(|segment| hand_over(&mut segment.file)),
+            DiskContent::File(file) => hand_over(file),
+        }
+        let mut frame = Vec::new();
+        protocol::write_frame(&mut frame, &ToMachine::FillDisk { disk: slot.into(), content }).unwrap();
+        let numbers: Vec<i32> = files.iter().map(AsRawFd::as_raw_fd).collect();
+        let rights = [ControlMessage::ScmRights(&numbers)];
+        let (control, bytes) = (self.control.as_raw_fd(), [IoSlice::new(&frame)]);
+        let sent = sendmsg::<()>(control, &bytes, &rights, MsgFlags::empty(), None).unwrap();
+        assert_eq!(sent, frame.len());
         match self.event() {
             Event::Done { sectors: Some(sectors) } => sectors,
             other => panic!("slot {slot}: {other:?}"),
@@ -185,7 +206,7 @@ fn second_container_enters_through_slots_while_the_first_runs() {
     assert_eq!((lower, upper), (machine.root.total_sectors, disk::SIZE / 512));
     let source = disks((LOWER_SLOT, lower), (UPPER_SLOT, upper));
     let mut second_out =
-        machine.create(&second, source, "echo second > /tmp/own; cat /tmp/own; ps | grep -c first; exit 5");
+        machine.create(&second, source, "echo second > /tmp/own; cat /tmp/own; ps | grep -c firs[t]; exit 5");
     machine.start(&second);
     assert_eq!(machine.wait(&second), 5);
     let mut text = String::new();
