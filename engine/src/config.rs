@@ -29,8 +29,8 @@ pub struct Config {
 pub enum ConfigError {
     #[error("Failed to read the config file {}", path.display())]
     Read { path: PathBuf, source: std::io::Error },
-    #[error("The config file {} has a mistake", path.display())]
-    Parse { path: PathBuf, source: Box<toml::de::Error> },
+    #[error("The config file {} has a mistake in line {line}: {message}", path.display())]
+    Parse { path: PathBuf, line: usize, message: String },
 }
 
 impl Config {
@@ -41,9 +41,11 @@ impl Config {
             None => default_path(),
         };
         match std::fs::read_to_string(&path) {
-            Ok(text) => {
-                toml::from_str(&text).map_err(|source| ConfigError::Parse { path, source: Box::new(source) })
-            }
+            Ok(text) => toml::from_str(&text).map_err(|error| {
+                let start = error.span().map_or(0, |span| span.start);
+                let line = 1 + text.bytes().take(start).filter(|byte| *byte == b'\n').count();
+                ConfigError::Parse { path, line, message: error.message().to_string() }
+            }),
             Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
                 Ok(Config::default())
             }
@@ -57,4 +59,17 @@ fn default_path() -> PathBuf {
         return PathBuf::from("/etc/hull/config.toml");
     }
     crate::paths::xdg("XDG_CONFIG_HOME", ".config").join("hull/config.toml")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_key_is_refused_with_its_line() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "isolation = \"vm\"\nrequire_vmm = true\n").unwrap();
+        let error = Config::load(Some(file.path())).unwrap_err().to_string();
+        assert!(error.contains("line 2: unknown field `require_vmm`") && !error.contains('\n'), "{error}");
+    }
 }
