@@ -3,8 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a helper that cannot go on fails its test")]
 
+use std::collections::HashMap;
 use std::fs;
-use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use nix::sys::signal::{Signal, kill};
@@ -37,16 +37,29 @@ const RUNS: [&[&str]; 5] = [
     &["--tmpfs", "/t", "--read-only", BUSYBOX, "sh", "-c", "echo x > /t/x; sleep 0.3"],
 ];
 
-/// Processes that run one of hull's binaries and were not there before.
-fn victims(before: &[i32]) -> Vec<i32> {
+/// Processes that run one of hull's binaries and come from this one: nobody else's are touched. This
+/// process inherits orphans (PR_SET_CHILD_SUBREAPER, prctl(2)), so that all of them lead back to it.
+fn victims() -> Vec<i32> {
     let pids = fs::read_dir("/proc").unwrap().flatten();
-    let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    let ours = pids.filter(|pid| {
+    let pids: Vec<i32> = pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    let parents: HashMap<i32, i32> = pids.iter().filter_map(|&pid| Some((pid, parent(pid)?))).collect();
+    let own = i32::try_from(std::process::id()).unwrap();
+    let comes_from_here = |pid: &i32| {
+        let line = std::iter::successors(parents.get(pid), |parent| parents.get(parent));
+        line.take(parents.len()).any(|ancestor| *ancestor == own)
+    };
+    let runs_hull = |pid: &i32| {
         let exe = fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
         let name = exe.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        name.starts_with("hull") && !name.starts_with("hull-list") || name.starts_with("memfd:hull")
-    });
-    ours.filter(|pid| !before.contains(pid)).collect()
+        name.starts_with("hull") || name.starts_with("memfd:hull")
+    };
+    pids.into_iter().filter(|pid| comes_from_here(pid) && runs_hull(pid)).collect()
+}
+
+/// The fourth field of /proc/PID/stat (proc(5)); the second may hold spaces and brackets.
+fn parent(pid: i32) -> Option<i32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
 }
 
 fn start(store: &Store, random: &mut Random) -> Running {
@@ -77,14 +90,11 @@ fn nothing_is_left_of_what_was_killed_at_random_moments() {
     let mut random = Random(seed.into());
     let store = Store::with_busybox();
     let images = store.hull(["images", "-q"]).output().text();
-    let (before, others) = (traces::of(&store.root, &store.run), victims(&[]));
-    let pace = if Path::new("/proc/self").exists()
-        && std::env::var_os("HULL_KVM_HOST").is_some_and(|v| !v.is_empty())
-    {
-        3000
-    } else {
-        150
-    };
+    let before = traces::of(&store.root, &store.run);
+    nix::sys::prctl::set_child_subreaper(true).unwrap();
+    // What takes milliseconds takes seconds in the KVM test host.
+    let emulated = std::env::var_os("HULL_KVM_HOST").is_some_and(|value| !value.is_empty());
+    let pace = if emulated { 3000 } else { 150 };
 
     let until = Instant::now() + Duration::from_secs(seconds());
     let (mut started, mut killed) = (0, 0);
@@ -93,7 +103,7 @@ fn nothing_is_left_of_what_was_killed_at_random_moments() {
         started += running.len();
         for _ in 0..3 {
             std::thread::sleep(Duration::from_millis(random.below(pace)));
-            let victims = victims(&others);
+            let victims = victims();
             if let Some(&victim) =
                 victims.get(usize::try_from(random.below(victims.len().max(1) as u64)).unwrap())
             {
