@@ -152,7 +152,7 @@ pub fn remove(store: &Store, row: &ContainerRow) -> Result<(), store::Error> {
     store.db().update_container(&row.id, ContainerState::Removing, None, None)?;
     let dir = store.paths().sandbox(row.sandbox.as_deref().unwrap_or(&row.id));
     // Again and again: while it starts there may not be anything to kill yet.
-    let kill = || row.sandbox.as_deref().into_iter().for_each(cgroup::kill);
+    let kill = || row.sandbox.as_deref().is_none_or(cgroup::kill);
     let failed = |what, source| Err(store::Error::io(what, &dir, source));
     let _lock = match SandboxLock::wait(&dir, END_LIMIT, kill) {
         Ok(Some(lock)) => Some(lock),
@@ -161,7 +161,9 @@ pub fn remove(store: &Store, row: &ContainerRow) -> Result<(), store::Error> {
         Err(source) => return failed("lock", source),
     };
     // An owner that was killed meanwhile did not do it.
-    kill();
+    if !kill() {
+        return failed("end the processes of", io::ErrorKind::ResourceBusy.into());
+    }
     remove_ended(store, &row.id)
 }
 

@@ -63,30 +63,30 @@ impl SandboxCgroup {
     pub fn adopt(&self, pid: u32) -> io::Result<()> {
         fs::write(self.path.join(SUPERVISED).join("cgroup.procs"), pid.to_string())
     }
-
-    /// Removes the folders once their processes are gone.
-    pub fn remove(self) {
-        remove_tree(&self.path);
-    }
 }
 
 impl Drop for SandboxCgroup {
     fn drop(&mut self) {
+        // An agent that ended in good order has left the two folders and nothing else.
+        remove_tree(&self.path);
         if self.path.exists() {
             kill(&self.sandbox);
         }
     }
 }
 
-/// Kills whatever is left of a sandbox and removes its cgroups in every hierarchy.
-pub fn kill(sandbox: &str) {
+/// Kills whatever is left of a sandbox and removes its cgroups in every hierarchy. Whether they are gone.
+pub fn kill(sandbox: &str) -> bool {
+    let mut gone = true;
     for hierarchy in hierarchies() {
         let path = hierarchy.join(ROOT).join(sandbox);
         if path.exists() {
             kill_tree(&path);
             remove_tree(&path);
+            gone &= !path.exists();
         }
     }
+    gone
 }
 
 /// cgroup v2: one write kills all below. What v1 holds is also in the unified hierarchy or the

@@ -27,7 +27,7 @@ impl SandboxLock {
 
     /// Takes the lock once the sandbox has ended, and calls `end` before each try. None: it has not within
     /// the limit.
-    pub fn wait(dir: &Path, limit: Duration, end: impl Fn()) -> io::Result<Option<SandboxLock>> {
+    pub fn wait<T>(dir: &Path, limit: Duration, end: impl Fn() -> T) -> io::Result<Option<SandboxLock>> {
         /// flock(2) knows no time limit.
         const SLICE: Duration = Duration::from_millis(20);
         let deadline = Instant::now() + limit;

@@ -136,8 +136,6 @@ impl Sandbox {
         }
         drop(self.life);
         self.child.end(END_LIMIT);
-        if let Some(cgroup) = self.cgroup {
-            cgroup.remove();
-        }
+        drop(self.cgroup);
     }
 }

@@ -27,7 +27,10 @@ fn if_dead(store: &Store, sandbox: &str, act: impl FnOnce()) {
 }
 
 fn end(store: &Store, sandbox: &SandboxRow) {
-    cgroup::kill(&sandbox.id);
+    // The row stays until nothing is left that it could help to find.
+    if !cgroup::kill(&sandbox.id) {
+        return;
+    }
     for container in store.db().containers_of_sandbox(&sandbox.id).unwrap_or_default() {
         let config = serde_json::from_str::<Config>(&container.config);
         let remove = container.state == ContainerState::Removing || config.is_ok_and(|config| config.remove);
