@@ -72,23 +72,10 @@ impl Hull {
         self.output_within(paths::patience())
     }
 
-    /// In the KVM test host a guest's kernel panics about once in some hundred starts, for no reason found
-    /// yet; such a run is told, uncaptured, and made again.
     pub fn output_within(mut self, patience: Duration) -> Output {
         let input = self.stdin.take().unwrap_or_default();
-        let output = self.output_once(&input, patience);
-        let emulated = std::env::var_os("HULL_KVM_HOST").is_some_and(|value| !value.is_empty());
-        if emulated && output.code == 125 && output.stderr.contains("The guest's kernel panicked") {
-            let _ = writeln!(std::io::stderr(), "{}: {}once more", output.shown, output.stderr);
-            return self.output_once(&input, patience);
-        }
-        output
-    }
-
-    fn output_once(&mut self, input: &[u8], patience: Duration) -> Output {
-        let mut running = self.start();
+        let mut running = self.spawn();
         if let Some(mut stdin) = running.stdin.take() {
-            let input = input.to_vec();
             // A thread, as `hull` may write before it has read all; it may also not want any.
             std::thread::spawn(move || stdin.write_all(&input));
         }
@@ -97,10 +84,6 @@ impl Hull {
 
     /// Starts it, with pipes on all three.
     pub fn spawn(mut self) -> Running {
-        self.start()
-    }
-
-    fn start(&mut self) -> Running {
         let shown = shown(&self.command);
         self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = self.command.spawn().unwrap_or_else(|e| panic!("{shown}: {e}; run `make` first"));
