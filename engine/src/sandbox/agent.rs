@@ -102,10 +102,7 @@ impl Agent {
             socket::connect(path).map_err(|source| AgentError::Connect { path: path.clone(), source })?;
         let mut bytes = greeting.unwrap_or_default().into_bytes();
         write_frame(&mut bytes, request)?;
-        stream
-            .set_write_timeout(limit)
-            .and_then(|()| stream.set_read_timeout(limit))
-            .map_err(FrameError::Io)?;
+        stream.set_write_timeout(limit).map_err(FrameError::Io)?;
         stream.write_all(&bytes).map_err(FrameError::Io)?;
         Ok(stream)
     }

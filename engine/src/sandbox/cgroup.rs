@@ -31,7 +31,7 @@ pub fn container(sandbox: &str, container: &str) -> String {
     format!("{ROOT}/{sandbox}/{container}")
 }
 
-/// Dropped without [`SandboxCgroup::remove`], or before its processes have ended, it takes them with it.
+/// Dropping it removes the folders, and takes with it whatever process is still in one.
 #[derive(Debug)]
 pub struct SandboxCgroup {
     sandbox: String,
