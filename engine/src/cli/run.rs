@@ -134,7 +134,7 @@ fn foreground(args: RunArgs) -> Result<Foreground, anyhow::Error> {
         memory_bytes: args.memory.as_deref().map(limits::memory).transpose()?.flatten(),
         cpu_millis: args.cpus.as_deref().map(|cpus| limits::cpus(cpus, online)).transpose()?.flatten(),
         pids: args.pids_limit.map(limits::pids).transpose()?.flatten(),
-        shm_bytes: None,
+        ..Resources::default()
     };
     let (no_new_privileges, seccomp_unconfined) = security(&args.security_opt)?;
     let options = Options {

@@ -1,7 +1,7 @@
 //! From an image's defaults and the user's options to the agent's [`ContainerSpec`].
 
 use hull_guest::protocol::{
-    ContainerSpec, Mount, OverlaidFile, Process, Resources, Rlimit, Root, RootSource, Seccomp, TerminalSize,
+    ContainerSpec, Mount, OverlaidFile, Process, Resources, Rlimit, Root, RootSource, Seccomp, Share, TerminalSize,
     Text,
 };
 
@@ -118,6 +118,7 @@ pub fn build(
         readonly_paths: own(&READ_ONLY),
         resources: options.resources,
         cgroup,
+        share: Share::default(),
     })
 }
 

@@ -148,6 +148,7 @@ fn configure(sandbox: &Sandbox) -> Result<(), AgentError> {
     sandbox.agent.done(&Request::ConfigureSandbox(SandboxConfig {
         clock_ns: u64::try_from(clock.as_nanos()).ok(),
         entropy: Some(Text(seed)),
+        pod: None,
     }))
 }
 

@@ -36,6 +36,10 @@ pub enum SpecError {
     Source(&'static str),
     #[error("cgroup: {0}")]
     Cgroup(&'static str),
+    #[error("resources.{0}: this agent cannot set it yet")]
+    Unknown(&'static str),
+    #[error("share: this agent cannot join namespaces yet")]
+    Share,
     #[error("resources.{0}: must not be 0")]
     Zero(&'static str),
 }
@@ -99,6 +103,10 @@ pub fn validate(spec: ContainerSpec, place: Place) -> Result<ValidSpec, SpecErro
     }
     check_source(&spec.root.source, place)?;
     check_resources(&spec.resources)?;
+    let share = &spec.share;
+    if [&share.network, &share.ipc, &share.uts, &share.pid].into_iter().any(Option::is_some) {
+        return Err(SpecError::Share);
+    }
     for file in &spec.files {
         check_path("files", &file.target)?;
         check_mode("files", file.mode)?;
@@ -183,6 +191,18 @@ fn check_resources(resources: &Resources) -> Result<(), SpecError> {
         ("pids", resources.pids),
         ("shm_bytes", resources.shm_bytes),
     ];
+    let later = [
+        ("memory_reservation_bytes", resources.memory_reservation_bytes.is_some()),
+        ("memory_swap_bytes", resources.memory_swap_bytes.is_some()),
+        ("cpu_shares", resources.cpu_shares.is_some()),
+        ("cpu_period_us", resources.cpu_period_us.is_some()),
+        ("cpu_quota_us", resources.cpu_quota_us.is_some()),
+        ("cpuset_cpus", resources.cpuset_cpus.is_some()),
+        ("io", !resources.io.is_empty()),
+    ];
+    if let Some((field, _)) = later.iter().find(|(_, given)| *given) {
+        return Err(SpecError::Unknown(field));
+    }
     match fields.iter().find(|(_, value)| *value == Some(0)) {
         Some((field, _)) => Err(SpecError::Zero(field)),
         None => Ok(()),

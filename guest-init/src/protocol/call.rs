@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::resources::UpdateArgs;
 use super::types::*;
+use super::usage::{ProcessInfo, Stats};
 
 /// What the host asks, one a connection.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -30,6 +32,20 @@ pub enum Request {
     List,
     /// Kills what still runs, unmounts, removes the cgroup, forgets the container.
     Delete(ContainerArgs),
+    /// Prepares a process in a running container: everything up to the exec. From then on `exec_id` is
+    /// addressed like a container in Attach, Start, Resize, Signal, Wait and Delete. Answered by
+    /// [`Outcome::Created`]. It ends with the container at the latest, whose `Delete` takes it along.
+    Exec(Box<ExecSpec>),
+    /// Freezes every process of the container, those of its execs among them.
+    Pause(ContainerArgs),
+    /// Thaws what `Pause` froze.
+    Resume(ContainerArgs),
+    /// Sets the limits named, and leaves the others.
+    Update(UpdateArgs),
+    /// What the container uses. Answered by [`Outcome::Stats`].
+    Stats(ContainerArgs),
+    /// Its processes. Answered by [`Outcome::Processes`].
+    Top(ContainerArgs),
     /// Writes everything the guest holds to its disks.
     Sync,
     /// Deletes all containers, syncs and ends: the machine in a guest, the process on a host. The
@@ -53,6 +69,8 @@ pub enum Outcome {
     Created(Created),
     Exited(ExitStatus),
     Containers(Vec<ContainerInfo>),
+    Stats(Stats),
+    Processes(Vec<ProcessInfo>),
 }
 
 /// Why a call failed, for the host to act on (`kind`) and for the user to read (`message`).
@@ -98,7 +116,36 @@ mod tests {
 
     #[test]
     fn reply_with_an_unknown_field_is_accepted() {
-        let wire = r#"{"ok":{"outcome":"hello","value":{"version":1,"features":[],"kernel":"6","later":1}}}"#;
+        let wire = r#"{"ok":{"outcome":"hello","value":{"version":2,"features":[],"kernel":"6","later":1}}}"#;
         assert!(matches!(serde_json::from_str(wire), Ok(Reply::Ok(Outcome::Hello(_)))));
+    }
+
+    #[test]
+    fn calls_of_version_2_have_their_names_and_shapes() {
+        let wire = r#"{"call":"exec","args":{"container":"a","exec_id":"b","place":"beside","process":{
+            "args":["sh"],"env":[],"cwd":"/","user":"","terminal":null,"stdin":false,"capabilities":[],
+            "no_new_privileges":false,"seccomp":"default","rlimits":[],"init":false}}}"#;
+        let Ok(Request::Exec(exec)) = serde_json::from_str(wire) else { panic!() };
+        assert_eq!(exec.place, ExecPlace::Beside);
+        let wire = r#"{"call":"update","args":{"container":"a","resources":{"pids":7}}}"#;
+        let Ok(Request::Update(update)) = serde_json::from_str(wire) else { panic!() };
+        assert_eq!(update.resources.pids, Some(7));
+        for call in ["pause", "resume", "stats", "top"] {
+            let wire = format!(r#"{{"call":"{call}","args":{{"container":"a"}}}}"#);
+            let request: Request = serde_json::from_str(&wire).unwrap();
+            assert_eq!(serde_json::to_string(&request).unwrap(), wire);
+        }
+    }
+
+    #[test]
+    fn pod_and_shared_namespaces_may_be_left_out() {
+        let Ok(config) = serde_json::from_str::<SandboxConfig>("{}") else { panic!() };
+        assert!(config.pod.is_none());
+        let wire =
+            r#"{"call":"configure_sandbox","args":{"clock_ns":null,"entropy":null,"pod":{"hostname":"p"}}}"#;
+        let Ok(Request::ConfigureSandbox(config)) = serde_json::from_str(wire) else { panic!() };
+        assert_eq!(config.pod.map(|pod| pod.hostname).as_deref(), Some("p"));
+        let share: Share = serde_json::from_str(r#"{"pid":"x"}"#).unwrap();
+        assert_eq!((share.pid.as_deref(), share.network), (Some("x"), None));
     }
 }

@@ -12,14 +12,18 @@
 
 mod call;
 mod frame;
+mod resources;
 mod text;
 mod types;
+mod usage;
 mod version;
 
 pub use call::{CallError, ErrorKind, Outcome, Reply, Request};
 pub use frame::{FrameError, MAX_FRAME, decode_len, read_frame, write_frame};
+pub use resources::{IoLimit, Resources, UpdateArgs};
 pub use text::Text;
 pub use types::*;
+pub use usage::{NetworkStats, ProcessInfo, Stats};
 pub use version::{FEATURES, VERSION};
 
 /// vsock port of the agent in the guest.

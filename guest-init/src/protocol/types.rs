@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Text;
+use super::{Resources, Text};
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -25,6 +25,17 @@ pub struct SandboxConfig {
     pub clock_ns: Option<u64>,
     /// Bytes for the guest's random pool, credited in full.
     pub entropy: Option<Text>,
+    /// The sandbox is a pod: one network, IPC and UTS namespace for all its containers, made now and
+    /// kept until the sandbox ends.
+    #[serde(default)]
+    pub pod: Option<PodConfig>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PodConfig {
+    /// That of the shared UTS namespace; the containers' own have no effect.
+    pub hostname: String,
 }
 
 /// One container, complete: the agent adds no policy of its own.
@@ -47,6 +58,43 @@ pub struct ContainerSpec {
     /// Host only: where the container's cgroup goes, relative to each hierarchy's root
     /// (`hull/<sandbox>/<container>`). A guest agent chooses by itself.
     pub cgroup: Option<String>,
+    /// Namespaces of other containers of this sandbox to join in place of new ones.
+    #[serde(default)]
+    pub share: Share,
+}
+
+/// Each the id of a container here that has not ended. None is a namespace of its own; in a pod the pod's, but for
+/// `pid`. Who shares IPC shares /dev/shm and /dev/mqueue with it.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Share {
+    pub network: Option<String>,
+    pub ipc: Option<String>,
+    pub uts: Option<String>,
+    pub pid: Option<String>,
+}
+
+/// One more process for a container that runs.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExecSpec {
+    pub container: String,
+    /// 64 hexadecimal digits, unlike any container's or other exec's.
+    pub exec_id: String,
+    /// As a container's; `init` must be false.
+    pub process: Process,
+    pub place: ExecPlace,
+}
+
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum ExecPlace {
+    /// In all the container's namespaces, its cgroup, its device rules.
+    Container,
+    /// Guest only, refused on a host: the container's root, the guest's own PID, network, IPC and UTS
+    /// namespaces, every capability, no seccomp, outside the container's cgroup. For the owner who
+    /// debugs.
+    Beside,
 }
 
 /// The root file system: a read-only EROFS below a writable layer.
@@ -145,18 +193,6 @@ pub struct OverlaidFile {
     pub target: Text,
     pub content: Text,
     pub mode: u32,
-}
-
-/// Limits; None is none.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Resources {
-    pub memory_bytes: Option<u64>,
-    /// Thousandths of a CPU.
-    pub cpu_millis: Option<u64>,
-    pub pids: Option<u64>,
-    /// /dev/shm.
-    pub shm_bytes: Option<u64>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -164,6 +164,7 @@ impl Agent {
             readonly_paths: ["/proc/sys", "/proc/bus"].map(String::from).into(),
             resources: Resources::default(),
             cgroup: Some(format!("{}/{id}", self.cgroup)),
+            share: Share::default(),
             id,
         }
     }

@@ -139,8 +139,12 @@ fn overlaid_files_and_tmpfs_stay_inside_the_root() {
 fn cgroup_limits_hold_and_an_oom_kill_is_told() {
     let Some(agent) = Agent::start() else { return };
     let mut spec = agent.spec(&["sh", "-c", "cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/memory.max 2>/dev/null; dd if=/dev/zero of=/dev/shm/x bs=1M count=40"]);
-    spec.resources =
-        Resources { memory_bytes: Some(16 << 20), cpu_millis: Some(500), pids: Some(20), shm_bytes: None };
+    spec.resources = Resources {
+        memory_bytes: Some(16 << 20),
+        cpu_millis: Some(500),
+        pids: Some(20),
+        ..Resources::default()
+    };
     let ran = agent.run(&spec);
     assert_eq!(ran.out, "16777216\n");
     assert!(ran.status.oom_killed, "{ran:?}");

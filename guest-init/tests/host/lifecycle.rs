@@ -156,7 +156,7 @@ fn requests_that_make_no_sense_are_refused_by_name() {
     let mut connection = agent.connect();
     std::io::Write::write_all(&mut connection, &u32::MAX.to_le_bytes()).unwrap();
     assert_eq!(receive(&mut connection).unwrap_err().kind, ErrorKind::Invalid);
-    let config = SandboxConfig { clock_ns: Some(1), entropy: None };
+    let config = SandboxConfig { clock_ns: Some(1), ..SandboxConfig::default() };
     assert_eq!(agent.call(&Request::ConfigureSandbox(config)).unwrap_err().kind, ErrorKind::Invalid);
 }
 

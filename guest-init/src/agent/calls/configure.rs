@@ -13,6 +13,9 @@ impl Agent {
         if self.place == Place::Host && (config.clock_ns.is_some() || config.entropy.is_some()) {
             return Err(invalid("clock_ns and entropy: a host has its own".to_owned()));
         }
+        if config.pod.is_some() {
+            return Err(invalid("pod: this agent cannot make pods yet".to_owned()));
+        }
         if let Some(nanoseconds) = config.clock_ns {
             clock::set(nanoseconds)?;
         }

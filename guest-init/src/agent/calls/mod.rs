@@ -13,6 +13,7 @@ mod start;
 mod sync;
 mod wait;
 
+use super::session::invalid;
 use super::slab::Key;
 use super::{Agent, Answer};
 use crate::protocol::{CallError, ErrorKind, Request};
@@ -30,6 +31,12 @@ impl Agent {
             Request::Wait(args) => self.wait(session, &args),
             Request::List => Ok(self.list()),
             Request::Delete(args) => self.delete(session, &args),
+            Request::Exec(_)
+            | Request::Pause(_)
+            | Request::Resume(_)
+            | Request::Update(_)
+            | Request::Stats(_)
+            | Request::Top(_) => Err(invalid("This agent does not know that call yet".to_owned())),
             Request::Sync => self.sync(session),
             Request::Shutdown => Ok(self.shutdown(session)),
         }

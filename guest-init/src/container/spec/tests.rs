@@ -1,5 +1,5 @@
 use super::*;
-use crate::protocol::Disk;
+use crate::protocol::{Disk, Share};
 
 fn spec() -> ContainerSpec {
     ContainerSpec {
@@ -31,6 +31,7 @@ fn spec() -> ContainerSpec {
         readonly_paths: vec![],
         resources: Resources::default(),
         cgroup: None,
+        share: Share::default(),
     }
 }
 
