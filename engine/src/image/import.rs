@@ -1,7 +1,6 @@
 //! A root file system's tar becomes an image of one layer.
 
 use std::io::Read;
-use std::time::SystemTime;
 
 use super::convert::{self, Options};
 use super::digest::Digest;
@@ -10,6 +9,7 @@ use super::ingest::{self, Layer, Parts};
 use super::spec::{History, ImageConfig, RootFs, RunConfig};
 use super::{Reference, platform};
 use crate::store::Store;
+use crate::time;
 
 /// What the image gets beside its files.
 #[derive(Debug, Default)]
@@ -27,7 +27,7 @@ pub fn import(store: &Store, stream: impl Read + Send, import: Import) -> Result
     let shown = || "from the imported tar".to_owned();
     let converted = convert::convert(store, stream, import.options)
         .map_err(|source| Error::Layer { layer: shown(), source: Box::new(source) })?;
-    let created = Some(super::inspect::rfc3339(SystemTime::now()));
+    let created = Some(time::rfc3339_nano(time::now_ns()));
     let host = platform::host();
     let config = ImageConfig {
         created: created.clone(),
