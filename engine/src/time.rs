@@ -11,7 +11,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub use duration::parse_duration;
 pub use parse::{TimeError, parse_rfc3339, parse_since};
 
-const SECOND: i64 = 1_000_000_000;
+/// Nanoseconds.
+pub const SECOND: i64 = 1_000_000_000;
 const DAY: i64 = 86_400;
 
 /// Now, by the clock that people set.

@@ -9,7 +9,6 @@ use clap::{Args, Subcommand};
 
 use super::output::{ago, short, size, table};
 use super::{Exit, Failure};
-use crate::container::record::now;
 use crate::context::Context;
 use crate::image::convert::Options;
 use crate::image::{
@@ -19,6 +18,7 @@ use crate::image::{
 use crate::store::Store;
 use crate::store::db::images::ImageRow;
 use crate::text::escape;
+use crate::time::{SECOND, now_ns};
 
 #[derive(Debug, Args)]
 pub struct LoadArgs {
@@ -165,7 +165,7 @@ pub fn list(context: &Context, args: &ListArgs) -> Exit {
 /// A line a name, as docker's; one line of `<none>` for an image without.
 fn lines(row: &ImageRow, id: &str) -> Vec<Vec<String>> {
     const NONE: &str = "<none>";
-    let rest = [id.to_string(), ago(now() - row.added), size(row.bytes)];
+    let rest = [id.to_string(), ago(now_ns() / SECOND - row.added), size(row.bytes)];
     let line = |repository: String, tag: String| [vec![repository, tag], rest.to_vec()].concat();
     let named = row.names.iter().filter_map(|(name, _)| name.parse::<Reference>().ok());
     let lines: Vec<_> = named

@@ -9,6 +9,7 @@ use crate::context::Context;
 use crate::sandbox;
 use crate::store::{ContainerRow, ContainerState, Store};
 use crate::text::escape;
+use crate::time::{SECOND, now_ns};
 
 #[derive(Debug, Args)]
 pub struct PsArgs {
@@ -54,10 +55,13 @@ fn cells(row: &ContainerRow) -> Vec<String> {
     let status = match row.state {
         ContainerState::Created => "Created".to_string(),
         ContainerState::Running => "Up".to_string(),
+        ContainerState::Paused => "Up (Paused)".to_string(),
+        ContainerState::Restarting => format!("Restarting ({})", row.exit_code),
+        ContainerState::Dead => "Dead".to_string(),
         ContainerState::Removing => "Removal In Progress".to_string(),
-        ContainerState::Exited => format!("Exited ({})", row.exit_code.unwrap_or_default()),
+        ContainerState::Exited => format!("Exited ({})", row.exit_code),
     };
-    let created = ago(record::now() - row.created);
+    let created = ago((now_ns() - row.created) / SECOND);
     vec![short(&row.id).into(), image, command, created, status, row.mode.clone(), row.name.clone()]
 }
 

@@ -16,7 +16,7 @@ use std::fs::{DirBuilder, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
@@ -28,7 +28,7 @@ use crate::sandbox::lock::SandboxLock;
 use crate::sandbox::mode::Isolation;
 use crate::sandbox::probe::boot_id;
 use crate::sandbox::{cgroup, remove};
-use crate::store::{self, ContainerRow, ContainerState, NewSandbox, Store};
+use crate::store::{self, Change, ContainerRow, ContainerState, NewSandbox, Store};
 
 /// Users that VMMs run as: a range of 65,536 above what distributions and useradd hand out.
 const VMM_UIDS: (u32, u32) = (0x6875_0000, 1 << 16);
@@ -91,16 +91,11 @@ impl Record {
             labels: labels(&asked.labels),
             remove: asked.remove,
         };
+        let config = serde_json::to_string(&config).unwrap_or_default();
         let row = ContainerRow {
-            id: id.to_string(),
-            name: String::new(),
-            image: image.id,
             sandbox: Some(id.to_string()),
-            mode: mode.to_string(),
             state: ContainerState::Running,
-            created: now(),
-            exit_code: None,
-            config: serde_json::to_string(&config).unwrap_or_default(),
+            ..ContainerRow::new(id, "", image.id, &mode.to_string(), config)
         };
         let added = add_rows(store, row, asked.name.as_deref(), mode);
         if added.is_err() {
@@ -137,7 +132,7 @@ pub fn finish(store: &Store, id: &str, remove: bool, exit_code: i32) {
         remove_run_folder(store, id);
         let _ = store.db().end_container(id, Some(exit_code));
     } else if remove_ended(store, id).is_err() {
-        let _ = store.db().update_container(id, ContainerState::Removing, None, None);
+        let _ = store.db().change(id, &Change::Removing);
     }
 }
 
@@ -149,7 +144,11 @@ pub fn remove_run_folder(store: &Store, id: &str) {
 /// Removes a container and everything of it, and kills it first if it runs.
 pub fn remove(store: &Store, row: &ContainerRow) -> Result<(), store::Error> {
     // Said first, so that its owner knows what ends it, and sweeps that it is to go.
-    store.db().update_container(&row.id, ContainerState::Removing, None, None)?;
+    match store.db().change(&row.id, &Change::Removing) {
+        // By somebody who may have been killed over it.
+        Err(store::Error::State { is: ContainerState::Removing, .. }) => {}
+        other => drop(other?),
+    }
     let dir = store.paths().sandbox(row.sandbox.as_deref().unwrap_or(&row.id));
     // Again and again: while it starts there may not be anything to kill yet.
     let kill = || row.sandbox.as_deref().is_none_or(cgroup::kill);
@@ -231,12 +230,6 @@ fn add_rows(
             other => return Ok(other?.uid),
         }
     }
-}
-
-/// Seconds since 1970.
-pub fn now() -> i64 {
-    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(elapsed.as_secs()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

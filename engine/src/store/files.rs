@@ -41,7 +41,7 @@ impl FileLock {
     }
 }
 
-fn open_lock_file(path: &Path) -> Result<File> {
+pub(super) fn open_lock_file(path: &Path) -> Result<File> {
     OpenOptions::new()
         .read(true)
         .write(true)

@@ -8,6 +8,7 @@
 //! shared by whoever adds files or counts on files that no row of its own protects yet, and
 //! exclusively by the collector; see [`crate::image::gc`].
 
+mod advice;
 pub mod db;
 pub mod files;
 pub mod paths;
@@ -17,7 +18,12 @@ use std::path::{Path, PathBuf};
 
 use nix::fcntl::FlockArg;
 
-pub use db::containers::{ContainerRow, ContainerState, NewSandbox, SandboxRow};
+pub use db::containers::ContainerRow;
+pub use db::events::{EventKind, EventRow, Since};
+pub use db::pods::PodRow;
+pub use db::sandboxes::{NewSandbox, SandboxRow};
+pub use db::states::{Change, ContainerState};
+pub use db::watch::{EventWatch, WriteWatch};
 pub use files::{FileLock, TempFile};
 pub use paths::Paths;
 
@@ -28,7 +34,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 pub enum Kind {
     /// No such image, container or file.
     NotFound,
-    /// The name or id is taken, or fits several.
+    /// The name or id is taken, or fits several; the state forbids it.
     Conflict,
     /// Something still uses it.
     InUse,
@@ -40,9 +46,9 @@ pub enum Kind {
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("Failed to {what} {}", .path.display())]
+    #[error("Failed to {what} {}{}", .path.display(), advice::on_io(.source))]
     Io { what: &'static str, path: PathBuf, source: io::Error },
-    #[error("Failed to {what} in the database {}", .path.display())]
+    #[error("Failed to {what} in the database {}{}", .path.display(), advice::on_database(.source))]
     Database { what: &'static str, path: PathBuf, source: rusqlite::Error },
     #[error("The database {} is of a newer release (schema {found}, this release knows {known})", .path.display())]
     Newer { path: PathBuf, found: u32, known: u32 },
@@ -50,6 +56,14 @@ pub enum Error {
     NotFound { what: &'static str, name: String },
     #[error("The name \"{0}\" is in use by another container")]
     NameTaken(String),
+    #[error("The name \"{0}\" is in use by another pod")]
+    PodNameTaken(String),
+    #[error("Pod {name} has {containers} container(s); remove them first")]
+    PodInUse { name: String, containers: u32 },
+    #[error("Container {id} is {is}, so it cannot be {change}")]
+    State { id: String, is: ContainerState, change: &'static str },
+    #[error("Sandbox {0} is there already")]
+    SandboxExists(String),
     #[error("{name} is ambiguous: several {what}s start with it")]
     Ambiguous { what: &'static str, name: String },
     #[error("All {count} user ids from {first} on are in use by sandboxes")]
@@ -64,8 +78,12 @@ impl Error {
     pub fn kind(&self) -> Kind {
         match self {
             Self::NotFound { .. } => Kind::NotFound,
-            Self::NameTaken(_) | Self::Ambiguous { .. } => Kind::Conflict,
-            Self::NoFreeUid { .. } => Kind::InUse,
+            Self::NameTaken(_)
+            | Self::PodNameTaken(_)
+            | Self::State { .. }
+            | Self::SandboxExists(_)
+            | Self::Ambiguous { .. } => Kind::Conflict,
+            Self::PodInUse { .. } | Self::NoFreeUid { .. } => Kind::InUse,
             Self::Newer { .. } => Kind::Invalid,
             Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => Kind::NotFound,
             Self::Io { .. } | Self::Database { .. } => Kind::Io,

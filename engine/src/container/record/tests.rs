@@ -28,15 +28,15 @@ impl Fixture {
     pub fn running(&self, id: &str, remove: bool) -> ContainerRow {
         let config = Config { image: String::new(), command: Vec::new(), labels: BTreeMap::new(), remove };
         let row = ContainerRow {
-            id: id.to_string(),
-            name: format!("name of {id}"),
-            image: Digest::of(b"image"),
             sandbox: Some(id.to_string()),
-            mode: "namespace".to_string(),
             state: ContainerState::Running,
-            created: 1,
-            exit_code: None,
-            config: serde_json::to_string(&config).unwrap(),
+            ..ContainerRow::new(
+                id,
+                &format!("name of {id}"),
+                Digest::of(b"image"),
+                "namespace",
+                serde_json::to_string(&config).unwrap(),
+            )
         };
         let (boot_id, mode) = ("boot".to_string(), row.mode.clone());
         let sandbox = NewSandbox { id: row.id.clone(), boot_id, mode, created: 1 };

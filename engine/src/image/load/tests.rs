@@ -452,17 +452,7 @@ fn names_win_over_ids_and_unknown_ones_are_named() {
 fn a_container_keeps_its_image_through_a_forced_removal() {
     let (root, store) = store();
     let id = load_bytes(&store, &pack(&docker(&[(&["x"], &[base()])]))).unwrap()[0].id;
-    let row = crate::store::ContainerRow {
-        id: "c".to_owned(),
-        name: "c".to_owned(),
-        image: id,
-        sandbox: None,
-        mode: "vm".to_owned(),
-        state: crate::store::ContainerState::Exited,
-        created: 1,
-        exit_code: Some(0),
-        config: "{}".to_owned(),
-    };
+    let row = crate::store::ContainerRow::new("c", "c", id, "vm", "{}".to_owned());
     store.db().add_container(&row).unwrap();
     assert_eq!(catalog::remove(&store, "x", false).unwrap_err().kind(), Kind::InUse);
     catalog::remove(&store, "x", true).unwrap();

@@ -1,5 +1,6 @@
 use super::*;
 use crate::container::record::tests::Fixture;
+use crate::store::Change;
 
 #[test]
 fn the_dead_are_ended_as_if_killed_and_the_living_left_alone() {
@@ -10,7 +11,7 @@ fn the_dead_are_ended_as_if_killed_and_the_living_left_alone() {
     let _alive = SandboxLock::attempt(&fixture.store.paths().sandbox("alive")).unwrap().unwrap();
     dead(&fixture.store);
     assert_eq!(fixture.state("alive"), Some(ContainerState::Running));
-    assert_eq!(fixture.store.db().container("dead").unwrap().exit_code, Some(137));
+    assert_eq!(fixture.store.db().container("dead").unwrap().exit_code, 137);
     assert_eq!(fixture.state("dead with --rm"), None);
     assert_eq!(fixture.folders("dead with --rm"), 0);
 }
@@ -39,7 +40,7 @@ fn removals_that_were_cut_short_go_on() {
     record::finish(&fixture.store, "ended", false, 0);
     fixture.running("killed", false);
     for id in ["ended", "killed"] {
-        fixture.store.db().update_container(id, ContainerState::Removing, None, None).unwrap();
+        fixture.store.db().change(id, &Change::Removing).unwrap();
     }
     dead(&fixture.store);
     assert_eq!((fixture.folders("killed"), fixture.state("killed")), (0, None));

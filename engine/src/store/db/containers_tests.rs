@@ -1,41 +1,13 @@
 use std::collections::HashSet;
 
 use super::*;
-use crate::store::Store;
-use crate::store::db::images::NewImage;
-
-fn store() -> (tempfile::TempDir, Store) {
-    let folder = tempfile::tempdir().unwrap();
-    let store = Store::open(&folder.path().join("lib"), &folder.path().join("run")).unwrap();
-    let image = Digest::of(b"image");
-    let (created, layers, blobs, names) = (String::new(), Vec::new(), Vec::new(), Vec::new());
-    let new = NewImage { id: image, manifest: image, chain: image, created, added: 1, layers, blobs, names };
-    store.db().add_images(&[new]).unwrap();
-    (folder, store)
-}
-
-fn sandbox(id: &str) -> NewSandbox {
-    NewSandbox { id: id.to_owned(), boot_id: "boot".to_owned(), mode: "vm".to_owned(), created: 1 }
-}
-
-fn container(id: &str, name: &str) -> ContainerRow {
-    ContainerRow {
-        id: id.to_owned(),
-        name: name.to_owned(),
-        image: Digest::of(b"image"),
-        sandbox: None,
-        mode: "vm".to_owned(),
-        state: ContainerState::Created,
-        created: 1,
-        exit_code: None,
-        config: r#"{"a":1}"#.to_owned(),
-    }
-}
+use crate::store::db::fixture::{Fixture, container, sandbox};
+use crate::store::db::states::{Change, ContainerState};
 
 #[test]
 fn sandboxes_get_the_smallest_free_uid() {
-    let (_folder, store) = store();
-    let db = store.db();
+    let fixture = Fixture::new();
+    let db = fixture.db();
     let uid = |id: &str| db.add_sandbox(&sandbox(id), Some((1000, 3))).map(|row| row.uid);
     assert_eq!(uid("a").unwrap(), Some(1000));
     assert_eq!(uid("b").unwrap(), Some(1001));
@@ -49,12 +21,12 @@ fn sandboxes_get_the_smallest_free_uid() {
 
 #[test]
 fn writers_in_many_threads_and_connections_get_different_uids() {
-    let (folder, _store) = store();
+    let fixture = Fixture::new();
     let uids: Vec<_> = std::thread::scope(|scope| {
         let start = |thread: u32| {
-            let folder = folder.path();
+            let fixture = &fixture;
             scope.spawn(move || {
-                let store = Store::open(&folder.join("lib"), &folder.join("run")).unwrap();
+                let store = fixture.another();
                 let add = |n| {
                     store.db().add_sandbox(&sandbox(&format!("{thread}-{n}")), Some((1000, 1000))).unwrap()
                 };
@@ -70,12 +42,12 @@ fn writers_in_many_threads_and_connections_get_different_uids() {
 
 #[test]
 fn containers_are_found_by_id_name_and_start() {
-    let (_folder, store) = store();
-    let db = store.db();
+    let fixture = Fixture::new();
+    let db = fixture.db();
     db.add_container(&container("abc1", "one")).unwrap();
     db.add_container(&container("abd2", "two")).unwrap();
     assert_eq!(db.container("abc1").unwrap().name, "one");
-    assert_eq!(db.container("two").unwrap(), container("abd2", "two"));
+    assert_eq!(db.container("two").unwrap().id, "abd2");
     assert_eq!(db.container("abd").unwrap().name, "two");
     assert!(matches!(db.container("ab"), Err(Error::Ambiguous { .. })));
     assert!(matches!(db.container("*"), Err(Error::NotFound { .. })));
@@ -84,8 +56,8 @@ fn containers_are_found_by_id_name_and_start() {
 
 #[test]
 fn names_are_taken_once_and_images_must_be_there() {
-    let (_folder, store) = store();
-    let db = store.db();
+    let fixture = Fixture::new();
+    let db = fixture.db();
     db.add_container(&container("a", "one")).unwrap();
     assert!(matches!(db.add_container(&container("b", "one")), Err(Error::NameTaken(name)) if name == "one"));
     let stranger = ContainerRow { image: Digest::of(b"gone"), ..container("c", "two") };
@@ -93,31 +65,84 @@ fn names_are_taken_once_and_images_must_be_there() {
 }
 
 #[test]
-fn a_containers_life_is_recorded() {
-    let (_folder, store) = store();
-    let db = store.db();
+fn rows_come_back_as_they_went_in() {
+    let fixture = Fixture::new();
+    let db = fixture.db();
     db.add_sandbox(&sandbox("s"), None).unwrap();
+    let row = ContainerRow {
+        sandbox: Some("s".to_owned()),
+        state: ContainerState::Paused,
+        started: 2,
+        finished: 3,
+        pid: u32::MAX,
+        exit_code: -1,
+        oom_killed: true,
+        error: "no".to_owned(),
+        restarts: 4,
+        stopped: true,
+        health: "{}".to_owned(),
+        ..container("a", "one")
+    };
+    db.add_container(&row).unwrap();
+    assert_eq!(db.container("a").unwrap(), row);
+    assert_eq!(db.containers().unwrap(), [row]);
+}
+
+#[test]
+fn several_are_resolved_at_once_each_with_its_own_outcome() {
+    let fixture = Fixture::new();
+    fixture.db().add_container(&container("abc1", "one")).unwrap();
+    let found = fixture.db().resolve_many(&["one", "two", "ab"]).unwrap();
+    let ids: Vec<_> = found.into_iter().map(|row| row.map(|row| row.id).ok()).collect();
+    assert_eq!(ids, [Some("abc1".to_owned()), None, Some("abc1".to_owned())]);
+}
+
+#[test]
+fn a_sandbox_begins_and_ends_with_its_containers() {
+    let fixture = Fixture::new();
+    let db = fixture.db();
+    for id in ["a", "b"] {
+        db.add_container(&container(id, id)).unwrap();
+    }
+    assert!(db.begin_sandbox(&sandbox("s"), None, &["a", "gone"]).is_err());
+    assert!(db.sandboxes().unwrap().is_empty(), "all or nothing");
+    db.begin_sandbox(&sandbox("s"), Some((1000, 1)), &["a"]).unwrap();
+    assert!(
+        matches!(db.begin_sandbox(&sandbox("s"), None, &["a"]), Err(Error::SandboxExists(id)) if id == "s")
+    );
+    assert!(
+        matches!(db.begin_sandbox(&sandbox("t"), None, &["a"]), Err(Error::SandboxExists(id)) if id == "s")
+    );
+    db.join_sandbox("s", "b").unwrap();
+    assert_eq!(db.containers_of_sandbox("s").unwrap().len(), 2);
+    assert!(db.remove_sandbox("s").is_err(), "containers are in it");
+    db.end_sandbox("s").unwrap();
+    db.end_sandbox("s").unwrap();
+    assert!(db.containers().unwrap().iter().all(|row| row.sandbox.is_none()));
+    assert!(db.sandboxes().unwrap().is_empty());
+}
+
+#[test]
+fn what_is_being_removed_enters_no_sandbox() {
+    let fixture = Fixture::new();
+    let db = fixture.db();
     db.add_container(&container("a", "one")).unwrap();
-    db.update_container("a", ContainerState::Running, Some("s"), None).unwrap();
-    assert_eq!(db.containers_of_sandbox("s").unwrap().len(), 1);
-    assert!(db.remove_sandbox("s").is_err(), "a container is in it");
-    db.update_container("a", ContainerState::Exited, None, Some(137)).unwrap();
-    db.detach_container("a").unwrap();
-    db.remove_sandbox("s").unwrap();
-    let row = db.container("a").unwrap();
-    assert_eq!((row.state, row.exit_code, row.sandbox), (ContainerState::Exited, Some(137), None));
-    assert!(db.update_container("x", ContainerState::Exited, None, None).is_err());
+    db.change("a", &Change::Removing).unwrap();
+    assert!(matches!(db.begin_sandbox(&sandbox("s"), None, &["a"]), Err(Error::State { .. })));
 }
 
 #[test]
 fn a_container_that_ends_while_it_is_removed_stays_in_removal() {
-    let (_folder, store) = store();
-    let db = store.db();
+    let fixture = Fixture::new();
+    let db = fixture.db();
     let row = ContainerRow { sandbox: Some("s".to_owned()), ..container("a", "one") };
     db.add_sandbox_with_container(&sandbox("s"), None, &row).unwrap();
-    db.update_container("a", ContainerState::Removing, None, None).unwrap();
+    db.change("a", &Change::Removing).unwrap();
     db.end_container("a", Some(137)).unwrap();
     let row = db.container("a").unwrap();
-    assert_eq!((row.state, row.exit_code, row.sandbox), (ContainerState::Removing, Some(137), None));
+    assert_eq!((row.state, row.exit_code, row.sandbox), (ContainerState::Removing, 137, None));
     assert!(db.sandboxes().unwrap().is_empty());
+    db.end_container("a", None).unwrap();
+    db.end_container("a", None).unwrap();
+    assert!(db.containers().unwrap().is_empty());
 }

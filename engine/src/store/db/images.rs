@@ -308,7 +308,8 @@ fn delete_image(
 ) -> Result<Result<Removed, Refusal>, Failure> {
     let user: Option<(String, bool)> = db
         .prepare_cached(
-            "SELECT id, state = 'running' FROM containers WHERE image = ? ORDER BY state = 'running' DESC LIMIT 1",
+            "SELECT id, state IN ('running', 'paused', 'restarting') AS alive FROM containers WHERE image = ?
+             ORDER BY alive DESC LIMIT 1",
         )?
         .query_row([image], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;

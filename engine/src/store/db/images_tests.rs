@@ -1,5 +1,5 @@
 use super::*;
-use crate::store::{ContainerRow, ContainerState, Store};
+use crate::store::{Change, ContainerRow, ContainerState, Store};
 
 fn store() -> (tempfile::TempDir, Store) {
     let folder = tempfile::tempdir().unwrap();
@@ -27,17 +27,8 @@ fn image(id: &str, layers: &[&str], names: &[&str]) -> NewImage {
 }
 
 fn container(name: &str, image: &str, state: ContainerState) -> ContainerRow {
-    ContainerRow {
-        id: Digest::of(name.as_bytes()).hex(),
-        name: name.to_owned(),
-        image: Digest::of(image.as_bytes()),
-        sandbox: None,
-        mode: "namespace".to_owned(),
-        state,
-        created: 1,
-        exit_code: None,
-        config: "{}".to_owned(),
-    }
+    let (id, image) = (Digest::of(name.as_bytes()).hex(), Digest::of(image.as_bytes()));
+    ContainerRow { state, ..ContainerRow::new(&id, name, image, "namespace", "{}".to_owned()) }
 }
 
 #[test]
@@ -94,7 +85,9 @@ fn containers_keep_their_image_and_force_only_hides_it() {
     db.add_container(&container("c", "a", ContainerState::Running)).unwrap();
     let id = Digest::of(b"c").hex();
     assert_eq!(db.remove_image_name("x:1", true).unwrap(), Err(Refusal::Running(id.clone())));
-    db.update_container(&id, ContainerState::Exited, None, Some(0)).unwrap();
+    db.change(&id, &Change::Paused).unwrap();
+    assert_eq!(db.remove_image_name("x:1", true).unwrap(), Err(Refusal::Running(id.clone())), "still alive");
+    db.change(&id, &Change::Exited { exit_code: 0, oom_killed: false, error: String::new() }).unwrap();
     assert_eq!(db.remove_image_name("x:1", false).unwrap(), Err(Refusal::Used(id.clone())));
     assert!(db.remove_image_name("x:1", true).unwrap().is_ok());
 

@@ -1,11 +1,11 @@
-//! The two ends of a container's life that change more than one row, each one transaction.
+//! Changes of a sandbox together with its containers, each one transaction.
 
-use rusqlite::params;
+use rusqlite::Connection;
 
-use super::containers::{
-    ContainerRow, ContainerState, NewSandbox, SandboxRow, insert_container, insert_sandbox,
-};
-use super::{Database, Result};
+use super::containers::{ContainerRow, container_with_id, delete_container, insert_container};
+use super::sandboxes::{NewSandbox, SandboxRow, insert_sandbox};
+use super::states::{self, Change, ContainerState};
+use super::{Database, Error, Failure, Result};
 
 impl Database {
     /// Adds a sandbox and the container it is made for.
@@ -22,30 +22,89 @@ impl Database {
         })
     }
 
+    /// Adds a sandbox and puts these containers into it, by their whole ids. With `uids` (first, count)
+    /// it gets the smallest of them that is free. [`Error::SandboxExists`]: somebody else began it, or
+    /// a dead one waits to be swept.
+    pub fn begin_sandbox<S: AsRef<str>>(
+        &self,
+        sandbox: &NewSandbox,
+        uids: Option<(u32, u32)>,
+        containers: &[S],
+    ) -> Result<SandboxRow> {
+        self.write("begin a sandbox", |tx| {
+            let row = insert_sandbox(tx, sandbox, uids)?;
+            for container in containers {
+                join(tx, &sandbox.id, container.as_ref())?;
+            }
+            Ok(row)
+        })
+    }
+
+    /// Puts one more container into a sandbox.
+    pub fn join_sandbox(&self, sandbox: &str, container: &str) -> Result<()> {
+        self.write("put a container into a sandbox", |tx| join(tx, sandbox, container))
+    }
+
+    /// Takes all containers out of a sandbox and removes it, if it is there; its user id is free again.
+    pub fn end_sandbox(&self, id: &str) -> Result<()> {
+        self.write("end a sandbox", |tx| {
+            tx.prepare_cached("UPDATE containers SET sandbox = NULL WHERE sandbox = ?")?.execute([id])?;
+            tx.prepare_cached("DELETE FROM sandboxes WHERE id = ?")?.execute([id])?;
+            Ok(())
+        })
+    }
+
+    /// Takes a container out of its sandbox.
+    pub fn detach_container(&self, id: &str) -> Result<()> {
+        self.write("detach a container", |tx| detach(tx, id))
+    }
+
     /// Ends a container with its exit code, or removes it, and its sandbox if it was the last in it.
     /// Does nothing where that is done already. One that is being removed stays so.
     pub fn end_container(&self, id: &str, exit_code: Option<i32>) -> Result<()> {
         self.write("end a container", |tx| {
-            let sandbox: Option<String> = tx
-                .prepare_cached("SELECT sandbox FROM containers WHERE id = ?")?
-                .query_map([id], |row| row.get(0))?
-                .next()
-                .transpose()?
-                .flatten();
+            let Some(row) = container_with_id(tx, id)? else { return Ok(()) };
             match exit_code {
-                Some(code) => tx.execute(
-                    "UPDATE containers SET state = iif(state = ?1, state, ?2), exit_code = ?3, sandbox = NULL
-                     WHERE id = ?4",
-                    params![ContainerState::Removing.as_str(), ContainerState::Exited.as_str(), code, id],
-                )?,
-                None => tx.execute("DELETE FROM containers WHERE id = ?", [id])?,
-            };
-            tx.execute(
+                None => delete_container(tx, id)?,
+                Some(exit_code) => {
+                    let change = Change::Exited { exit_code, oom_killed: false, error: String::new() };
+                    if change.target(row.state).is_some() {
+                        states::apply(tx, id, &change)?;
+                    }
+                    detach(tx, id)?;
+                }
+            }
+            tx.prepare_cached(
                 "DELETE FROM sandboxes WHERE id = ?1
                  AND NOT EXISTS (SELECT 1 FROM containers WHERE sandbox = ?1)",
-                [sandbox],
-            )?;
+            )?
+            .execute([row.sandbox])?;
             Ok(())
         })
     }
+}
+
+fn join(tx: &Connection, sandbox: &str, container: &str) -> Result<(), Failure> {
+    let not_found = |what, name: &str| Error::NotFound { what, name: name.to_owned() };
+    let row = container_with_id(tx, container)?.ok_or_else(|| not_found("container", container))?;
+    if let Some(other) = row.sandbox.filter(|other| other != sandbox) {
+        return Err(Error::SandboxExists(other).into());
+    }
+    if row.state == ContainerState::Removing || row.state == ContainerState::Dead {
+        return Err(Error::State { id: row.id, is: row.state, change: "started" }.into());
+    }
+    let there = tx.prepare_cached("SELECT 1 FROM sandboxes WHERE id = ?")?.exists([sandbox])?;
+    if !there {
+        return Err(not_found("sandbox", sandbox).into());
+    }
+    tx.prepare_cached("UPDATE containers SET sandbox = ? WHERE id = ?")?.execute([sandbox, container])?;
+    Ok(())
+}
+
+fn detach(tx: &Connection, id: &str) -> Result<(), Failure> {
+    let changed = tx.prepare_cached("UPDATE containers SET sandbox = NULL WHERE id = ?")?.execute([id])?;
+    if changed == 0 {
+        return Err(Error::NotFound { what: "container", name: id.to_owned() }.into());
+    }
+    Ok(())
 }

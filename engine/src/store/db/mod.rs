@@ -4,9 +4,16 @@
 //! sleeps, is never asked. Readers wait for nobody.
 
 pub mod containers;
+pub mod events;
+#[cfg(test)]
+mod fixture;
 pub mod images;
 mod lifecycle;
+pub mod pods;
+pub mod sandboxes;
 mod schema;
+pub mod states;
+pub mod watch;
 
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -1,10 +1,11 @@
 //! Tables, and the steps between releases. A step only adds, with defaults: supervisors of older
-//! releases keep writing while newer ones run.
+//! releases keep writing while newer ones run. The one exception is `created` of sandboxes and
+//! containers, which the second step turns from seconds into nanoseconds.
 
 use rusqlite::{Connection, TransactionBehavior};
 
 /// Steps in order; the database's `user_version` counts those done.
-const STEPS: [&str; 1] = [FIRST];
+const STEPS: [&str; 2] = [FIRST, LIFE];
 
 #[allow(clippy::cast_possible_truncation)] // a handful
 pub const VERSION: u32 = STEPS.len() as u32;
@@ -74,6 +75,41 @@ CREATE INDEX containers_image ON containers(image);
 CREATE INDEX containers_sandbox ON containers(sandbox);
 ";
 
+/// - Times are nanoseconds since 1970; 0: never.
+/// - `stopped`: a user stopped it, the restart policy holds off. `health`: JSON, or empty.
+/// - `pods`: a pod's sandbox has the pod's id.
+/// - `events`: `attributes` is a JSON object of strings. The highest id is never removed, so ids only
+///   grow without AUTOINCREMENT, which would write one more page an event.
+const LIFE: &str = "
+CREATE TABLE pods (
+    id TEXT PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    mode TEXT NOT NULL,
+    created INTEGER NOT NULL,
+    config TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE events (
+    id INTEGER PRIMARY KEY,
+    time INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    action TEXT NOT NULL,
+    actor TEXT NOT NULL,
+    attributes TEXT NOT NULL
+);
+ALTER TABLE containers ADD COLUMN pod TEXT REFERENCES pods(id);
+ALTER TABLE containers ADD COLUMN started INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE containers ADD COLUMN finished INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE containers ADD COLUMN pid INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE containers ADD COLUMN oom_killed INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE containers ADD COLUMN error TEXT NOT NULL DEFAULT '';
+ALTER TABLE containers ADD COLUMN restarts INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE containers ADD COLUMN stopped INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE containers ADD COLUMN health TEXT NOT NULL DEFAULT '';
+CREATE INDEX containers_pod ON containers(pod);
+UPDATE containers SET created = created * 1000000000 WHERE created < 1000000000000;
+UPDATE sandboxes SET created = created * 1000000000 WHERE created < 1000000000000;
+";
+
 /// Runs the steps that are missing, in one transaction. The caller holds the writers' lock.
 pub fn migrate(connection: &mut Connection, done: u32) -> rusqlite::Result<()> {
     // Whoever opens the database while nobody else has it open reads the whole log again, and pages
@@ -87,3 +123,7 @@ pub fn migrate(connection: &mut Connection, done: u32) -> rusqlite::Result<()> {
     transaction.pragma_update(None, "user_version", VERSION)?;
     transaction.commit()
 }
+
+#[cfg(test)]
+#[path = "schema_tests.rs"]
+mod tests;
