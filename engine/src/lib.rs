@@ -5,6 +5,7 @@ pub mod config;
 pub mod container;
 pub mod context;
 pub mod image;
+pub mod logs;
 pub mod paths;
 pub mod sandbox;
 pub mod session;

@@ -1,11 +1,20 @@
-//! Amounts as docker writes them: `512m`, `1.5g`, `100` (bytes); powers of 1024.
+//! Amounts as docker writes them: `512m`, `1.5g`, `100` (bytes).
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("\"{0}\" is not a size; sizes look like 512m, 2g or 1048576 (b, k, m, g, t)")]
 pub struct SizeError(String);
 
-/// Bytes. Negative, zero-length and overflowing amounts are refused.
+/// Bytes, in powers of 1024. Negative, zero-length and overflowing amounts are refused.
 pub fn parse(text: &str) -> Result<u64, SizeError> {
+    scaled(text, 1024)
+}
+
+/// Bytes, in powers of 1000 as docker has them for log files, whatever the unit's spelling.
+pub fn parse_decimal(text: &str) -> Result<u64, SizeError> {
+    scaled(text, 1000)
+}
+
+fn scaled(text: &str, base: u64) -> Result<u64, SizeError> {
     let refuse = || SizeError(text.to_string());
     let lower = text.trim().to_ascii_lowercase();
     let digits = lower.trim_end_matches(|c: char| c.is_ascii_alphabetic());
@@ -17,7 +26,7 @@ pub fn parse(text: &str) -> Result<u64, SizeError> {
         "t" | "tb" | "tib" => 4,
         _ => return Err(refuse()),
     };
-    let unit = 1u64 << (10 * power);
+    let unit = base.pow(power);
     if let Ok(whole) = digits.parse::<u64>() {
         return whole.checked_mul(unit).ok_or_else(refuse);
     }
@@ -42,6 +51,12 @@ mod tests {
         assert_eq!(parse("64k"), Ok(64 << 10));
         assert_eq!(parse("512MB"), Ok(512 << 20));
         assert_eq!(parse("1.5g"), Ok(3 << 29));
+    }
+
+    #[test]
+    fn decimal_sizes_count_in_thousands() {
+        assert_eq!(parse_decimal("10k"), Ok(10_000));
+        assert_eq!(parse_decimal("1.5MiB"), Ok(1_500_000));
     }
 
     #[test]
