@@ -32,7 +32,7 @@ impl fmt::Display for Escaped<'_> {
 }
 
 /// Whether a terminal may be sent this character as it is.
-fn is_shown(character: char) -> bool {
+pub(crate) fn is_shown(character: char) -> bool {
     let invisible = matches!(character,
         '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}');
     !character.is_control() && !invisible

@@ -2,7 +2,7 @@
 
 mod images;
 mod info;
-mod output;
+pub mod output;
 mod ps;
 mod run;
 
