@@ -5,7 +5,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use rustix::fs::{CWD, FileType, Mode, OFlags, makedev, mknodat};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount, mount_move};
-use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 
 use crate::agent::Agent;
 use crate::agent::listener::{HOST_CID, Listener, address_length, vsock_address};
@@ -45,6 +45,8 @@ pub fn run() -> ! {
 fn serve() -> Result<(), StepError> {
     open_standard_streams();
     sys::ignore_sigpipe();
+    // Inherited by what enters containers: they must not trace it.
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).step("become non-dumpable")?;
     leave_the_first_root()?;
     for early in EARLY {
         make_folder(early.target)?;

@@ -1,9 +1,10 @@
 //! The few system calls that rustix does not offer, each behind a safe signature.
 
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use rustix::io::Errno;
-use rustix::process::{Pid, RawPid};
+use rustix::process::{Pid, PidfdFlags, RawPid, pidfd_open};
+use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
 
 /// The calling thread's `errno`.
 pub fn last_errno() -> Errno {
@@ -144,6 +145,43 @@ pub unsafe fn fork() -> Result<Fork, Errno> {
         pid if pid < 0 => Err(last_errno()),
         pid => Ok(Pid::from_raw(pid).map_or(Fork::Child, Fork::Parent)),
     }
+}
+
+/// The PID namespace of a new process.
+#[derive(Clone, Copy)]
+pub enum PidNamespace<'a> {
+    /// That of the caller, unless the fork makes one.
+    Own,
+    /// That of the process behind a pidfd.
+    Of(&'a OwnedFd),
+}
+
+/// [`clone_into`], in another PID namespace if need be. The new process is still a child of the caller.
+///
+/// # Safety
+///
+/// As [`clone_into`].
+pub unsafe fn clone_in(
+    namespace: PidNamespace<'_>,
+    namespaces: libc::c_int,
+    cgroup: Option<BorrowedFd<'_>>,
+) -> Result<Fork, Errno> {
+    let PidNamespace::Of(other) = namespace else {
+        // SAFETY: the caller vouches for the single thread.
+        return unsafe { clone_into(namespaces, cgroup) };
+    };
+    let own = pidfd_open(rustix::process::getpid(), PidfdFlags::empty())?;
+    move_into_thread_name_spaces(other.as_fd(), ThreadNameSpaceType::PROCESS_ID)?;
+    // SAFETY: the caller vouches for the single thread.
+    let fork = unsafe { clone_into(namespaces, cgroup) };
+    if matches!(fork, Ok(Fork::Child)) {
+        return fork;
+    }
+    if move_into_thread_name_spaces(own.as_fd(), ThreadNameSpaceType::PROCESS_ID).is_err() {
+        // Whatever it forked from here on would be a process of that container.
+        std::process::abort();
+    }
+    fork
 }
 
 /// `struct clone_args` of linux/sched.h, version 2.

@@ -4,21 +4,22 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::event::epoll::{self, EventFlags};
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::process::{Pid, WaitOptions, WaitStatus, waitpid};
+use rustix::io::Errno;
+use rustix::process::{Pid, WaitOptions, WaitStatus, wait};
 
 use super::Agent;
 use super::session::Pending;
 use super::slab::Key;
 use super::token::Token;
-use crate::container::cgroup::Removal;
+use crate::container::cgroup::{Cgroup, Removal};
 use crate::container::control::{self, News};
-use crate::container::{Container, Stage};
+use crate::container::task::{self, Stage, Task};
 use crate::protocol::{CallError, Created, ErrorKind, Outcome};
 
 impl Agent {
     /// Everything the first process has said so far.
     pub(super) fn on_control(&mut self, key: Key) {
-        while let Some(control) = self.containers.get(key).and_then(|container| container.control.as_ref()) {
+        while let Some(control) = self.tasks.get(key).and_then(|container| container.control.as_ref()) {
             match control::receive(control) {
                 None => return,
                 Some(News::Ready(terminal)) => self.on_ready(key, terminal),
@@ -29,31 +30,30 @@ impl Agent {
     }
 
     fn on_ready(&mut self, key: Key, terminal: Option<OwnedFd>) {
-        let Some(container) = self.containers.get_mut(key) else { return };
-        let Stage::Creating { session, failure: None } = container.stage else { return };
+        let Some(task) = self.tasks.get_mut(key) else { return };
+        let Stage::Creating { session, failure: None } = task.stage else { return };
         let adopted = match terminal {
-            Some(terminal) => container.adopt_terminal(terminal),
+            Some(terminal) => task.adopt_terminal(terminal),
             None => Ok(()),
         };
         // The image's block devices are open by now, and none of the container's code has run.
-        match adopted.and_then(|()| container.cgroup.restrict_devices()) {
+        match adopted.and_then(|()| task.restrict_devices()) {
             Ok(()) => {
-                container.stage = Stage::Created;
-                let pid = container.process.and_then(|pid| u32::try_from(pid.as_raw_nonzero().get()).ok());
-                let created = Created { pid: pid.unwrap_or(0) };
+                task.stage = Stage::Created;
+                let created = Created { pid: task::number(task.process) };
                 if !self.reply(session, Ok(Outcome::Created(created))) {
                     self.discard(key);
                 }
             }
             Err(error) => {
-                container.stage = Stage::Creating { session, failure: Some(error.into()) };
-                container.kill();
+                task.stage = Stage::Creating { session, failure: Some(error.into()) };
+                task.kill();
             }
         }
     }
 
     fn on_failure(&mut self, key: Key, error: CallError) {
-        let Some(container) = self.containers.get_mut(key) else { return };
+        let Some(container) = self.tasks.get_mut(key) else { return };
         match &mut container.stage {
             // Told once the process is reaped and nothing is left of it.
             Stage::Creating { failure, .. } => *failure = Some(error),
@@ -67,7 +67,7 @@ impl Agent {
     }
 
     fn on_control_closed(&mut self, key: Key) {
-        let Some(container) = self.containers.get_mut(key) else { return };
+        let Some(container) = self.tasks.get_mut(key) else { return };
         container.control = None;
         if let Stage::Starting { session } = container.stage {
             container.stage = Stage::Running;
@@ -89,38 +89,51 @@ impl Agent {
             let (_, session) = self.helpers.swap_remove(at);
             return self.on_helper_exit(session, status);
         }
-        let found = self.containers.iter().find(|(_, container)| container.process == Some(pid));
+        let found = self.tasks.iter().find(|(_, task)| task.process == Some(pid));
         // In a guest, orphans of anything end up here too.
         let Some(key) = found.map(|(key, _)| key) else { return };
         // What it said last counts before its end does.
         self.on_control(key);
-        let Some(container) = self.containers.get_mut(key) else { return };
-        container.process = None;
-        if let Some(stdin) = container.stdin.take() {
+        let Some(task) = self.tasks.get_mut(key) else { return };
+        task.process = None;
+        if let Some(stdin) = task.stdin.take() {
             self.close_stream(stdin);
         }
         self.settle(key, status);
     }
 
     fn settle(&mut self, key: Key, status: WaitStatus) {
-        let Some(container) = self.containers.get_mut(key) else { return };
-        if let Stage::Creating { session, failure } = &mut container.stage {
+        let oom_killed = self.oom_killed(key);
+        let Some(task) = self.tasks.get_mut(key) else { return };
+        task.kill_remains();
+        let container = task.exec_of();
+        if let Stage::Creating { session, failure } = &mut task.stage {
             let (session, failure) = (*session, failure.take());
             let error = failure.unwrap_or_else(|| died_early(status));
-            container.cgroup.remove();
-            self.containers.remove(key);
+            self.try_remove(key);
             self.reply(session, Err(error));
-            return;
-        }
-        let status = container.exited(status);
-        let waiters = std::mem::take(&mut container.waiters);
-        let being_deleted = container.being_deleted;
-        for session in waiters {
-            self.reply(session, Ok(Outcome::Exited(status)));
-        }
-        if being_deleted {
+        } else {
+            let status = task.exited(status, oom_killed);
+            for session in std::mem::take(&mut task.waiters) {
+                self.reply(session, Ok(Outcome::Exited(status)));
+            }
+            self.kill_execs_of(key);
             self.finish_delete(key);
         }
+        if let Some(container) = container {
+            self.finish_delete(container);
+        }
+    }
+
+    /// An exec's end for want of memory is its container's.
+    fn oom_killed(&self, key: Key) -> bool {
+        let task = self.tasks.get(key);
+        let holder = task.and_then(Task::exec_of).map_or(task, |container| self.tasks.get(container));
+        holder.and_then(|task| task.cgroup.as_ref()).is_some_and(Cgroup::oom_killed)
+    }
+
+    fn kill_execs_of(&self, key: Key) {
+        self.tasks.iter().filter(|(_, task)| task.exec_of() == Some(key)).for_each(|(_, task)| task.kill());
     }
 
     fn on_helper_exit(&mut self, session: Key, status: WaitStatus) {
@@ -134,67 +147,100 @@ impl Agent {
         self.reply(session, result);
     }
 
-    /// Forgets a container whose process is gone, as soon as its cgroup can go.
+    /// Forgets what is to be deleted as soon as its processes are gone and its cgroup can go; a
+    /// container together with its execs.
     pub(super) fn finish_delete(&mut self, key: Key) {
-        let Some(container) = self.containers.get_mut(key) else { return };
-        match container.cgroup.remove() {
-            Removal::Gone => {
-                let deleters = std::mem::take(&mut container.deleters);
-                self.containers.remove(key);
-                for session in deleters {
-                    self.reply(session, Ok(Outcome::Done));
-                }
-            }
-            Removal::Busy(Some(events)) if container.cgroup_events.is_none() => {
-                let watched = epoll::add(
-                    &self.epoll,
-                    &events,
-                    epoll::EventData::new_u64(Token::CgroupEvents(key).pack()),
-                    EventFlags::PRI,
-                );
-                container.cgroup_events = Some(events);
-                if watched.is_err() {
-                    self.give_up_delete(key);
-                }
-            }
-            Removal::Busy(Some(_)) => (),
-            Removal::Busy(None) => self.give_up_delete(key),
+        let is_due = |task: &Task| task.being_deleted && task.process.is_none();
+        let Some(task) = self.tasks.get(key).filter(|task| is_due(task)) else { return };
+        let container = task.exec_of();
+        let execs: Vec<Key> =
+            self.tasks.iter().filter(|(_, task)| task.exec_of() == Some(key)).map(|(exec, _)| exec).collect();
+        let mut all_gone = true;
+        for exec in execs {
+            all_gone &= self.try_remove(exec);
+        }
+        if all_gone
+            && self.try_remove(key)
+            && let Some(container) = container
+        {
+            // It may have waited for this one.
+            self.finish_delete(container);
         }
     }
 
-    /// The container stays, dead, for another try.
+    /// False while there is something to wait for: its process, or what is in its cgroup.
+    fn try_remove(&mut self, key: Key) -> bool {
+        let Some(task) = self.tasks.get_mut(key) else { return true };
+        if task.process.is_some() {
+            return false;
+        }
+        match task.cgroup.as_mut().map_or(Removal::Gone, Cgroup::remove) {
+            Removal::Gone => {
+                let deleters = std::mem::take(&mut task.deleters);
+                self.tasks.remove(key);
+                for session in deleters {
+                    self.reply(session, Ok(Outcome::Done));
+                }
+                return true;
+            }
+            Removal::Busy(Some(events)) => {
+                task.being_deleted = true;
+                if !self.watch_cgroup(key, events) {
+                    self.give_up_delete(key);
+                }
+            }
+            Removal::Busy(None) => self.give_up_delete(key),
+        }
+        false
+    }
+
+    /// Waits for changes of a task's `cgroup.events`. False if that cannot be.
+    pub(super) fn watch_cgroup(&mut self, key: Key, events: OwnedFd) -> bool {
+        let Some(task) = self.tasks.get_mut(key) else { return false };
+        if task.cgroup_events.is_some() {
+            return true;
+        }
+        let data = epoll::EventData::new_u64(Token::CgroupEvents(key).pack());
+        let watched = epoll::add(&self.epoll, &events, data, EventFlags::PRI);
+        task.cgroup_events = Some(events);
+        watched.is_ok()
+    }
+
+    /// It stays, dead, for another try.
     fn give_up_delete(&mut self, key: Key) {
-        let Some(container) = self.containers.get_mut(key) else { return };
-        container.being_deleted = false;
+        let Some(task) = self.tasks.get_mut(key) else { return };
+        task.being_deleted = false;
         let message = "Failed to remove the container's cgroup: a process is still in it".to_owned();
-        for session in std::mem::take(&mut container.deleters) {
+        for session in std::mem::take(&mut task.deleters) {
             self.reply(session, Err(CallError { kind: ErrorKind::Setup, message: message.clone() }));
         }
     }
 
     pub(super) fn on_cgroup_events(&mut self, key: Key) {
-        let Some(container) = self.containers.get(key) else { return };
-        if let Some(events) = &container.cgroup_events {
+        let Some(task) = self.tasks.get(key) else { return };
+        if let Some(events) = &task.cgroup_events {
             // Reading is what makes the next change an event.
             let _ = rustix::io::pread(events.as_fd(), &mut [0u8; 64], 0);
         }
+        let container = task.exec_of();
         self.finish_delete(key);
+        if let Some(container) = container {
+            self.finish_delete(container);
+        }
     }
 
     /// The connection of a pending call is gone.
     pub(super) fn cancel(&mut self, session: Key, pending: Option<Pending>) {
         match pending {
             Some(Pending::Create(key)) => {
-                if let Some(Container { stage: Stage::Creating { failure, .. }, .. }) =
-                    self.containers.get_mut(key)
-                {
+                if let Some(Task { stage: Stage::Creating { failure, .. }, .. }) = self.tasks.get_mut(key) {
                     let message = "The call was cancelled".to_owned();
                     *failure = Some(CallError { kind: ErrorKind::State, message });
                 }
                 self.discard(key);
             }
             Some(Pending::Wait(key)) => {
-                if let Some(container) = self.containers.get_mut(key) {
+                if let Some(container) = self.tasks.get_mut(key) {
                     container.waiters.retain(|waiter| *waiter != session);
                 }
             }
@@ -202,37 +248,41 @@ impl Agent {
         }
     }
 
-    /// Removes a container that nobody knows of.
+    /// Removes a container or exec that nobody knows of.
     fn discard(&mut self, key: Key) {
-        if let Some(container) = self.containers.get_mut(key) {
-            container.being_deleted = true;
-            container.kill();
+        if let Some(task) = self.tasks.get_mut(key) {
+            task.being_deleted = true;
+            task.kill();
         }
     }
 
-    /// Kills and removes every container, waiting for each.
+    /// Kills and removes everything, waiting for each.
     pub(super) fn end_all(&mut self) {
-        let keys: Vec<Key> = self.containers.iter().map(|(key, _)| key).collect();
-        for container in keys.iter().filter_map(|&key| self.containers.get(key)) {
-            container.kill();
-        }
-        for key in keys {
-            if let Some(mut container) = self.containers.remove(key) {
-                end(&mut container);
+        self.tasks.iter().for_each(|(_, task)| task.kill());
+        // In whatever order they end: the first process of a PID namespace cannot before all others in
+        // it are reaped, which may be children of ours (pid_namespaces(7)).
+        let mut left = self.tasks.iter().filter(|(_, task)| task.process.is_some()).count();
+        while left > 0 {
+            match wait(WaitOptions::empty()) {
+                Ok(Some((pid, _))) if self.tasks.iter().any(|(_, task)| task.process == Some(pid)) => {
+                    left -= 1
+                }
+                Ok(_) | Err(Errno::INTR) => (),
+                Err(_) => break,
             }
+        }
+        let keys: Vec<Key> = self.tasks.iter().map(|(key, _)| key).collect();
+        for mut cgroup in keys.into_iter().filter_map(|key| self.tasks.remove(key)?.cgroup) {
+            end(&mut cgroup);
         }
     }
 }
 
-fn end(container: &mut Container) {
-    if let Some(process) = container.process.take() {
-        // Killed with SIGKILL, together with its PID namespace.
-        let _ = waitpid(Some(process), WaitOptions::empty());
-    }
-    while let Removal::Busy(Some(events)) = container.cgroup.remove() {
+fn end(cgroup: &mut Cgroup) {
+    while let Removal::Busy(Some(events)) = cgroup.remove() {
         // Only changes after a read are events, so what changed before it is looked at once more.
         let _ = rustix::io::pread(&events, &mut [0u8; 64], 0);
-        if matches!(container.cgroup.remove(), Removal::Busy(Some(_))) {
+        if matches!(cgroup.remove(), Removal::Busy(Some(_))) {
             let mut change = [PollFd::new(&events, PollFlags::PRI)];
             let _ = poll(&mut change, None);
         }

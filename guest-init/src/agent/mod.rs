@@ -20,8 +20,9 @@ pub use self::slab::Key;
 use self::slab::Slab;
 use self::streams::Stream;
 use self::token::Token;
+use crate::container::Surroundings;
 use crate::container::spec::Place;
-use crate::container::{Container, Surroundings};
+use crate::container::task::Task;
 use crate::error::{Step, StepError};
 use crate::process::pump::CHUNK;
 use crate::process::reaper::Reaper;
@@ -46,7 +47,8 @@ pub struct Agent {
     surroundings: Surroundings,
     sessions: Slab<Session>,
     streams: Slab<Stream>,
-    containers: Slab<Container>,
+    /// Containers and the execs in them.
+    tasks: Slab<Task>,
     /// Children that do a blocking thing for a session.
     helpers: Vec<(Pid, Key)>,
     configured: bool,
@@ -85,7 +87,7 @@ impl Agent {
             surroundings: Surroundings::discover()?,
             sessions: Slab::new(),
             streams: Slab::new(),
-            containers: Slab::new(),
+            tasks: Slab::new(),
             helpers: Vec::new(),
             configured: false,
             finished: false,
@@ -278,10 +280,10 @@ impl Agent {
     }
 
     fn find(&self, id: &str) -> Result<Key, CallError> {
-        let found = self.containers.iter().find(|(_, container)| container.spec.id == id);
+        let found = self.tasks.iter().find(|(_, task)| task.id == id);
         found.map(|(key, _)| key).ok_or_else(|| CallError {
             kind: ErrorKind::NoContainer,
-            message: format!("No container {} here", crate::error::shown(id.as_bytes())),
+            message: format!("No container or exec {} here", crate::error::shown(id.as_bytes())),
         })
     }
 }

@@ -44,7 +44,7 @@ pub enum Then {
 pub struct StreamPlan {
     pub end: OwnedFd,
     pub direction: Direction,
-    pub container: Key,
+    pub task: Key,
 }
 
 /// What a session needs next.

@@ -18,7 +18,7 @@ pub struct Stream {
 impl Agent {
     /// A connection becomes a stream.
     pub(super) fn open_stream(&mut self, socket: OwnedFd, plan: StreamPlan) {
-        let StreamPlan { end, direction, container } = plan;
+        let StreamPlan { end, direction, task } = plan;
         let pump = match direction {
             Direction::FromContainer => Pump::new(end, Some(socket), direction),
             Direction::ToPipe | Direction::ToTerminal => Pump::new(socket, Some(end), direction),
@@ -27,8 +27,8 @@ impl Agent {
         if direction == Direction::FromContainer {
             return;
         }
-        match self.containers.get_mut(container) {
-            Some(container) if container.process.is_some() => container.stdin = Some(key),
+        match self.tasks.get_mut(task) {
+            Some(task) if task.process.is_some() => task.stdin = Some(key),
             Some(_) | None => self.close_stream(key),
         }
     }

@@ -54,6 +54,9 @@ const NAMES: [&str; 41] = [
     "CHECKPOINT_RESTORE",
 ];
 
+/// Every capability there is.
+pub const ALL: CapabilitySet = CapabilitySet::from_bits_retain((1 << NAMES.len()) - 1);
+
 /// Names like `CAP_CHOWN` to a set.
 pub fn parse(names: &[String]) -> Result<CapabilitySet, SpecError> {
     names.iter().try_fold(CapabilitySet::empty(), |set, name| {

@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, makedev, mknodat, symlinkat};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, makedev, mknodat, openat2, symlinkat};
 use rustix::io::Errno;
 use rustix::mount::mount_bind;
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt};
@@ -50,16 +50,33 @@ pub struct Terminal {
     pub terminal: OwnedFd,
 }
 
-/// A terminal from the container's own devpts, which is also its console.
+/// DEVPTS_SUPER_MAGIC of linux/magic.h.
+const DEVPTS_MAGIC: u64 = 0x1cd1;
+
+/// A terminal from the container's own devpts. What lies at that path in a container that runs may be of
+/// its making, so it is looked at: links are not followed, and nothing but a devpts will do.
 pub fn open_terminal(size: TerminalSize) -> Result<Terminal, StepError> {
     let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let no_links = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     let controller =
-        rustix::fs::open("/dev/pts/ptmx", flags, Mode::empty()).step("open a pseudo terminal")?;
+        openat2(CWD, "/dev/pts/ptmx", flags, Mode::empty(), no_links).step("open a pseudo terminal")?;
+    let kind = rustix::fs::fstatfs(&controller).step("look at the pseudo terminal")?.f_type;
+    if u64::try_from(kind).ok() != Some(DEVPTS_MAGIC) {
+        return Err(StepError::setup(
+            "Failed to open a pseudo terminal: /dev/pts is not a devpts file system",
+        ));
+    }
     unlockpt(&controller).step("unlock the pseudo terminal")?;
     let terminal =
         ioctl_tiocgptpeer(&controller, OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)
             .step("open the pseudo terminal's other end")?;
     set_size(&terminal, size).step("set the terminal's size")?;
+    Ok(Terminal { controller, terminal })
+}
+
+/// The container's first terminal, which is also its console.
+pub fn open_console(size: TerminalSize) -> Result<Terminal, StepError> {
+    let terminal = open_terminal(size)?;
     let console = rustix::fs::open(
         "/dev/console",
         OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC,
@@ -68,7 +85,7 @@ pub fn open_terminal(size: TerminalSize) -> Result<Terminal, StepError> {
     console.step("make /dev/console")?;
     // The first terminal of a new devpts instance.
     mount_bind("/dev/pts/0", "/dev/console").step("put the terminal on /dev/console")?;
-    Ok(Terminal { controller, terminal })
+    Ok(terminal)
 }
 
 /// Tells the terminal, and who runs in it, its size.

@@ -1,101 +1,142 @@
-//! Finding and running the container's command, with docker's reasons when that fails.
+//! A process that enters a container that runs.
+//!
+//! Nothing in the container is trusted here. The process is born in the container's cgroup and PID
+//! namespace, non-dumpable as the agent is, so that the container's processes can neither trace it nor
+//! open its /proc entries; whatever it has of the agent is closed before it sees the container's mounts,
+//! and no path is followed through /proc's magic links (CVE-2019-5736, CVE-2024-21626).
 
-use std::ffi::{CStr, CString, c_char};
-use std::ptr;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
-use rustix::fs::{Access, AtFlags, CWD, FileType, accessat};
+use rustix::fs::OFlags;
 use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Rlimit, pidfd_open};
+use rustix::thread::{ThreadNameSpaceType as Namespaces, move_into_thread_name_spaces};
 
-use crate::error::{StepError, shown};
-use crate::protocol::ErrorKind;
+use super::cgroup::Cgroup;
+use super::dev::{self, Terminal};
+use super::launch::{Launch, Prepared, Streams};
+use super::spec::{SpecError, ValidProcess};
+use super::task::{Channels, Forked};
+use super::{caps, namespaces, overlaid, paths, spec, user};
+use crate::error::{Step, StepError, shown};
+use crate::protocol::{ErrorKind, ExecPlace, ExecSpec, Seccomp};
+use crate::sys::{self, Fork, PidNamespace};
 
-/// Replaces this process by `args`, whose first is looked up in the PATH of `env` unless it holds a
-/// slash. Returns why that failed.
-pub fn exec(args: &[CString], env: &[CString]) -> StepError {
-    let Some(command) = args.first() else {
-        return StepError::new(ErrorKind::CommandNotFound, "No command to run");
+/// All a container has; its cgroup is joined before.
+const ALL: Namespaces = Namespaces::MOUNT
+    .union(Namespaces::CONTROL_GROUP)
+    .union(Namespaces::HOST_NAME_AND_NIS_DOMAIN_NAME)
+    .union(Namespaces::INTER_PROCESS_COMMUNICATION)
+    .union(Namespaces::NETWORK);
+
+/// An exec that holds together.
+pub struct ValidExec {
+    pub process: ValidProcess,
+    pub place: ExecPlace,
+}
+
+/// Where it goes.
+pub struct Target<'a> {
+    /// The container's first process, which has not been reaped.
+    pub process: Pid,
+    /// The cgroup to be in: the container's, or one of its own beside it.
+    pub cgroup: &'a Cgroup,
+    pub descriptors: Rlimit,
+}
+
+/// Checks what an exec asks for.
+pub fn validate(exec: ExecSpec, place: spec::Place) -> Result<ValidExec, SpecError> {
+    spec::check_id("exec_id", &exec.exec_id)?;
+    if exec.process.init {
+        return Err(SpecError::Exec("process.init: only a container's first process can have a reaper"));
+    }
+    if exec.place == ExecPlace::Beside && place == spec::Place::Host {
+        return Err(SpecError::Exec("place: beside a container is the host itself here"));
+    }
+    let mut process = spec::validate_process(exec.process)?;
+    if exec.place == ExecPlace::Beside {
+        process.capabilities = caps::ALL;
+        process.seccomp = Seccomp::Unconfined;
+    }
+    Ok(ValidExec { process, place: exec.place })
+}
+
+/// Forks the process, which sets itself up.
+pub fn fork(exec: &ValidExec, target: &Target<'_>) -> Result<Forked, StepError> {
+    let channels = Channels::open(&exec.process)?;
+    let container = pidfd_open(target.process, PidfdFlags::empty()).step("open the container's process")?;
+    let inside = exec.place == ExecPlace::Container;
+    let namespace = if inside { PidNamespace::Of(&container) } else { PidNamespace::Own };
+    // SAFETY: the agent has a single thread.
+    let fork = unsafe { sys::clone_in(namespace, 0, target.cgroup.unified()) };
+    match fork {
+        Ok(Fork::Parent(process)) => Ok(Forked { process, control: channels.control, ends: channels.ends }),
+        Ok(Fork::Child) => {
+            let launch =
+                Launch { process: &exec.process, channels: &channels, descriptors: target.descriptors };
+            Entering { exec, target, container: &container, launch }.run()
+        }
+        // What a PID namespace whose first process has ended answers (pid_namespaces(7)).
+        Err(Errno::NOMEM | Errno::SRCH) => Err(StepError::new(ErrorKind::State, "The container has ended")),
+        Err(cause) => Err(cause).step("fork into the container"),
+    }
+}
+
+struct Entering<'a> {
+    exec: &'a ValidExec,
+    target: &'a Target<'a>,
+    container: &'a OwnedFd,
+    launch: Launch<'a>,
+}
+
+impl Entering<'_> {
+    fn run(&self) -> ! {
+        self.launch.run(|| self.prepare())
+    }
+
+    fn prepare(&self) -> Result<Prepared, StepError> {
+        let kept = self.target.cgroup.raw().chain([self.container.as_raw_fd()]);
+        self.launch.cut_loose(kept)?;
+        self.target.cgroup.join_v1()?;
+        namespaces::join_session_keyring()?;
+        let entered = match self.exec.place {
+            ExecPlace::Container => ALL,
+            ExecPlace::Beside => Namespaces::MOUNT,
+        };
+        move_into_thread_name_spaces(self.container.as_fd(), entered)
+            .step("enter the container's namespaces")?;
+        // The cgroup's folders are the host's.
+        self.launch.close_all_but(std::iter::empty());
+        let process = self.launch.process;
+        enter_working_directory(process.cwd.as_bytes())?;
+        let (streams, controller) = match process.terminal {
+            Some(size) => {
+                let Terminal { controller, terminal } = dev::open_terminal(size)?;
+                (Streams::Terminal(terminal), Some(controller))
+            }
+            None => (Streams::Apart { null: overlaid::open_null()? }, None),
+        };
+        let identity = user::look_up(process.user.as_bytes())?;
+        Ok(Prepared { identity, streams, controller })
+    }
+}
+
+/// Unlike a container's, it has to be there.
+fn enter_working_directory(path: &[u8]) -> Result<(), StepError> {
+    let what = || format!("chdir to cwd ({:?})", shown(path).to_string());
+    let refused = |cause| {
+        let kind = match cause {
+            Errno::NOENT => ErrorKind::CommandNotFound,
+            _ => ErrorKind::CannotExecute,
+        };
+        StepError::because(kind, what(), cause)
     };
-    let (argv, envp) = (pointers(args), pointers(env));
-    if command.as_bytes().contains(&b'/') {
-        let cause = execve(command, &argv, &envp);
-        return refusal(command, cause);
+    let folder = paths::open(path, OFlags::PATH | OFlags::DIRECTORY).map_err(refused)?;
+    rustix::process::fchdir(folder).map_err(refused)?;
+    // getcwd(2) of what is not below the root begins with "(unreachable)".
+    let reached = rustix::process::getcwd(Vec::new()).map_err(refused)?;
+    if reached.as_bytes().first() != Some(&b'/') {
+        return Err(StepError::new(ErrorKind::CannotExecute, format!("{}: outside the container", what())));
     }
-    for candidate in candidates(command, env) {
-        match execve(&candidate, &argv, &envp) {
-            // Not there, or no file that could be run: the next folder may have one.
-            Errno::NOENT | Errno::NOTDIR | Errno::ACCESS if !is_executable_file(&candidate) => (),
-            cause => return refusal(&candidate, cause),
-        }
-    }
-    let name = shown(command.as_bytes());
-    StepError::new(ErrorKind::CommandNotFound, format!("{name}: executable file not found in $PATH"))
-}
-
-/// `command` in each folder of PATH; an empty one is the working directory.
-fn candidates<'a>(command: &'a CStr, env: &'a [CString]) -> impl Iterator<Item = CString> + 'a {
-    let path = env.iter().rev().find_map(|entry| entry.as_bytes().strip_prefix(b"PATH="));
-    path.into_iter().flat_map(|path| path.split(|&byte| byte == b':')).filter_map(move |folder| {
-        let folder = if folder.is_empty() { b"." } else { folder };
-        CString::new([folder, b"/", command.to_bytes()].concat()).ok()
-    })
-}
-
-fn is_executable_file(path: &CStr) -> bool {
-    let stat = rustix::fs::stat(path);
-    stat.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode).is_file())
-        && accessat(CWD, path, Access::EXEC_OK, AtFlags::EACCESS).is_ok()
-}
-
-fn refusal(path: &CStr, cause: Errno) -> StepError {
-    let name = shown(path.to_bytes());
-    let stat = rustix::fs::stat(path);
-    match cause {
-        Errno::NOENT if stat.is_ok() => StepError::new(
-            ErrorKind::CommandNotFound,
-            format!("{name}: the interpreter or loader it asks for does not exist in the image"),
-        ),
-        Errno::NOENT | Errno::NOTDIR => {
-            StepError::because(ErrorKind::CommandNotFound, name.to_string(), cause)
-        }
-        Errno::ACCESS if stat.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode).is_dir()) => {
-            StepError::because(ErrorKind::CannotExecute, name.to_string(), Errno::ISDIR)
-        }
-        cause => StepError::because(ErrorKind::CannotExecute, name.to_string(), cause),
-    }
-}
-
-fn execve(path: &CStr, argv: &[*const c_char], envp: &[*const c_char]) -> Errno {
-    // SAFETY: `path` is a C string, `argv` and `envp` are null-terminated arrays of C strings that
-    // outlive the call.
-    unsafe { libc::execve(path.as_ptr(), argv.as_ptr(), envp.as_ptr()) };
-    crate::sys::last_errno()
-}
-
-fn pointers(strings: &[CString]) -> Vec<*const c_char> {
-    strings.iter().map(|string| string.as_ptr()).chain([ptr::null()]).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn c(text: &str) -> CString {
-        CString::new(text).unwrap()
-    }
-
-    #[test]
-    fn candidates_follow_the_last_path_and_read_an_empty_folder_as_the_current_one() {
-        let env = [c("PATH=/old"), c("PATH=/bin::/usr/bin")];
-        let found: Vec<_> = candidates(c"sh", &env).collect();
-        assert_eq!(found, [c("/bin/sh"), c("./sh"), c("/usr/bin/sh")]);
-        assert_eq!(candidates(c"sh", &[]).count(), 0);
-    }
-
-    #[test]
-    fn refusals_tell_missing_from_unusable() {
-        let kind = |path: &CStr, cause| crate::protocol::CallError::from(refusal(path, cause)).kind;
-        assert_eq!(kind(c"/nowhere", Errno::NOENT), ErrorKind::CommandNotFound);
-        assert_eq!(kind(c"/proc", Errno::ACCESS), ErrorKind::CannotExecute);
-        assert_eq!(kind(c"/proc/self/exe", Errno::NOENT), ErrorKind::CommandNotFound);
-    }
+    Ok(())
 }

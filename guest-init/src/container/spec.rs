@@ -10,7 +10,7 @@ use super::rlimits::{self, Limit};
 use crate::error::shown;
 use crate::protocol::{
     CallError, ContainerSpec, ErrorKind, Mount, OverlaidFile, Process, Resources, Root, RootSource, Seccomp,
-    TerminalSize, Text,
+    Share, TerminalSize, Text,
 };
 
 /// HOST_NAME_MAX of linux/limits.h.
@@ -18,8 +18,10 @@ const MAX_HOSTNAME: usize = 64;
 
 #[derive(Debug, thiserror::Error)]
 pub enum SpecError {
-    #[error("id: must be 64 hexadecimal digits")]
-    Id,
+    #[error("{0}: must be 64 hexadecimal digits")]
+    Id(&'static str),
+    #[error("{0}")]
+    Exec(&'static str),
     #[error("hostname: must have 1 to {MAX_HOSTNAME} bytes")]
     Hostname,
     #[error("process.args: must have at least one element")]
@@ -70,6 +72,7 @@ pub struct ValidSpec {
     pub resources: Resources,
     /// Below each hierarchy's root.
     pub cgroup: String,
+    pub share: Share,
 }
 
 pub struct ValidProcess {
@@ -95,9 +98,7 @@ pub struct Tmpfs {
 
 /// Checks a spec for an agent that lives in `place`.
 pub fn validate(spec: ContainerSpec, place: Place) -> Result<ValidSpec, SpecError> {
-    if spec.id.len() != 64 || !spec.id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return Err(SpecError::Id);
-    }
+    check_id("id", &spec.id)?;
     if spec.hostname.is_empty() || spec.hostname.len() > MAX_HOSTNAME {
         return Err(SpecError::Hostname);
     }
@@ -126,10 +127,16 @@ pub fn validate(spec: ContainerSpec, place: Place) -> Result<ValidSpec, SpecErro
         readonly_paths: spec.readonly_paths,
         resources: spec.resources,
         cgroup,
+        share: spec.share,
     })
 }
 
-fn validate_process(process: Process) -> Result<ValidProcess, SpecError> {
+pub fn check_id(field: &'static str, id: &str) -> Result<(), SpecError> {
+    let sound = id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if sound { Ok(()) } else { Err(SpecError::Id(field)) }
+}
+
+pub fn validate_process(process: Process) -> Result<ValidProcess, SpecError> {
     if process.args.is_empty() {
         return Err(SpecError::NoCommand);
     }

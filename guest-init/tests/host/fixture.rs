@@ -169,6 +169,26 @@ impl Agent {
         }
     }
 
+    /// `args` in a running container, with what that has.
+    pub fn exec(&self, container: &ContainerSpec, args: &[&str]) -> ExecSpec {
+        static NUMBER: AtomicU32 = AtomicU32::new(1);
+        ExecSpec {
+            container: container.id.clone(),
+            exec_id: format!("e{:063x}", NUMBER.fetch_add(1, Ordering::Relaxed)),
+            process: Process {
+                args: args.iter().map(|&arg| arg.into()).collect(),
+                stdin: false,
+                init: false,
+                ..container.process.clone()
+            },
+            place: ExecPlace::Container,
+        }
+    }
+
+    pub fn create_exec(&self, exec: &ExecSpec) -> Result<Outcome, CallError> {
+        self.call(&Request::Exec(Box::new(exec.clone())))
+    }
+
     pub fn attach(&self, container: &str, stream: Stream) -> UnixStream {
         let request = Request::Attach(AttachArgs { container: container.into(), stream });
         let mut connection = self.send(&request);

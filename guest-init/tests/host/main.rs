@@ -6,6 +6,7 @@
 
 mod fixture;
 
+mod exec;
 mod isolation;
 mod lifecycle;
 mod process;

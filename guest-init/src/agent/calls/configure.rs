@@ -7,7 +7,7 @@ use crate::protocol::{CallError, Outcome, SandboxConfig};
 
 impl Agent {
     pub(super) fn configure(&mut self, config: &SandboxConfig) -> Result<Answer, CallError> {
-        if self.configured || self.containers.len() > 0 {
+        if self.configured || self.tasks.len() > 0 {
             return Err(state_error("The sandbox is configured already, or has containers"));
         }
         if self.place == Place::Host && (config.clock_ns.is_some() || config.entropy.is_some()) {

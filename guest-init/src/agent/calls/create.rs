@@ -6,7 +6,7 @@ use super::super::slab::Key;
 use super::super::token::Token;
 use super::super::{Agent, Answer};
 use super::state_error;
-use crate::container::{Container, spec};
+use crate::container::{self, spec};
 use crate::error::Step;
 use crate::protocol::{CallError, ContainerSpec};
 
@@ -16,15 +16,20 @@ impl Agent {
         self.check_room()?;
         let spec = spec::validate(spec, self.place)?;
         if self.find(&spec.id).is_ok() {
-            return Err(state_error("A container of that id exists"));
+            return Err(state_error("A container or exec of that id exists"));
         }
-        let container = Container::create(spec, &self.surroundings, session)?;
-        let key = self.containers.insert(container);
-        let watched = match self.containers.get(key).and_then(|container| container.control.as_ref()) {
+        let task = container::create(spec, &self.surroundings, session)?;
+        let key = self.tasks.insert(task);
+        self.await_ready(session, key)
+    }
+
+    /// Waits for the news of a process that sets itself up.
+    pub(super) fn await_ready(&mut self, session: Key, key: Key) -> Result<Answer, CallError> {
+        let watched = match self.tasks.get(key).and_then(|task| task.control.as_ref()) {
             Some(control) => self.watch(control.as_fd(), Token::Control(key), EventFlags::IN),
             None => Ok(()),
         };
-        if let Err(error) = watched.step("watch the container's set-up") {
+        if let Err(error) = watched.step("watch the process's set-up") {
             self.cancel(session, Some(Pending::Create(key)));
             return Err(error.into());
         }

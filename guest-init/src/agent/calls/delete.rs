@@ -2,7 +2,7 @@ use super::super::session::Pending;
 use super::super::slab::Key;
 use super::super::{Agent, Answer};
 use super::state_error;
-use crate::container::Stage;
+use crate::container::task::Stage;
 use crate::protocol::{CallError, ContainerArgs, Outcome};
 
 impl Agent {
@@ -10,14 +10,14 @@ impl Agent {
     /// gone.
     pub(super) fn delete(&mut self, session: Key, args: &ContainerArgs) -> Result<Answer, CallError> {
         let key = self.find(&args.container)?;
-        let Some(container) = self.containers.get_mut(key) else { return Ok(Answer::Now(Outcome::Done)) };
-        if matches!(container.stage, Stage::Creating { .. }) {
+        let Some(task) = self.tasks.get_mut(key) else { return Ok(Answer::Now(Outcome::Done)) };
+        if matches!(task.stage, Stage::Creating { .. }) {
             return Err(state_error("The container is being created; closing that call cancels it"));
         }
-        container.deleters.push(session);
-        container.being_deleted = true;
-        if container.process.is_some() {
-            container.kill();
+        task.deleters.push(session);
+        task.being_deleted = true;
+        if task.process.is_some() {
+            task.kill();
             return Ok(Answer::Later(Pending::Delete(key)));
         }
         self.finish_delete(key);

@@ -1,14 +1,11 @@
 use super::super::{Agent, Answer};
+use crate::container::task::Task;
 use crate::protocol::{ContainerInfo, Outcome};
 
 impl Agent {
     pub(super) fn list(&self) -> Answer {
-        let info = |container: &crate::container::Container| ContainerInfo {
-            id: container.spec.id.clone(),
-            state: container.state(),
-        };
-        Answer::Now(Outcome::Containers(
-            self.containers.iter().map(|(_, container)| info(container)).collect(),
-        ))
+        let containers = self.tasks.iter().filter(|(_, task)| task.container().is_some());
+        let info = |task: &Task| ContainerInfo { id: task.id.clone(), state: task.state() };
+        Answer::Now(Outcome::Containers(containers.map(|(_, task)| info(task)).collect()))
     }
 }

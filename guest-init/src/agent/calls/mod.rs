@@ -4,6 +4,7 @@ mod attach;
 mod configure;
 mod create;
 mod delete;
+mod exec;
 mod hello;
 mod list;
 mod resize;
@@ -16,6 +17,7 @@ mod wait;
 use super::session::invalid;
 use super::slab::Key;
 use super::{Agent, Answer};
+use crate::container::task::{Stage, Task};
 use crate::protocol::{CallError, ErrorKind, Request};
 
 impl Agent {
@@ -31,8 +33,8 @@ impl Agent {
             Request::Wait(args) => self.wait(session, &args),
             Request::List => Ok(self.list()),
             Request::Delete(args) => self.delete(session, &args),
-            Request::Exec(_)
-            | Request::Pause(_)
+            Request::Exec(spec) => self.exec(session, *spec),
+            Request::Pause(_)
             | Request::Resume(_)
             | Request::Update(_)
             | Request::Stats(_)
@@ -40,6 +42,14 @@ impl Agent {
             Request::Sync => self.sync(session),
             Request::Shutdown => Ok(self.shutdown(session)),
         }
+    }
+}
+
+impl Agent {
+    /// Something that has been started and has not ended.
+    fn running(&self, key: Key) -> Result<&Task, CallError> {
+        let running = |task: &&Task| matches!(task.stage, Stage::Running) && task.process.is_some();
+        self.tasks.get(key).filter(running).ok_or_else(|| state_error("The container is not running"))
     }
 }
 

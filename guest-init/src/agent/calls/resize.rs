@@ -7,7 +7,7 @@ use crate::protocol::{CallError, Outcome, ResizeArgs};
 impl Agent {
     pub(super) fn resize(&mut self, args: &ResizeArgs) -> Result<Answer, CallError> {
         let key = self.find(&args.container)?;
-        let terminal = self.containers.get(key).and_then(|container| container.terminal.as_ref());
+        let terminal = self.tasks.get(key).and_then(|container| container.terminal.as_ref());
         let Some(terminal) = terminal else {
             return Err(state_error("The container has no terminal"));
         };

@@ -1,7 +1,6 @@
 use super::super::session::invalid;
 use super::super::{Agent, Answer};
 use super::state_error;
-use crate::container::Stage;
 use crate::error::Step;
 use crate::protocol::{CallError, Outcome, SignalArgs};
 use crate::sys;
@@ -15,9 +14,8 @@ impl Agent {
             return Err(invalid(format!("signal: there is no signal {}", args.signal)));
         }
         let key = self.find(&args.container)?;
-        let running = self.containers.get(key).filter(|container| matches!(container.stage, Stage::Running));
-        let Some(process) = running.and_then(|container| container.process) else {
-            return Err(state_error("The container is not running"));
+        let Some(process) = self.running(key)?.process else {
+            return Err(state_error("It is not running"));
         };
         sys::kill(process, args.signal).step("signal the container's process")?;
         Ok(Answer::Now(Outcome::Done))

@@ -28,7 +28,8 @@ impl Agent {
             rustix::fs::sync();
             return true;
         }
-        let uppers = self.containers.iter().filter_map(|(_, container)| match &container.spec.root.source {
+        let containers = self.tasks.iter().filter_map(|(_, task)| task.container());
+        let uppers = containers.filter_map(|container| match &container.spec.root.source {
             RootSource::Files { upper, .. } => Some(upper),
             RootSource::Disks { .. } => None,
         });
