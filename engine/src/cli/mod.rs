@@ -2,6 +2,7 @@
 
 mod images;
 mod info;
+pub mod logs;
 pub mod output;
 mod ps;
 mod run;

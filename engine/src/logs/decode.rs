@@ -163,6 +163,8 @@ fn object_length(json: &str) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     /// What a fresh decoder makes of a line, by hand if it can, and what serde makes of it.
@@ -208,6 +210,25 @@ mod tests {
         }
     }
 
+    proptest! {
+        #[test]
+        fn what_is_taken_apart_by_hand_serde_reads_alike(
+            at: prop::sample::Index, mutation in prop::collection::vec(prop::sample::select(&b"\"\\{}:,u0n az"[..]), 0..3), cut in 0..3_usize,
+        ) {
+            let mut line = br#"{"log":"a\"\\\u003c b\n","stream":"stderr","attrs":{"k":"}\"{","l":""},"time":"1970-01-01T00:00:01Z"}"#.to_vec();
+            let at = at.index(line.len());
+            line.splice(at..line.len().min(at + cut), mutation);
+            let line = String::from_utf8(line).unwrap();
+            let (mut hand, mut serde) = (Decoder::default(), Decoder::default());
+            if let Some(stream) = hand.by_hand(&line) {
+                prop_assert_eq!(serde.by_serde(&line), Some(stream));
+                prop_assert_eq!(hand.text, serde.text);
+                prop_assert_eq!(hand.time.value, serde.time.value);
+                prop_assert_eq!(hand.attrs.value, serde.attrs.value);
+            }
+        }
+    }
+
     #[test]
     fn what_is_not_sound_is_no_entry() {
         let sound = r#"{"log":"abc\n","stream":"stdout","time":"2026-01-01T00:00:00.5Z"}"#;
@@ -220,17 +241,7 @@ mod tests {
         {
             assert_eq!(decode(&sound.replace(from, to)), None, "{to}");
         }
-        assert!(
-            Decoder::default()
-                .decode(
-                    &sound
-                        .as_bytes()
-                        .to_vec()
-                        .iter()
-                        .map(|b| if *b == b'b' { 0xff } else { *b })
-                        .collect::<Vec<_>>()
-                )
-                .is_none()
-        );
+        let not_utf8: Vec<u8> = sound.bytes().map(|byte| if byte == b'b' { 0xff } else { byte }).collect();
+        assert!(Decoder::default().decode(&not_utf8).is_none());
     }
 }

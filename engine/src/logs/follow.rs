@@ -39,6 +39,9 @@ pub(super) fn follow(
         if watch.over || delivery.until() < now {
             return Ok(());
         }
+        if delivery.caught_up().is_break() {
+            return Ok(());
+        }
         watch.wait(delivery.until())?;
     }
 }
@@ -94,7 +97,10 @@ impl<'fd> Watch<'fd> {
     pub(super) fn new(live: &Path, stop: BorrowedFd<'fd>) -> Result<Self, LogError> {
         let folder = live.parent().unwrap_or(Path::new("/")).to_owned();
         let failed = |errno: Errno| LogError::Watch { path: folder.clone(), source: errno.into() };
-        let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).map_err(failed)?;
+        let inotify = match Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK) {
+            Err(Errno::EMFILE) => return Err(LogError::TooManyFollowers),
+            other => other.map_err(failed)?,
+        };
         let new_names = AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_ONLYDIR;
         inotify.add_watch(&folder, new_names).map_err(failed)?;
         let live_name = live.file_name().map(ToOwned::to_owned);

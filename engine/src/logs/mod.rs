@@ -64,6 +64,11 @@ pub enum LogError {
     Attrs { bytes: usize },
     #[error("Failed to watch {} for new lines", path.display())]
     Watch { path: PathBuf, source: io::Error },
+    /// inotify_init(2), EMFILE.
+    #[error(
+        "Failed to follow the log: too many logs are followed, or descriptors open (the sysctl fs.inotify.max_user_instances is the limit a user)"
+    )]
+    TooManyFollowers,
 }
 
 impl LogError {

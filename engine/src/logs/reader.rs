@@ -30,6 +30,8 @@ pub struct Options<'fd> {
 pub enum Item<'a> {
     Entry(Entry<'a>),
     Note(Note),
+    /// All that there is by now has been given: what was gathered should be shown. Only when following.
+    CaughtUp,
 }
 
 /// What the user should hear of, each once a reading.
@@ -105,6 +107,8 @@ pub(super) struct Delivery<'a> {
     until: i64,
     follows: bool,
     told: Vec<Note>,
+    /// Something was given since the last [`Item::CaughtUp`].
+    gave: bool,
 }
 
 impl<'a> Delivery<'a> {
@@ -116,6 +120,7 @@ impl<'a> Delivery<'a> {
             until: options.until.unwrap_or(i64::MAX),
             follows: options.follow_until.is_some(),
             told: Vec::new(),
+            gave: false,
         }
     }
 
@@ -167,7 +172,12 @@ impl<'a> Delivery<'a> {
             // A clock that was set back may bring older times yet; but following has to end.
             return if self.follows { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
         }
+        self.gave = true;
         (self.each)(Item::Entry(entry))
+    }
+
+    pub(super) fn caught_up(&mut self) -> ControlFlow<()> {
+        if std::mem::take(&mut self.gave) { (self.each)(Item::CaughtUp) } else { ControlFlow::Continue(()) }
     }
 
     pub(super) fn note(&mut self, note: Note) -> ControlFlow<()> {

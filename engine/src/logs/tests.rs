@@ -39,6 +39,7 @@ impl Seen {
                 Stream::Stderr => self.stderr.extend_from_slice(entry.bytes),
             },
             Item::Note(note) => self.notes.push(*note),
+            Item::CaughtUp => {}
         }
     }
 }
