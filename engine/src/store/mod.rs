@@ -50,6 +50,8 @@ pub enum Error {
     Io { what: &'static str, path: PathBuf, source: io::Error },
     #[error("Failed to {what} in the database {}{}", .path.display(), advice::on_database(.source))]
     Database { what: &'static str, path: PathBuf, source: rusqlite::Error },
+    #[error("Failed to open the database {}{}", .path.display(), advice::on_database(.source))]
+    OpenDatabase { path: PathBuf, source: rusqlite::Error },
     #[error("The database {} is of a newer release (schema {found}, this release knows {known})", .path.display())]
     Newer { path: PathBuf, found: u32, known: u32 },
     #[error("No such {what}: {name}")]
@@ -86,7 +88,7 @@ impl Error {
             Self::PodInUse { .. } | Self::NoFreeUid { .. } => Kind::InUse,
             Self::Newer { .. } => Kind::Invalid,
             Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => Kind::NotFound,
-            Self::Io { .. } | Self::Database { .. } => Kind::Io,
+            Self::Io { .. } | Self::OpenDatabase { .. } | Self::Database { .. } => Kind::Io,
         }
     }
 }

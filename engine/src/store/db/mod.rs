@@ -40,7 +40,7 @@ pub struct Database {
 impl Database {
     pub(super) fn open(paths: &Paths) -> Result<Self> {
         let path = paths.database();
-        let failed = |source| Error::Database { what: "open", path: path.clone(), source };
+        let failed = |source| Error::OpenDatabase { path: path.clone(), source };
         let connection = Connection::open(&path).map_err(failed)?;
         // Only recovery after a crash of all processes still asks SQLite to wait.
         connection.busy_timeout(Duration::from_secs(10)).map_err(failed)?;
