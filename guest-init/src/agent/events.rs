@@ -85,9 +85,8 @@ impl Agent {
     }
 
     fn on_exit(&mut self, pid: Pid, status: WaitStatus) {
-        if let Some(at) = self.helpers.iter().position(|(helper, _)| *helper == pid) {
-            let (_, session) = self.helpers.swap_remove(at);
-            return self.on_helper_exit(session, status);
+        if self.on_helper_exit(pid) {
+            return;
         }
         let found = self.tasks.iter().find(|(_, task)| task.process == Some(pid));
         // In a guest, orphans of anything end up here too.
@@ -117,6 +116,7 @@ impl Agent {
             for session in std::mem::take(&mut task.waiters) {
                 self.reply(session, Ok(Outcome::Exited(status)));
             }
+            self.forget_freeze(key);
             self.kill_execs_of(key);
             self.finish_delete(key);
         }
@@ -134,17 +134,6 @@ impl Agent {
 
     fn kill_execs_of(&self, key: Key) {
         self.tasks.iter().filter(|(_, task)| task.exec_of() == Some(key)).for_each(|(_, task)| task.kill());
-    }
-
-    fn on_helper_exit(&mut self, session: Key, status: WaitStatus) {
-        let result = match status.exit_status() {
-            Some(0) => Ok(Outcome::Done),
-            _ => Err(CallError {
-                kind: ErrorKind::Setup,
-                message: "Failed to write everything to disk".to_owned(),
-            }),
-        };
-        self.reply(session, result);
     }
 
     /// Forgets what is to be deleted as soon as its processes are gone and its cgroup can go; a
@@ -223,6 +212,7 @@ impl Agent {
             let _ = rustix::io::pread(events.as_fd(), &mut [0u8; 64], 0);
         }
         let container = task.exec_of();
+        self.check_freeze(key);
         self.finish_delete(key);
         if let Some(container) = container {
             self.finish_delete(container);
@@ -244,7 +234,12 @@ impl Agent {
                     container.waiters.retain(|waiter| *waiter != session);
                 }
             }
-            Some(Pending::Start(_) | Pending::Delete(_) | Pending::Sync) | None => (),
+            Some(Pending::Pause(key)) => {
+                // If even that fails, Resume is there.
+                let _ = self.thaw(key);
+            }
+            Some(Pending::Helper(process)) => self.cancel_helper(process),
+            Some(Pending::Start(_) | Pending::Delete(_)) | None => (),
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod calls;
 mod events;
+mod helpers;
 pub mod listener;
 mod session;
 mod slab;
@@ -12,8 +13,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::io::Errno;
-use rustix::process::Pid;
 
+use self::helpers::Helper;
 use self::listener::Listener;
 use self::session::{Pending, Progress, Session, Then};
 pub use self::slab::Key;
@@ -49,8 +50,7 @@ pub struct Agent {
     streams: Slab<Stream>,
     /// Containers and the execs in them.
     tasks: Slab<Task>,
-    /// Children that do a blocking thing for a session.
-    helpers: Vec<(Pid, Key)>,
+    helpers: Vec<Helper>,
     configured: bool,
     /// A `Shutdown` has been answered.
     finished: bool,

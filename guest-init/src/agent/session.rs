@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
+use rustix::process::Pid;
 
 use super::slab::Key;
 use crate::process::pump::Direction;
@@ -31,7 +32,9 @@ pub enum Pending {
     Start(Key),
     Wait(Key),
     Delete(Key),
-    Sync,
+    Pause(Key),
+    /// A child answers it.
+    Helper(Pid),
 }
 
 /// What becomes of the connection after the reply.
@@ -79,19 +82,7 @@ impl Session {
     }
 
     pub fn reply(&mut self, result: Result<Outcome, CallError>, then: Then) {
-        let reply = match result {
-            Ok(outcome) => Reply::Ok(outcome),
-            Err(error) => Reply::Error(error),
-        };
-        let mut bytes = Vec::with_capacity(256);
-        if write_frame(&mut bytes, &reply).is_err() {
-            // Longer than a frame: only a list of very many containers could be.
-            bytes.clear();
-            let message = "The reply does not fit into a frame".to_owned();
-            let error = CallError { kind: ErrorKind::Setup, message };
-            let _ = write_frame(&mut bytes, &Reply::Error(error));
-        }
-        self.phase = Phase::Reply { bytes, sent: 0, then };
+        self.phase = Phase::Reply { bytes: encode(result), sent: 0, then };
     }
 
     /// Goes on as far as the socket allows. `events` is what epoll said, empty at the first call.
@@ -133,6 +124,23 @@ impl Session {
             }
         }
     }
+}
+
+/// A reply as it goes out.
+pub fn encode(result: Result<Outcome, CallError>) -> Vec<u8> {
+    let reply = match result {
+        Ok(outcome) => Reply::Ok(outcome),
+        Err(error) => Reply::Error(error),
+    };
+    let mut bytes = Vec::with_capacity(256);
+    if write_frame(&mut bytes, &reply).is_err() {
+        // Longer than a frame: only a list of very many containers could be.
+        bytes.clear();
+        let message = "The reply does not fit into a frame".to_owned();
+        let error = CallError { kind: ErrorKind::Setup, message };
+        let _ = write_frame(&mut bytes, &Reply::Error(error));
+    }
+    bytes
 }
 
 enum Filled {

@@ -19,6 +19,7 @@ mod launch;
 mod mount_attr;
 mod mounts;
 pub mod namespaces;
+pub mod network;
 mod overlaid;
 mod paths;
 pub mod rlimits;
@@ -27,6 +28,7 @@ mod seccomp;
 mod setup;
 pub mod spec;
 pub mod task;
+pub mod top;
 mod user;
 
 use rustix::process::Rlimit;

@@ -91,6 +91,15 @@ impl<'a> PasswdEntry<'a> {
     }
 }
 
+/// Names by number, in a passwd file's order.
+pub fn names(passwd: &[u8]) -> impl Iterator<Item = (u32, &[u8])> {
+    passwd.split(|&byte| byte == b'\n').filter_map(|line| {
+        let mut fields = line.split(|&byte| byte == b':');
+        let name = fields.next().filter(|name| !name.is_empty())?;
+        Some((id(fields.nth(1)?)?, name))
+    })
+}
+
 /// The primary group and each group whose list names the user. `name:password:gid:members`, group(5)
 fn supplementary(group: &[u8], name: &[u8], primary: u32) -> Vec<u32> {
     let mut groups = vec![primary];

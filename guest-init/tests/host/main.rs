@@ -6,6 +6,7 @@
 
 mod fixture;
 
+mod control;
 mod exec;
 mod isolation;
 mod lifecycle;

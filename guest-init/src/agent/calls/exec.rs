@@ -43,7 +43,7 @@ impl Agent {
 
     fn fork_exec(&self, key: Key, exec: &ValidExec, own: Option<&Cgroup>) -> Result<Forked, CallError> {
         let task = self.running(key)?;
-        if task.container().is_some_and(|container| container.freeze != Freeze::Running) {
+        if self.freeze_of(key) != Freeze::Running {
             return Err(state_error("The container is paused"));
         }
         let (Some(process), Some(cgroup)) = (task.process, own.or(task.cgroup.as_ref())) else {

@@ -7,10 +7,12 @@ mod delete;
 mod exec;
 mod hello;
 mod list;
+mod pause;
 mod resize;
 mod shutdown;
 mod signal;
 mod start;
+mod stats;
 mod sync;
 mod wait;
 
@@ -34,11 +36,11 @@ impl Agent {
             Request::List => Ok(self.list()),
             Request::Delete(args) => self.delete(session, &args),
             Request::Exec(spec) => self.exec(session, *spec),
-            Request::Pause(_)
-            | Request::Resume(_)
-            | Request::Update(_)
-            | Request::Stats(_)
-            | Request::Top(_) => Err(invalid("This agent does not know that call yet".to_owned())),
+            Request::Pause(args) => self.pause(session, &args),
+            Request::Resume(args) => self.resume(&args),
+            Request::Stats(args) => self.stats(&args),
+            Request::Top(args) => self.top(session, &args),
+            Request::Update(_) => Err(invalid("This agent does not know that call yet".to_owned())),
             Request::Sync => self.sync(session),
             Request::Shutdown => Ok(self.shutdown(session)),
         }

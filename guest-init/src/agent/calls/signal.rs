@@ -1,12 +1,14 @@
 use super::super::session::invalid;
 use super::super::{Agent, Answer};
 use super::state_error;
+use crate::container::task::Freeze;
 use crate::error::Step;
 use crate::protocol::{CallError, Outcome, SignalArgs};
 use crate::sys;
 
 /// SIGRTMAX.
 const LAST_SIGNAL: u8 = 64;
+const SIGKILL: u8 = 9;
 
 impl Agent {
     pub(super) fn signal(&mut self, args: &SignalArgs) -> Result<Answer, CallError> {
@@ -18,6 +20,10 @@ impl Agent {
             return Err(state_error("It is not running"));
         };
         sys::kill(process, args.signal).step("signal the container's process")?;
+        if args.signal == SIGKILL && self.freeze_of(key) != Freeze::Running {
+            // On v1 what is frozen does not even die.
+            self.thaw(key)?;
+        }
         Ok(Answer::Now(Outcome::Done))
     }
 }

@@ -1,25 +1,17 @@
-use super::super::session::Pending;
 use super::super::slab::Key;
 use super::super::{Agent, Answer};
 use crate::container::spec::Place;
-use crate::error::Step;
-use crate::protocol::{CallError, RootSource};
-use crate::sys::{self, Fork};
+use crate::container::task::Task;
+use crate::error::StepError;
+use crate::protocol::{CallError, Outcome, RootSource};
 
 impl Agent {
     /// Writing may take long, so a child does it.
     pub(super) fn sync(&mut self, session: Key) -> Result<Answer, CallError> {
-        // SAFETY: the agent has a single thread.
-        match unsafe { sys::fork() }.step("fork a helper")? {
-            Fork::Parent(helper) => {
-                self.helpers.push((helper, session));
-                Ok(Answer::Later(Pending::Sync))
-            }
-            Fork::Child => {
-                sys::close_all_but(&mut []);
-                sys::exit_now(i32::from(!self.write_all_out()))
-            }
-        }
+        self.help(session, Vec::new(), |agent| match agent.write_all_out() {
+            true => Ok(Outcome::Done),
+            false => Err(StepError::setup("Failed to write everything to disk").into()),
+        })
     }
 
     /// All the guest's disks; of a host's, only where containers write.
@@ -28,7 +20,7 @@ impl Agent {
             rustix::fs::sync();
             return true;
         }
-        let containers = self.tasks.iter().filter_map(|(_, task)| task.container());
+        let containers = self.tasks.iter().filter_map(|(_, task)| Task::container(task));
         let uppers = containers.filter_map(|container| match &container.spec.root.source {
             RootSource::Files { upper, .. } => Some(upper),
             RootSource::Disks { .. } => None,

@@ -3,7 +3,7 @@
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::{Cgroup, Group};
+use super::{Cgroup, Group, Layout};
 use crate::error::{Step, StepError};
 use crate::protocol::Resources;
 
@@ -26,8 +26,42 @@ pub fn unavailable(controller: &str) -> StepError {
     StepError::setup(format!("Failed to limit {controller}: no such cgroup controller here"))
 }
 
-/// Switches a v2 controller on from the root of the hierarchy down to the parent of `path`.
-pub fn enable(controller: &str, mount: &str, path: &str) -> Result<(), StepError> {
+/// Makes v2 controllers usable in `cgroup`. Those not `needed` are for measuring: what the host does not
+/// have, or keeps back, is left out.
+pub fn enable(
+    cgroup: &Cgroup,
+    layout: &Layout,
+    path: &str,
+    wanted: &[&str],
+    needed: &[&str],
+) -> Result<(), StepError> {
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let group = cgroup.v2();
+    let usable = group.and_then(|group| group.read("cgroup.controllers").ok()).unwrap_or_default();
+    for controller in wanted.iter().map(|&name| v2_name(name)) {
+        // What v2 has no controller for is no controller's on v2.
+        if usable.split_ascii_whitespace().any(|name| name == controller) || controller == "devices" {
+            continue;
+        }
+        let enabled = match &layout.unified {
+            Some(mount) => switch_on(controller, mount, path),
+            None => Err(unavailable(controller)),
+        };
+        if needed.iter().any(|&name| v2_name(name) == controller) {
+            enabled?;
+        }
+    }
+    Ok(())
+}
+
+fn v2_name(controller: &str) -> &str {
+    if controller == "blkio" { "io" } else { controller }
+}
+
+/// From the root of the hierarchy down to the parent of `path`.
+fn switch_on(controller: &str, mount: &str, path: &str) -> Result<(), StepError> {
     let mut folder = mount.to_owned();
     let switch = format!("+{controller}");
     for name in path.split('/') {
@@ -108,9 +142,13 @@ pub fn enable_all(mount: &str, parent: &str) -> Result<(), StepError> {
     for folder in [mount, &parent_path] {
         let file = format!("{folder}/cgroup.subtree_control");
         let opened = rustix::fs::open(&file, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty());
-        opened
-            .and_then(|file| rustix::io::write(file, b"+cpu +memory +pids"))
+        let opened = opened.step(format_args!("open {file}"))?;
+        rustix::io::write(&opened, b"+cpu +memory +pids")
             .step(format_args!("switch the controllers on in {file}"))?;
+        // What asks for these is refused where they are not.
+        for switch in [b"+cpuset".as_slice(), b"+io"] {
+            let _ = rustix::io::write(&opened, switch);
+        }
     }
     Ok(())
 }

@@ -2,18 +2,31 @@
 //! killed. On v1 only in the hierarchies that are needed for that.
 
 mod device_filter;
+mod freezer;
 mod hierarchy;
 mod limits;
+mod usage;
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, unlinkat};
 use rustix::io::Errno;
 
+pub use self::freezer::Frozen;
 pub use self::hierarchy::Layout;
 pub use self::limits::enable_all;
 use crate::error::{Step, StepError};
 use crate::protocol::Resources;
+
+/// The v1 hierarchies that each container has a cgroup in: for its device rules, and so that it can be
+/// measured and limited while it runs.
+const ALWAYS: [&str; 5] = ["devices", "memory", "cpu", "pids", "blkio"];
+/// What a v2 hierarchy does by itself, on hybrid hosts, too.
+const WITHOUT_V2: [&str; 2] = ["freezer", "cpuacct"];
+/// More of a cgroup's file is not read.
+const MAX_FILE: u64 = 1 << 20;
+/// Cgroups below the container's that are looked into.
+const MAX_DEPTH: usize = 32;
 
 /// The container's cgroup in one hierarchy.
 struct Group {
@@ -22,6 +35,8 @@ struct Group {
     /// How many of `path`'s last parts are this container's sandbox's to remove.
     own_depth: usize,
     folder: OwnedFd,
+    /// Whether the container sees it.
+    shown: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,23 +85,22 @@ impl Cgroup {
 
     fn make(&mut self, layout: &Layout, path: &str, resources: &Resources) -> Result<(), StepError> {
         if let Some(mount) = &layout.unified {
-            self.groups.push(Group::make(Version::V2, mount, path)?);
+            self.groups.push(Group::make(Version::V2, mount, path, true)?);
         }
-        let kill_by_freezing = layout.unified.is_none().then_some("freezer");
         let limited = limits::controllers(resources);
-        for controller in ["devices"].into_iter().chain(kill_by_freezing).chain(limited.iter().copied()) {
+        let without_v2: &[&str] = if layout.unified.is_none() { &WITHOUT_V2 } else { &[] };
+        let wanted = || ALWAYS.iter().chain(without_v2).chain(&limited).copied();
+        for controller in wanted() {
             let Some(hierarchy) = layout.with(controller) else { continue };
             if self.v1(controller).is_none() {
                 let version = Version::V1 { controllers: hierarchy.controllers.clone() };
-                self.groups.push(Group::make(version, &hierarchy.mount, path)?);
+                // Each that is shown is a mount more at the start of a container.
+                let shown = controller == "devices" || limited.contains(&controller);
+                self.groups.push(Group::make(version, &hierarchy.mount, path, shown)?);
             }
         }
-        for controller in limited {
-            if self.v1(controller).is_none() {
-                let mount = layout.unified.as_deref().ok_or_else(|| limits::unavailable(controller))?;
-                limits::enable(controller, mount, path)?;
-            }
-        }
+        let on_v2: Vec<&str> = wanted().filter(|controller| self.v1(controller).is_none()).collect();
+        limits::enable(self, layout, path, &on_v2, &limited)?;
         limits::apply(self, resources)
     }
 
@@ -127,7 +141,7 @@ impl Cgroup {
         if self.groups.iter().all(|group| group.version == Version::V2) {
             return View::Unified;
         }
-        let hierarchies = self.groups.iter().map(|group| match &group.version {
+        let hierarchies = self.groups.iter().filter(|group| group.shown).map(|group| match &group.version {
             Version::V2 => {
                 ContainerView { kind: "cgroup2", folder: "unified".into(), controllers: Vec::new() }
             }
@@ -165,12 +179,21 @@ impl Cgroup {
         }
     }
 
+    /// Its processes, those in cgroups below it among them, at most `limit`.
+    pub fn processes(&self, limit: usize) -> Vec<u32> {
+        let mut pids = Vec::new();
+        if let Some(group) = self.v2().or(self.groups.first()) {
+            collect_processes(std::path::Path::new(&group.path), limit, MAX_DEPTH, &mut pids);
+        }
+        pids
+    }
+
     /// Removes what is empty of it; to be called again after the event it may name.
     pub fn remove(&mut self) -> Removal {
         self.groups.retain(|group| !group.remove());
         match self.groups.first() {
             None => Removal::Gone,
-            Some(_) => Removal::Busy(self.v2().and_then(Group::events)),
+            Some(_) => Removal::Busy(self.v2().and_then(|group| group.events().ok())),
         }
     }
 
@@ -187,20 +210,31 @@ impl Cgroup {
 }
 
 impl Group {
-    fn make(version: Version, mount: &str, path: &str) -> Result<Self, StepError> {
+    fn make(version: Version, mount: &str, path: &str, shown: bool) -> Result<Self, StepError> {
         let own_depth = path.split('/').count() - 1;
         let path = format!("{mount}/{path}");
         make_folder(&path, own_depth)?;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let folder =
             rustix::fs::open(&path, flags, Mode::empty()).step(format_args!("open the cgroup {path}"))?;
-        Ok(Group { version, path, own_depth, folder })
+        Ok(Group { version, path, own_depth, folder, shown })
     }
 
     fn write(&self, file: &str, value: &[u8]) -> Result<(), Errno> {
         let flags = OFlags::WRONLY | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&self.folder, file, flags, Mode::empty())?;
         rustix::io::write(file, value).map(drop)
+    }
+
+    /// A file that may take more than one read, up to a bound.
+    fn read_long(&self, file: &str) -> Result<String, Errno> {
+        use std::io::Read;
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let file = std::fs::File::from(rustix::fs::openat(&self.folder, file, flags, Mode::empty())?);
+        let mut text = Vec::new();
+        let read = file.take(MAX_FILE).read_to_end(&mut text);
+        read.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+        Ok(String::from_utf8_lossy(&text).into_owned())
     }
 
     /// The beginning of a small file.
@@ -221,9 +255,9 @@ impl Group {
         }
     }
 
-    fn events(&self) -> Option<OwnedFd> {
+    fn events(&self) -> Result<OwnedFd, Errno> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        rustix::fs::openat(&self.folder, "cgroup.events", flags, Mode::empty()).ok()
+        rustix::fs::openat(&self.folder, "cgroup.events", flags, Mode::empty())
     }
 
     /// True when it is gone: the cgroup, what the container made in it, and the sandbox's if empty.
@@ -239,6 +273,18 @@ impl Group {
             }
         }
         true
+    }
+}
+
+fn collect_processes(folder: &std::path::Path, limit: usize, depth: usize, pids: &mut Vec<u32>) {
+    let own = std::fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
+    let room = limit.saturating_sub(pids.len());
+    pids.extend(own.lines().filter_map(|line| line.parse::<u32>().ok()).take(room));
+    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    for entry in entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
+        if pids.len() < limit && depth > 0 {
+            collect_processes(&entry.path(), limit, depth - 1, pids);
+        }
     }
 }
 

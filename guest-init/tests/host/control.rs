@@ -1,0 +1,105 @@
+//! Pausing, measuring, limiting containers that run.
+
+use hull_guest::protocol::*;
+
+use crate::fixture::{Agent, args, read_until};
+
+fn running(agent: &Agent, script: &str) -> (ContainerSpec, std::os::unix::net::UnixStream) {
+    let spec = agent.spec(&["sh", "-c", script]);
+    agent.create(&spec).unwrap();
+    let stdout = agent.attach(&spec.id, Stream::Stdout);
+    agent.start_container(&spec.id).unwrap();
+    (spec, stdout)
+}
+
+fn stats(agent: &Agent, id: &str) -> Stats {
+    match agent.call(&Request::Stats(args(id))) {
+        Ok(Outcome::Stats(stats)) => stats,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn paused_container_uses_no_time_until_it_is_resumed() {
+    let Some(agent) = Agent::start() else { return };
+    let (spec, _stdout) = running(&agent, "while :; do :; done");
+    let call = |request: fn(ContainerArgs) -> Request| agent.call(&request(args(&spec.id)));
+    assert_eq!(call(Request::Resume).unwrap_err().kind, ErrorKind::State);
+    for _ in 0..5 {
+        call(Request::Pause).unwrap();
+        let before = stats(&agent, &spec.id);
+        assert_eq!(call(Request::Pause).unwrap_err().kind, ErrorKind::State);
+        let error = agent.create_exec(&agent.exec(&spec, &["true"])).unwrap_err();
+        assert!(error.kind == ErrorKind::State && error.message.contains("is paused"), "{error}");
+        let after = stats(&agent, &spec.id);
+        assert_eq!(before.cpu_ns, after.cpu_ns);
+        assert!(after.system_ns > before.system_ns && after.cpu_ns > 0);
+        call(Request::Resume).unwrap();
+    }
+    agent.delete(&spec.id);
+    assert_eq!(call(Request::Pause).unwrap_err().kind, ErrorKind::NoContainer);
+}
+
+#[test]
+fn paused_container_can_be_killed_and_deleted() {
+    let Some(agent) = Agent::start() else { return };
+    let (spec, _stdout) = running(&agent, "sleep 600 & sleep 600");
+    let exec = agent.exec(&spec, &["sleep", "600"]);
+    agent.create_exec(&exec).unwrap();
+    agent.call(&Request::Pause(args(&spec.id))).unwrap();
+    assert!(agent.start_container(&exec.exec_id).unwrap_err().message.contains("is paused"));
+    agent.call(&Request::Signal(SignalArgs { container: spec.id.clone(), signal: 9 })).unwrap();
+    assert_eq!(agent.wait(&spec.id).code, 137);
+    agent.delete(&spec.id);
+    let (spec, _stdout) = running(&agent, "sleep 600");
+    agent.call(&Request::Pause(args(&spec.id))).unwrap();
+    agent.delete(&spec.id);
+    assert!(agent.cgroups_left().is_empty(), "{:?}", agent.cgroups_left());
+}
+
+#[test]
+fn statistics_tell_what_is_used_and_what_may_be() {
+    let Some(agent) = Agent::start() else { return };
+    let script = "dd if=/dev/zero of=/dev/shm/x bs=1M count=8 2>/dev/null; i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; echo done; sleep 600";
+    let mut spec = agent.spec(&["sh", "-c", script]);
+    spec.resources = Resources { memory_bytes: Some(64 << 20), pids: Some(20), ..Resources::default() };
+    agent.create(&spec).unwrap();
+    let mut stdout = agent.attach(&spec.id, Stream::Stdout);
+    agent.start_container(&spec.id).unwrap();
+    read_until(&mut stdout, "done");
+    let told = stats(&agent, &spec.id);
+    assert!(told.cpu_ns > 1_000_000 && told.cpu_user_ns + told.cpu_system_ns <= told.cpu_ns * 2, "{told:?}");
+    assert_eq!((told.memory_limit_bytes, told.pids_limit), (64 << 20, 20));
+    assert!((8 << 20..64 << 20).contains(&told.memory_bytes), "{told:?}");
+    assert!((1..=2).contains(&told.pids) && told.online_cpus > 0 && told.network.is_empty(), "{told:?}");
+    agent.delete(&spec.id);
+    let (spec, _stdout) = running(&agent, "sleep 600");
+    let told = stats(&agent, &spec.id);
+    assert!(
+        told.memory_limit_bytes > 256 << 20 && told.pids_limit == 0 && told.pids > 0,
+        "no limit: {told:?}"
+    );
+    agent.delete(&spec.id);
+}
+
+#[test]
+fn processes_are_listed_with_the_containers_names() {
+    let Some(agent) = Agent::start() else { return };
+    let (spec, mut stdout) = running(&agent, "sleep 601 & echo up; sleep 602");
+    read_until(&mut stdout, "up");
+    let mut exec = agent.exec(&spec, &["sleep", "603"]);
+    exec.process.user = "app".into();
+    exec.process.terminal = Some(TerminalSize { columns: 80, rows: 24 });
+    let Ok(Outcome::Created(Created { pid })) = agent.create_exec(&exec) else { panic!() };
+    agent.start_container(&exec.exec_id).unwrap();
+    let Ok(Outcome::Processes(list)) = agent.call(&Request::Top(args(&spec.id))) else { panic!() };
+    assert!(list.len() >= 3, "{list:?}");
+    let sleeper = list.iter().find(|process| process.pid == pid).unwrap();
+    assert_eq!((sleeper.uid, sleeper.user.as_str(), sleeper.tty.as_str()), (1000, "app", "pts/0"));
+    assert_eq!(sleeper.command, "sleep 603".into());
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs();
+    assert!(sleeper.start_unix.abs_diff(now) < 60, "{} {now}", sleeper.start_unix);
+    assert!(list.iter().any(|process| process.user == "root" && process.command == "sleep 601".into()));
+    agent.delete(&spec.id);
+    assert_eq!(agent.call(&Request::Top(args(&spec.id))).unwrap_err().kind, ErrorKind::NoContainer);
+}
