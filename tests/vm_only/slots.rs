@@ -18,7 +18,7 @@ use hull_guest::protocol::{
     self, AGENT_PORT, ContainerArgs, ContainerSpec, ContainerState, Outcome, Request, RootSource,
     SandboxConfig, Stream,
 };
-use hull_vmm::config::{DiskConfig, FileSource, JailConfig, Segment, VmConfig, VsockConfig};
+use hull_vmm::config::{DiskConfig, DiskLimits, FileSource, JailConfig, Segment, VmConfig, VsockConfig};
 use hull_vmm::control::{Command as ToMachine, DiskContent, Event};
 
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
@@ -59,6 +59,7 @@ impl Machine {
         .unwrap();
         disk::create(&folder.join("first.ext4")).unwrap();
         let socket = folder.join("vsock");
+        let limits = DiskLimits::default();
         let config = VmConfig {
             id: "slots".to_owned(),
             vcpus: 1,
@@ -67,10 +68,10 @@ impl Machine {
             initrd: Some(FileSource::Path(initrd)),
             cmdline: String::new(),
             disks: vec![
-                DiskConfig::ReadOnly { segments: segments(&root) },
-                DiskConfig::ReadWrite { file: Some(FileSource::Path(folder.join("first.ext4"))) },
-                DiskConfig::ReadOnly { segments: Vec::new() },
-                DiskConfig::ReadWrite { file: None },
+                DiskConfig::ReadOnly { segments: segments(&root), limits },
+                DiskConfig::ReadWrite { file: Some(FileSource::Path(folder.join("first.ext4"))), limits },
+                DiskConfig::ReadOnly { segments: Vec::new(), limits },
+                DiskConfig::ReadWrite { file: None, limits },
             ],
             vsock: Some(VsockConfig { cid: 3, socket: FileSource::Path(socket.clone()) }),
             boot_log: None,

@@ -13,7 +13,7 @@ use crate::config::{DiskConfig, FileSource, MAX_DISKS, MAX_SEGMENTS, Segment, Va
 
 /// Descriptors below are standard input, output and error, which stay.
 const FIRST_FREE: RawFd = 3;
-/// Descriptors of the largest machine: its disks; vCPUs, queues and up to 1024 vsock connections.
+/// Descriptors of the largest machine: its disks, with a timer each; vCPUs, queues and up to 1024 vsock connections.
 pub const MAX_OPEN: u64 = (MAX_DISKS * MAX_SEGMENTS) as u64 + 2048;
 
 #[derive(Debug, thiserror::Error)]
@@ -78,14 +78,14 @@ enum Access {
 
 fn open_disk(disk: &DiskConfig) -> Result<DiskFiles, FileError> {
     Ok(match disk {
-        DiskConfig::ReadOnly { segments } if segments.is_empty() => DiskFiles::ReadOnly(None),
-        DiskConfig::ReadOnly { segments } => {
+        DiskConfig::ReadOnly { segments, .. } if segments.is_empty() => DiskFiles::ReadOnly(None),
+        DiskConfig::ReadOnly { segments, .. } => {
             let open_segment = |Segment { file, start_sector }: &Segment| {
                 Ok((open("disk", file, Access::Read)?, *start_sector))
             };
             DiskFiles::ReadOnly(Some(segments.iter().map(open_segment).collect::<Result<_, _>>()?))
         }
-        DiskConfig::ReadWrite { file } => {
+        DiskConfig::ReadWrite { file, .. } => {
             DiskFiles::ReadWrite(file.as_ref().map(|file| open("disk", file, Access::ReadWrite)).transpose()?)
         }
     })

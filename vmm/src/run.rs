@@ -11,9 +11,10 @@ use std::time::Duration;
 
 use vmm_sys_util::errno;
 
-use crate::config::{FileSource, Segment, ValidConfig};
+use crate::config::{DiskLimits, FileSource, Segment, ValidConfig};
 use crate::control::{Command, Control, DiskContent, Event, Received};
 use crate::devices::serial::{self, SharedLog};
+use crate::devices::virtio::block::DiskHandle;
 use crate::event_loop::{EventLoop, Token};
 use crate::files::{self, FileError, Files};
 use crate::jail::{self, JailError};
@@ -171,14 +172,32 @@ fn serve_control(machine: &Machine, control: &mut Control) -> Option<Stop> {
         Ok(Received::Closed) => return Some(Stop::SocketClosed),
         Ok(Received::Command(Command::Stop, _)) => return Some(Stop::Command),
         Ok(Received::Command(Command::FillDisk { disk, content }, files)) => {
-            match fill_disk(machine, disk, content, files) {
-                Ok(sectors) => Event::Done { sectors: Some(sectors) },
-                Err(message) => Event::Failed { message },
-            }
+            answer(fill_disk(machine, disk, content, files).map(Some))
+        }
+        Ok(Received::Command(Command::LimitDisk { disk, limits }, _)) => {
+            answer(limit_disk(machine, disk, &limits).map(|()| None))
         }
         Err(_) => return Some(Stop::ProtocolError),
     };
     control.send(&reply).err().map(|_| Stop::SocketClosed)
+}
+
+fn answer(outcome: Result<Option<u64>, String>) -> Event {
+    match outcome {
+        Ok(sectors) => Event::Done { sectors },
+        Err(message) => Event::Failed { message },
+    }
+}
+
+fn find_disk(machine: &Machine, disk: usize) -> Result<&DiskHandle, String> {
+    machine.disks.get(disk).ok_or_else(|| format!("There is no disk {disk}"))
+}
+
+fn limit_disk(machine: &Machine, disk: usize, limits: &DiskLimits) -> Result<(), String> {
+    let handle = find_disk(machine, disk)?;
+    crate::config::check_limits(disk, limits).map_err(|error| error.to_string())?;
+    handle.limit(limits);
+    Ok(())
 }
 
 fn fill_disk(
@@ -187,11 +206,7 @@ fn fill_disk(
     content: DiskContent,
     files: Vec<OwnedFd>,
 ) -> Result<u64, String> {
-    let slot = match machine.slots.get(disk) {
-        Some(Some(slot)) => slot,
-        Some(None) => return Err(format!("Disk {disk} is not a slot")),
-        None => return Err(format!("There is no disk {disk}")),
-    };
+    let slot = find_disk(machine, disk)?;
     let mut files = files.into_iter().map(|file| Some(File::from(file))).collect::<Vec<_>>();
     let mut take = |source: FileSource| match source {
         FileSource::Path(path) => {

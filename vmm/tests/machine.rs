@@ -15,7 +15,7 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use hull_vmm::config::FileSource;
+use hull_vmm::config::{DiskLimits, FileSource};
 use hull_vmm::control::{Command as ControlCommand, DiskContent, Event, frame};
 use hull_vmm::lifecycle::{ExitCause, Stop};
 use serde_json::json;
@@ -256,17 +256,41 @@ fn setup_failure_travels_on_the_control_socket() {
 }
 
 #[test]
-fn commands_about_disks_that_are_no_slots_fail_and_change_nothing() {
+fn commands_that_cannot_be_carried_out_fail_and_change_nothing() {
     if !has_kvm() {
         return;
     }
+    let file = tempfile::NamedTempFile::new().unwrap();
+    file.as_file().set_len(4096).unwrap();
     let mut machine = Supervised::start(Guest::Spin, |config| {
-        config["disks"] = json!([{ "kind": "read_only", "segments": [] }]);
+        config["disks"] = json!([
+            { "kind": "read_only", "segments": [] },
+            { "kind": "read_write", "file": { "path": file.path() }, "limits": { "write_bps": 4096 } },
+        ]);
     });
     assert_eq!(machine.event(), Event::Running);
-    for (disk, file) in [(7, FileSource::Fd(0)), (0, FileSource::Fd(0)), (0, FileSource::Path("/x".into()))] {
-        machine.send(&ControlCommand::FillDisk { disk, content: DiskContent::File(file) });
-        assert!(matches!(machine.event(), Event::Failed { .. }));
+    let fill = |disk, file| ControlCommand::FillDisk { disk, content: DiskContent::File(file) };
+    let limit = |disk, read_bps| {
+        let limits = DiskLimits { read_bps: Some(read_bps), ..DiskLimits::default() };
+        ControlCommand::LimitDisk { disk, limits }
+    };
+    for (command, why) in [
+        (fill(2, FileSource::Fd(0)), "There is no disk 2"),
+        (fill(usize::MAX, FileSource::Fd(0)), "There is no disk"),
+        (fill(0, FileSource::Fd(0)), "Descriptor 0 was not sent"),
+        (fill(0, FileSource::Fd(-1)), "Descriptor -1 was not sent"),
+        (fill(0, FileSource::Path("/x".into())), "/x cannot be opened"),
+        (limit(2, 1), "There is no disk 2"),
+        (limit(usize::MAX, 1), "There is no disk"),
+        (limit(1, 0), "read_bps is 0"),
+    ] {
+        machine.send(&command);
+        let Event::Failed { message } = machine.event() else { panic!("{command:?} did not fail") };
+        assert!(message.contains(why), "{command:?}: {message}");
+    }
+    for disk in [0, 1] {
+        machine.send(&limit(disk, u64::MAX));
+        assert_eq!(machine.event(), Event::Done { sectors: None });
     }
     machine.send(&ControlCommand::Stop);
     assert_eq!(machine.exit_cause(), ExitCause::HostStopped { by: Stop::Command });

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use hull_guest::protocol::{
     AGENT_PORT, Disk, Request, Resources, RootSource, SandboxConfig, Text, read_frame,
 };
-use hull_vmm::config::{DiskConfig, FileSource, JailConfig, SECTOR, Segment, VmConfig, VsockConfig};
+use hull_vmm::config::{DiskConfig, DiskLimits, FileSource, JailConfig, SECTOR, Segment, VmConfig, VsockConfig};
 use hull_vmm::control::Event;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
@@ -199,7 +199,9 @@ fn disks(plan: &Plan, handed: &mut Handed) -> Result<Vec<DiskConfig>, LaunchErro
         disk::create_unnamed(plan.dir)
     };
     let writable = writable.map_err(|source| LaunchError::file("make a disk in", plan.dir, source))?;
-    Ok(vec![DiskConfig::ReadOnly { segments }, DiskConfig::ReadWrite { file: Some(handed.source(writable)) }])
+    let limits = DiskLimits::default();
+    let file = Some(handed.source(writable));
+    Ok(vec![DiskConfig::ReadOnly { segments, limits }, DiskConfig::ReadWrite { file, limits }])
 }
 
 fn boot_log(plan: &Plan) -> Result<Option<File>, LaunchError> {

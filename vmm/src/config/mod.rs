@@ -11,8 +11,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use valid::check_segments;
 pub use valid::{ConfigError, ValidConfig};
+pub(crate) use valid::{check_limits, check_segments};
 
 /// Smallest guest memory, in MiB: kernel image and boot-time structures take about 20.
 pub const MIN_MEMORY_MIB: u32 = 32;
@@ -82,9 +82,50 @@ impl fmt::Display for FileSource {
 pub enum DiskConfig {
     /// Several files shown one behind the other as one read-only disk. No segments: an empty slot,
     /// to be filled later through the control socket.
-    ReadOnly { segments: Vec<Segment> },
+    ReadOnly {
+        segments: Vec<Segment>,
+        #[serde(default, skip_serializing_if = "DiskLimits::is_empty")]
+        limits: DiskLimits,
+    },
     /// A raw file, whole. None: an empty slot.
-    ReadWrite { file: Option<FileSource> },
+    ReadWrite {
+        file: Option<FileSource>,
+        #[serde(default, skip_serializing_if = "DiskLimits::is_empty")]
+        limits: DiskLimits,
+    },
+}
+
+impl DiskConfig {
+    pub fn limits(&self) -> &DiskLimits {
+        match self {
+            DiskConfig::ReadOnly { limits, .. } | DiskConfig::ReadWrite { limits, .. } => limits,
+        }
+    }
+}
+
+/// What a disk may do in a second; absent is as much as the host can, zero is refused. One second's worth
+/// may be used at once, or one request if that is larger. Flushing and discarding are free.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DiskLimits {
+    /// Bytes read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_bps: Option<u64>,
+    /// Bytes written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub write_bps: Option<u64>,
+    /// Requests to read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_iops: Option<u64>,
+    /// Requests to write, or to write zeros.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub write_iops: Option<u64>,
+}
+
+impl DiskLimits {
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// A run of sectors of a read-only disk, backed by one whole file from its start.

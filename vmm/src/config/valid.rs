@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::os::fd::RawFd;
 
 use super::{
-    DiskConfig, FileSource, JailConfig, MAX_DISKS, MAX_MEMORY_MIB, MAX_SEGMENTS, MAX_VCPUS, MIN_MEMORY_MIB,
-    Segment, VmConfig, VsockConfig,
+    DiskConfig, DiskLimits, FileSource, JailConfig, MAX_DISKS, MAX_MEMORY_MIB, MAX_SEGMENTS, MAX_VCPUS,
+    MIN_MEMORY_MIB, Segment, VmConfig, VsockConfig,
 };
 
 /// Longest id: it is shown in messages, not stored.
@@ -29,6 +29,8 @@ pub enum ConfigError {
     Segments { disk: usize, count: usize },
     #[error("disk {disk}: segment {segment} does not start behind the one before it")]
     SegmentOrder { disk: usize, segment: usize },
+    #[error("disk {disk}: {limit} is 0; a limit is at least 1, and absent for none")]
+    Limit { disk: usize, limit: &'static str },
     #[error("vsock context id {0} is reserved; it must be {FIRST_CID} or more, below {max}", max = u32::MAX)]
     Cid(u32),
     #[error("descriptor {0} is named twice, or is no descriptor number")]
@@ -115,8 +117,8 @@ impl ValidConfig {
     /// The descriptors that the machine was handed: what it may keep open of what it inherited.
     pub fn descriptors(&self) -> impl Iterator<Item = RawFd> {
         let disks = self.disks.iter().flat_map(|disk| match disk {
-            DiskConfig::ReadOnly { segments } => segments.iter().map(|segment| &segment.file).collect(),
-            DiskConfig::ReadWrite { file } => file.iter().collect::<Vec<_>>(),
+            DiskConfig::ReadOnly { segments, .. } => segments.iter().map(|segment| &segment.file).collect(),
+            DiskConfig::ReadWrite { file, .. } => file.iter().collect::<Vec<_>>(),
         });
         let vsock = self.vsock.iter().map(|vsock| &vsock.socket);
         let sources = [&self.kernel].into_iter().chain(&self.initrd).chain(&self.boot_log);
@@ -138,11 +140,27 @@ fn check_disks(disks: &[DiskConfig]) -> Result<(), ConfigError> {
         return Err(ConfigError::Disks(disks.len()));
     }
     for (disk, config) in disks.iter().enumerate() {
-        if let DiskConfig::ReadOnly { segments } = config {
+        if let DiskConfig::ReadOnly { segments, .. } = config {
             check_segments(disk, segments)?;
         }
+        check_limits(disk, config.limits())?;
     }
     Ok(())
+}
+
+/// None is zero, which would be a disk that never answers.
+pub(crate) fn check_limits(disk: usize, limits: &DiskLimits) -> Result<(), ConfigError> {
+    let DiskLimits { read_bps, write_bps, read_iops, write_iops } = *limits;
+    let all = [
+        ("read_bps", read_bps),
+        ("write_bps", write_bps),
+        ("read_iops", read_iops),
+        ("write_iops", write_iops),
+    ];
+    match all.into_iter().find(|(_, value)| *value == Some(0)) {
+        Some((limit, _)) => Err(ConfigError::Limit { disk, limit }),
+        None => Ok(()),
+    }
 }
 
 /// Segments are few enough and ascend. That they do not overlap shows when the files are open.
@@ -188,7 +206,7 @@ mod tests {
             VmConfig { memory_mib: 31, ..config("") }.validate().unwrap_err(),
             ConfigError::Memory(31)
         );
-        let disks = vec![DiskConfig::ReadWrite { file: None }; MAX_DISKS + 1];
+        let disks = vec![DiskConfig::ReadWrite { file: None, limits: DiskLimits::default() }; MAX_DISKS + 1];
         assert_eq!(VmConfig { disks, ..config("") }.validate().unwrap_err(), ConfigError::Disks(13));
     }
 
@@ -200,6 +218,24 @@ mod tests {
             config(segments).validate().unwrap_err(),
             ConfigError::SegmentOrder { disk: 0, segment: 1 }
         );
+    }
+
+    #[test]
+    fn limits_are_optional_known_and_more_than_zero() {
+        let with = |limits: &str| format!(r#","disks":[{{"kind":"read_write","file":null{limits}}}]"#);
+        let disks = config(&with("")).validate().unwrap().disks;
+        assert!(disks[0].limits().is_empty());
+        assert_eq!(serde_json::to_string(&disks[0]).unwrap(), r#"{"kind":"read_write","file":null}"#);
+        let limited = config(&with(r#","limits":{"read_iops":1,"write_bps":18446744073709551615}"#));
+        let expected = DiskLimits { read_iops: Some(1), write_bps: Some(u64::MAX), ..DiskLimits::default() };
+        assert_eq!(*limited.validate().unwrap().disks[0].limits(), expected);
+        for limit in ["read_bps", "write_bps", "read_iops", "write_iops"] {
+            let zero = config(&with(&format!(r#","limits":{{"{limit}":0}}"#)));
+            assert_eq!(zero.validate().unwrap_err(), ConfigError::Limit { disk: 0, limit });
+        }
+        for limits in [r#"{"read_bps":-1}"#, r#"{"read_bps":1.5}"#, r#"{"bps":1}"#, "7"] {
+            assert!(serde_json::from_str::<DiskLimits>(limits).is_err(), "{limits}");
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ mod socket;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{FileSource, Segment};
+use crate::config::{DiskLimits, FileSource, Segment};
 use crate::lifecycle::ExitCause;
 
 pub use frame::{FrameError, MAX_FRAME};
@@ -51,6 +51,12 @@ pub enum Command {
         /// Index into the config's disks.
         disk: usize,
         content: DiskContent,
+    },
+    /// From now on a disk, or slot, is held to these rates and to no others.
+    LimitDisk {
+        /// Index into the config's disks.
+        disk: usize,
+        limits: DiskLimits,
     },
     /// Ends the machine at once.
     Stop,

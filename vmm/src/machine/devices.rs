@@ -9,7 +9,7 @@ use crate::arch::irqchip::MAX_PINS;
 use crate::config::ValidConfig;
 use crate::devices::serial::{self, BootLog, Console, SharedLog};
 use crate::devices::virtio::balloon::Balloon;
-use crate::devices::virtio::block::{Block, SlotHandle};
+use crate::devices::virtio::block::{Block, DiskHandle};
 use crate::devices::virtio::device::VirtioDevice;
 use crate::devices::virtio::mmio::{MmioTransport, WINDOW, reg};
 use crate::devices::virtio::rng::Rng;
@@ -28,9 +28,6 @@ pub(super) fn interrupts(config: &ValidConfig) -> Result<u8, MachineError> {
     let count = u8::try_from(devices).ok().and_then(|devices| FIRST_IRQ.checked_add(devices));
     count.filter(|count| *count <= MAX_PINS).ok_or(MachineError::Interrupts)
 }
-
-/// A block device, and its handle if it is a slot.
-type Disk = (Block, Option<SlotHandle>);
 
 impl Builder {
     /// The serial console, if there is a log for it.
@@ -53,20 +50,20 @@ impl Builder {
         &mut self,
         disks: Vec<DiskFiles>,
         vsock: Option<(u32, UnixListener)>,
-    ) -> Result<Vec<Option<SlotHandle>>, MachineError> {
+    ) -> Result<Vec<DiskHandle>, MachineError> {
         let mut place = 0;
-        let mut slots = Vec::with_capacity(disks.len());
+        let mut handles = Vec::with_capacity(disks.len());
         for (disk, files) in disks.into_iter().enumerate() {
-            let (block, slot) = make_disk(disk, files)?;
+            let block = make_disk(disk, files)?;
+            handles.push(block.handle());
             self.add_device(&mut place, Box::new(block))?;
-            slots.push(slot);
         }
         if let Some((cid, listener)) = vsock {
             self.add_device(&mut place, Box::new(Vsock::new(cid, listener)))?;
         }
         self.add_device(&mut place, Box::new(Rng::new()))?;
         self.add_device(&mut place, Box::new(Balloon::new()))?;
-        Ok(slots)
+        Ok(handles)
     }
 
     fn add_device(&mut self, place: &mut u8, device: Box<dyn VirtioDevice>) -> Result<(), MachineError> {
@@ -86,17 +83,12 @@ impl Builder {
     }
 }
 
-fn make_disk(disk: usize, files: DiskFiles) -> Result<Disk, MachineError> {
+fn make_disk(disk: usize, files: DiskFiles) -> Result<Block, MachineError> {
     let result = match files {
-        DiskFiles::ReadOnly(Some(segments)) => Block::read_only(segments).map(|block| (block, None)),
-        DiskFiles::ReadWrite(Some(file)) => Block::read_write(file).map(|block| (block, None)),
-        DiskFiles::ReadOnly(None) => Ok(empty_slot(true)),
-        DiskFiles::ReadWrite(None) => Ok(empty_slot(false)),
+        DiskFiles::ReadOnly(Some(segments)) => Block::read_only(segments),
+        DiskFiles::ReadWrite(Some(file)) => Block::read_write(file),
+        DiskFiles::ReadOnly(None) => Ok(Block::empty_slot(true)),
+        DiskFiles::ReadWrite(None) => Ok(Block::empty_slot(false)),
     };
     result.map_err(|source| MachineError::Disk { disk, source })
-}
-
-fn empty_slot(read_only: bool) -> Disk {
-    let (block, slot) = Block::empty_slot(read_only);
-    (block, Some(slot))
 }

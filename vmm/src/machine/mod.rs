@@ -16,7 +16,7 @@ use crate::config::{ConfigError, ValidConfig};
 use crate::devices::bus::{Bus, Overlap};
 use crate::devices::i8042::{self, I8042};
 use crate::devices::serial::SharedLog;
-use crate::devices::virtio::block::{BackendError, SlotHandle};
+use crate::devices::virtio::block::{BackendError, DiskHandle};
 use crate::devices::virtio::failure::Failure;
 use crate::files::Files;
 use crate::kvm::vcpu::Vcpu;
@@ -69,8 +69,8 @@ pub struct Machine {
     pub vcpus: Vec<Vcpu>,
     pub ending: Arc<Ending>,
     pub failure: Failure,
-    /// For each disk of the config, its handle if it is a slot.
-    pub slots: Vec<Option<SlotHandle>>,
+    /// In the config's order.
+    pub disks: Vec<DiskHandle>,
     pub boot_log: Option<SharedLog>,
     /// Keeps the VM and its memory for as long as the vCPUs.
     _vm: Vm,
@@ -100,13 +100,16 @@ impl Machine {
         if config.vcpus == 1 {
             builder.cmdline.add(CMDLINE_ONE_VCPU)?;
         }
-        let slots = builder.add_virtio(std::mem::take(&mut files.disks), files.vsock.take())?;
+        let disks = builder.add_virtio(std::mem::take(&mut files.disks), files.vsock.take())?;
+        for (disk, config) in disks.iter().zip(&config.disks) {
+            disk.limit(config.limits());
+        }
         builder.cmdline.add(&config.cmdline)?;
         let boot_log = builder.add_console(files.boot_log.take())?;
         let kernel = builder.load_guest(config, &mut files)?;
         mptable::write(&builder.memory, config.vcpus, &builder.irqs)
             .map_err(|source| MachineError::Tables { what: "the MP table", source })?;
-        builder.finish(config, &kernel, &kvm, boot_log, slots)
+        builder.finish(config, &kernel, &kvm, boot_log, disks)
     }
 }
 
@@ -145,7 +148,7 @@ impl Builder {
         kernel: &Kernel,
         kvm: &Kvm,
         boot_log: Option<SharedLog>,
-        slots: Vec<Option<SlotHandle>>,
+        disks: Vec<DiskHandle>,
     ) -> Result<Machine, MachineError> {
         let (ports, mmio) = (Arc::new(self.ports), Arc::new(self.mmio));
         let mut cpuid = supported_cpuid(kvm)?;
@@ -166,7 +169,7 @@ impl Builder {
             fd.set_regs(&registers).map_err(refused("set a vCPU's registers"))?;
         }
         let Self { vm, failure, ending, .. } = self;
-        Ok(Machine { vcpus, ending, failure, slots, boot_log, _vm: vm })
+        Ok(Machine { vcpus, ending, failure, disks, boot_log, _vm: vm })
     }
 }
 

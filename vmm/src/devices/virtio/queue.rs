@@ -82,17 +82,24 @@ pub struct Queue {
     kick: Arc<EventFd>,
 }
 
-/// Whether [`Queue::drain`] has taken all there was.
+/// What [`Queue::drain`] has taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Drained {
     All,
     Share,
+    /// All up to one that is not to be served yet.
+    Held,
 }
 
 impl Queue {
     /// Readable when the driver has notified. Call [`Queue::clear_kick`] before looking at the ring.
     pub fn kick(&self) -> &EventFd {
         &self.kick
+    }
+
+    /// The same, for whoever wants this queue looked at.
+    pub fn shared_kick(&self) -> Arc<EventFd> {
+        Arc::clone(&self.kick)
     }
 
     pub fn clear_kick(&self) {
@@ -146,12 +153,29 @@ impl Queue {
         &mut self,
         memory: &GuestMemory,
         interrupt: &Interrupt,
-        serve: impl FnMut(Chain<'_>) -> u32,
+        mut serve: impl FnMut(Chain<'_>) -> u32,
+    ) -> Result<(), QueueError> {
+        self.drain_until(memory, interrupt, |chain| Some(serve(chain)))
+    }
+
+    /// The same, up to a chain that `serve` returns None for. It stays the next one, and the driver is not
+    /// asked for notifications: there is no use for them until the caller drains again.
+    pub fn drain_until(
+        &mut self,
+        memory: &GuestMemory,
+        interrupt: &Interrupt,
+        serve: impl FnMut(Chain<'_>) -> Option<u32>,
     ) -> Result<(), QueueError> {
         self.clear_kick();
         self.disable_kicks(memory)?;
-        if self.drain_share(memory, interrupt, serve)? == Drained::Share || self.enable_kicks(memory)? {
-            self.kick_again();
+        match self.drain_share(memory, interrupt, serve)? {
+            Drained::Held => {}
+            Drained::Share => self.kick_again(),
+            Drained::All => {
+                if self.enable_kicks(memory)? {
+                    self.kick_again();
+                }
+            }
         }
         Ok(())
     }
@@ -161,12 +185,15 @@ impl Queue {
         &mut self,
         memory: &GuestMemory,
         interrupt: &Interrupt,
-        mut serve: impl FnMut(Chain<'_>) -> u32,
+        mut serve: impl FnMut(Chain<'_>) -> Option<u32>,
     ) -> Result<Drained, QueueError> {
         for _ in 0..self.ring.size() {
             let Some(chain) = self.pop(memory)? else { return Ok(Drained::All) };
             let head = chain.head;
-            let written = serve(chain);
+            let Some(written) = serve(chain) else {
+                self.undo_pop();
+                return Ok(Drained::Held);
+            };
             self.push(memory, head, written)?;
             self.signal(memory, interrupt)?;
         }

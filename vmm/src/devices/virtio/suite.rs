@@ -55,12 +55,7 @@ const SUBJECTS: [Subject; 6] = [
         queue: 0,
         chain: read_sector,
     },
-    Subject {
-        name: "empty slot",
-        make: || Box::new(Block::empty_slot(true).0),
-        queue: 0,
-        chain: read_sector,
-    },
+    Subject { name: "empty slot", make: || Box::new(Block::empty_slot(true)), queue: 0, chain: read_sector },
     Subject {
         name: "balloon",
         make: || Box::new(Balloon::new()),

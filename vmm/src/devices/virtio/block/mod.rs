@@ -10,6 +10,7 @@ mod raw;
 mod request;
 mod slot;
 mod task;
+mod throttle;
 
 #[cfg(test)]
 mod tests;
@@ -19,7 +20,7 @@ use std::io;
 use std::sync::Arc;
 
 pub use backend::BackendError;
-pub use slot::{FillError, SlotHandle};
+pub use slot::{DiskHandle, FillError};
 
 use self::backend::Backend;
 use self::flat::FlatFiles;
@@ -79,9 +80,13 @@ impl Block {
 
     /// A device that shows one sector of zeros until its handle fills it. Whether it can be written
     /// is fixed from the start: drivers read that once, at probe.
-    pub fn empty_slot(read_only: bool) -> (Self, SlotHandle) {
-        let disk = Arc::new(Disk::empty(read_only));
-        (Self { disk: Arc::clone(&disk), queue: &SLOT_QUEUE }, SlotHandle::new(disk))
+    pub fn empty_slot(read_only: bool) -> Self {
+        Self { disk: Arc::new(Disk::empty(read_only)), queue: &SLOT_QUEUE }
+    }
+
+    /// What the host does to the disk once the device is the guest's.
+    pub fn handle(&self) -> DiskHandle {
+        DiskHandle::new(Arc::clone(&self.disk))
     }
 
     /// Buffers of one request: a chain has as many as the queue, less its header and its status.
@@ -141,7 +146,7 @@ impl VirtioDevice for Block {
     fn activate(&mut self, mut activation: Activation) -> io::Result<Worker> {
         let [requests] = activation.take_queues()?;
         let Activation { memory, features, interrupt, failure, .. } = activation;
-        self.disk.attach(interrupt.clone());
+        self.disk.attach(interrupt.clone(), requests.shared_kick());
         let task = BlockTask {
             disk: Arc::clone(&self.disk),
             memory,
@@ -150,6 +155,7 @@ impl VirtioDevice for Block {
             max_bytes: u64::from(self.seg_max()) * u64::from(SIZE_MAX),
             // Without the flush command the driver takes a write for durable once it is answered.
             write_through: features & F_FLUSH == 0,
+            timer: None,
         };
         Worker::spawn(self.name(), task, interrupt, failure)
     }

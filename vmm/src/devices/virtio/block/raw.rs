@@ -58,13 +58,14 @@ impl RawFile {
         }
     }
 
-    /// The range reads as zeros from now on. `unmap`: its blocks may be given back to the host.
-    pub fn write_zeroes(&self, offset: u64, len: u64, unmap: bool) -> io::Result<()> {
+    /// The range reads as zeros from now on. `unmap`: its blocks may be given back to the host. Returns
+    /// the bytes that had to be written for it.
+    pub fn write_zeroes(&self, offset: u64, len: u64, unmap: bool) -> io::Result<u64> {
         let mode =
             if unmap { FallocateFlags::FALLOC_FL_PUNCH_HOLE } else { FallocateFlags::FALLOC_FL_ZERO_RANGE };
         match self.allocate(mode, offset, len) {
-            Err(Errno::EOPNOTSUPP) => self.write_out_zeroes(offset, len),
-            outcome => Ok(outcome?),
+            Err(Errno::EOPNOTSUPP) => self.write_out_zeroes(offset, len).map(|()| len),
+            outcome => Ok(outcome.map(|()| 0)?),
         }
     }
 

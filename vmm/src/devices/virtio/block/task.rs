@@ -2,13 +2,17 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
+use nix::sys::time::TimeSpec;
+use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 use vmm_sys_util::epoll::EventSet;
 
 use super::backend::Backend;
 use super::raw::RawFile;
 use super::request::{Command, ID_BYTES, Range, Status, place};
 use super::slot::Disk;
+use super::throttle::Access;
 use super::{MAX_DISCARD_SECTORS, MAX_RANGES, MAX_ZERO_SECTORS, SECTOR};
 use crate::devices::virtio::chain::{Chain, Reader, Short, Slices};
 use crate::devices::virtio::interrupt::Interrupt;
@@ -28,20 +32,32 @@ pub(super) struct BlockTask {
     pub max_bytes: u64,
     /// Flush after each change.
     pub write_through: bool,
+    /// For the next request to be served at its time. Made when the first has to wait.
+    pub timer: Option<TimerFd>,
 }
 
 #[derive(Clone, Copy)]
 pub(super) enum Event {
+    /// The driver has notified, or the disk's limits have changed.
     Request,
+    /// The request that waits may be served.
+    Due,
 }
 
 impl Token for Event {
     fn encode(self) -> u64 {
-        0
+        match self {
+            Self::Request => 0,
+            Self::Due => 1,
+        }
     }
 
     fn decode(data: u64) -> Option<Self> {
-        (data == 0).then_some(Self::Request)
+        match data {
+            0 => Some(Self::Request),
+            1 => Some(Self::Due),
+            _ => None,
+        }
     }
 }
 
@@ -52,14 +68,41 @@ impl Task for BlockTask {
         poll.add_event(self.requests.kick(), Event::Request)
     }
 
-    fn on_event(&mut self, token: Event, _: EventSet, _: &Poll<Event>) -> Result<(), TaskError> {
+    fn on_event(&mut self, token: Event, _: EventSet, poll: &Poll<Event>) -> Result<(), TaskError> {
         match token {
-            Event::Request => {
-                let server =
-                    Server { disk: &self.disk, max_bytes: self.max_bytes, write_through: self.write_through };
-                Ok(self.requests.drain(&self.memory, &self.interrupt, |chain| server.serve(chain))?)
+            Event::Request => {}
+            Event::Due => {
+                // Disarmed instead of read, which would wait if it was armed again meanwhile.
+                if let Some(timer) = &self.timer {
+                    timer.unset().map_err(io::Error::from)?;
+                }
             }
         }
+        let server =
+            Server { disk: &self.disk, max_bytes: self.max_bytes, write_through: self.write_through };
+        let mut too_early = None;
+        self.requests.drain_until(&self.memory, &self.interrupt, |chain| {
+            server.serve(chain).map_err(|wait| too_early = Some(wait)).ok()
+        })?;
+        match too_early {
+            Some(wait) => Ok(self.wake_after(wait, poll)?),
+            None => Ok(()),
+        }
+    }
+}
+
+impl BlockTask {
+    fn wake_after(&mut self, wait: Duration, poll: &Poll<Event>) -> io::Result<()> {
+        let timer = match &mut self.timer {
+            Some(timer) => timer,
+            empty => {
+                let flags = TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC;
+                let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, flags)?;
+                poll.add(&timer, EventSet::IN, Event::Due)?;
+                empty.insert(timer)
+            }
+        };
+        Ok(timer.set(Expiration::OneShot(TimeSpec::from_duration(wait)), TimerSetTimeFlags::empty())?)
     }
 }
 
@@ -70,19 +113,36 @@ struct Server<'a> {
 }
 
 impl Server<'_> {
-    /// Returns the bytes written into the chain.
-    fn serve(&self, mut chain: Chain<'_>) -> u32 {
+    /// Returns the bytes written into the chain, or how long it has to wait for its turn.
+    fn serve(&self, mut chain: Chain<'_>) -> Result<u32, Duration> {
         // The status is the last byte; without room for it the driver cannot be told a thing.
-        let Some(room) = chain.writer.len().checked_sub(1) else { return 0 };
-        let Ok(data) = chain.writer.take(room) else { return 0 };
-        let outcome =
-            Command::parse(&mut chain.reader).and_then(|command| self.execute(command, chain.reader, data));
+        let Some(room) = chain.writer.len().checked_sub(1) else { return Ok(0) };
+        let Ok(data) = chain.writer.take(room) else { return Ok(0) };
+        let command = Command::parse(&mut chain.reader);
+        if let Ok(command) = &command {
+            self.admit(command, chain.reader.len(), room)?;
+        }
+        let outcome = command.and_then(|command| self.execute(command, chain.reader, data));
         let (status, filled) = outcome.map_or_else(|status| (status, 0), |filled| (Status::Ok, filled));
         // There is exactly one byte left.
         let _ = chain.writer.write(&[status as u8]);
         // Counted are bytes from the chain's start without a gap (VirtIO 1.2, 2.7.8).
         let written = if filled == room { filled + 1 } else { filled };
-        u32::try_from(written).unwrap_or(0)
+        Ok(u32::try_from(written).unwrap_or(0))
+    }
+
+    /// Counts a request with `input` bytes for the disk and room for `output` against the disk's limits.
+    fn admit(&self, command: &Command, input: usize, output: usize) -> Result<(), Duration> {
+        let (access, bytes) = match command {
+            Command::Read { .. } => (Access::Read, output),
+            Command::Write { .. } => (Access::Write, input),
+            // The host makes zeros by itself; where it cannot, they are counted when they are written.
+            Command::WriteZeroes => (Access::Write, 0),
+            Command::Flush | Command::GetId | Command::Discard => return Ok(()),
+        };
+        // One that asks for more fails.
+        let bytes = u64::try_from(bytes).map_or(self.max_bytes, |bytes| bytes.min(self.max_bytes));
+        self.disk.throttle().admit(access, bytes)
     }
 
     /// Returns the bytes of `output` that were filled.
@@ -92,8 +152,22 @@ impl Server<'_> {
             Command::GetId => get_id(output),
             Command::Write { sector } => self.write(sector, input).map(|()| 0),
             Command::Flush => self.flush().map(|()| 0),
-            Command::Discard => self.each_range(input, MAX_DISCARD_SECTORS, discard).map(|()| 0),
-            Command::WriteZeroes => self.each_range(input, MAX_ZERO_SECTORS, write_zeroes).map(|()| 0),
+            Command::Discard => {
+                let discard = |range: Range, file: &RawFile, offset, len| match range.unmap {
+                    // Only zeroing knows the flag (VirtIO 1.2, 5.2.6.2).
+                    true => Err(Status::Unsupported),
+                    false => done(file.discard(offset, len)),
+                };
+                self.each_range(input, MAX_DISCARD_SECTORS, discard).map(|()| 0)
+            }
+            Command::WriteZeroes => {
+                let zero = |range: Range, file: &RawFile, offset, len| {
+                    let written = done(file.write_zeroes(offset, len, range.unmap))?;
+                    self.disk.throttle().owe(Access::Write, written);
+                    Ok(())
+                };
+                self.each_range(input, MAX_ZERO_SECTORS, zero).map(|()| 0)
+            }
         }
     }
 
@@ -128,7 +202,7 @@ impl Server<'_> {
         &self,
         mut input: Reader<'_>,
         max_sectors: u32,
-        change: fn(&RawFile, Range, u64, u64) -> Result<(), Status>,
+        change: impl Fn(Range, &RawFile, u64, u64) -> Result<(), Status>,
     ) -> Result<(), Status> {
         let file = self.writable()?;
         for _ in 0..MAX_RANGES {
@@ -142,7 +216,7 @@ impl Server<'_> {
                 return Err(Status::IoError);
             }
             if len > 0 {
-                change(file, range, offset, len)?;
+                change(range, file, offset, len)?;
             }
         }
         if input.is_empty() { self.settle(file) } else { Err(Status::IoError) }
@@ -166,16 +240,7 @@ fn get_id(mut output: Slices<'_>) -> Result<usize, Status> {
     output.copy_from(&ID).map(|()| ID.len()).map_err(|Short| Status::IoError)
 }
 
-fn discard(file: &RawFile, range: Range, offset: u64, len: u64) -> Result<(), Status> {
-    // Only zeroing knows the flag (VirtIO 1.2, 5.2.6.2).
-    if range.unmap { Err(Status::Unsupported) } else { done(file.discard(offset, len)) }
-}
-
-fn write_zeroes(file: &RawFile, range: Range, offset: u64, len: u64) -> Result<(), Status> {
-    done(file.write_zeroes(offset, len, range.unmap))
-}
-
 /// The guest learns that it failed; why is the host's affair.
-fn done(outcome: io::Result<()>) -> Result<(), Status> {
+fn done<T>(outcome: io::Result<T>) -> Result<T, Status> {
     outcome.map_err(|_| Status::IoError)
 }

@@ -1,3 +1,5 @@
+mod limits;
+
 use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -271,7 +273,8 @@ fn a_chain_in_a_table_of_its_own_is_served() {
 
 #[test]
 fn an_empty_slot_shows_one_sector_of_zeros() {
-    let (slot, handle) = Block::empty_slot(false);
+    let slot = Block::empty_slot(false);
+    let handle = slot.handle();
     let mut driver = Driver::started(Box::new(slot));
     assert_eq!(capacity(&mut driver), 1);
     assert_eq!(read(&mut driver, 0, 512).data[..512], [0; 512]);
@@ -283,7 +286,8 @@ fn an_empty_slot_shows_one_sector_of_zeros() {
 
 #[test]
 fn filling_a_slot_changes_capacity_and_generation_and_tells_the_driver() {
-    let (slot, handle) = Block::empty_slot(true);
+    let slot = Block::empty_slot(true);
+    let handle = slot.handle();
     let mut driver = Driver::started(Box::new(slot));
     let generation = driver.read(crate::devices::virtio::mmio::reg::CONFIG_GENERATION);
     assert_eq!(handle.fill_read_only(vec![(file_with(&numbered(6)), 2)]).unwrap(), 8);
@@ -295,19 +299,27 @@ fn filling_a_slot_changes_capacity_and_generation_and_tells_the_driver() {
 
 #[test]
 fn a_slot_is_filled_once_and_only_with_its_own_kind() {
-    let (_slot, handle) = Block::empty_slot(true);
+    let handle = Block::empty_slot(true).handle();
     assert!(matches!(handle.fill_read_write(file_with(&numbered(1))), Err(FillError::ReadOnly)));
     assert_eq!(handle.fill_read_only(vec![(file_with(&numbered(1)), 0)]).unwrap(), 1);
     assert!(matches!(handle.fill_read_only(vec![(file_with(&numbered(1)), 0)]), Err(FillError::Filled)));
-    let (_slot, handle) = Block::empty_slot(false);
+    let handle = Block::empty_slot(false).handle();
     assert!(matches!(handle.fill_read_only(vec![(file_with(&[1]), 0)]), Err(FillError::ReadWrite)));
     assert!(matches!(handle.fill_read_write(file_with(&[])), Err(FillError::Backend(_))));
     assert!(!handle.is_filled());
 }
 
 #[test]
+fn a_disk_that_is_no_slot_is_not_filled() {
+    let disk = Block::read_only(vec![(file_with(&numbered(1)), 0)]).unwrap();
+    let error = disk.handle().fill_read_only(vec![(file_with(&numbered(2)), 0)]).unwrap_err();
+    assert!(matches!(error, FillError::NotASlot), "{error}");
+}
+
+#[test]
 fn a_slot_filled_before_the_driver_is_up_is_announced_when_it_is() {
-    let (slot, handle) = Block::empty_slot(false);
+    let slot = Block::empty_slot(false);
+    let handle = slot.handle();
     let mut driver = Driver::new(Box::new(slot));
     handle.fill_read_write(file_with(&numbered(3))).unwrap();
     assert!(!driver.interrupt_is_pending());
