@@ -57,7 +57,7 @@ impl Machine {
             cpio::archive(&[cpio::File::program("init", &fs::read(paths::binary("hull-init")).unwrap())]),
         )
         .unwrap();
-        disk::create(&folder.join("first.ext4")).unwrap();
+        disk::create(&folder.join("first.ext4"), disk::DEFAULT_SIZE).unwrap();
         let socket = folder.join("vsock");
         let limits = DiskLimits::default();
         let config = VmConfig {
@@ -192,7 +192,7 @@ fn second_container_enters_through_slots_while_the_first_runs() {
     let _turn = alone();
     let mut machine = Machine::boot();
     let (first, second) = ("1".repeat(64), "2".repeat(64));
-    let source = disks((0, machine.root.total_sectors), (1, disk::SIZE / 512));
+    let source = disks((0, machine.root.total_sectors), (1, disk::DEFAULT_SIZE / 512));
     let mut first_out =
         machine.create(&first, source, "echo first; while [ ! -e /stop ]; do sleep 0.1; done");
     machine.start(&first);
@@ -201,10 +201,10 @@ fn second_container_enters_through_slots_while_the_first_runs() {
     assert_eq!(&line, b"first\n");
 
     let file = machine.folder.join("second.ext4");
-    disk::create(&file).unwrap();
+    disk::create(&file, disk::DEFAULT_SIZE).unwrap();
     let lower = machine.fill(LOWER_SLOT, DiskContent::Segments(segments(&machine.root)));
     let upper = machine.fill(UPPER_SLOT, DiskContent::File(FileSource::Path(file)));
-    assert_eq!((lower, upper), (machine.root.total_sectors, disk::SIZE / 512));
+    assert_eq!((lower, upper), (machine.root.total_sectors, disk::DEFAULT_SIZE / 512));
     let source = disks((LOWER_SLOT, lower), (UPPER_SLOT, upper));
     let mut second_out =
         machine.create(&second, source, "echo second > /tmp/own; cat /tmp/own; ps | grep -c firs[t]; exit 5");

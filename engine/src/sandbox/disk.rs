@@ -1,52 +1,51 @@
-//! A container's writable disk: a sparse ext4 file of its own.
+//! A container's writable disk: a sparse file with an ext4 file system of its own.
+
+mod ext4;
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::ops::RangeInclusive;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-/// Nominal size. A file system's size costs nothing until it is filled.
-pub const SIZE: u64 = 10 << 30;
-const BLOCK: usize = 4096;
+/// Nominal size without `--storage-opt size=`. A file system's size costs nothing until it is filled.
+pub const DEFAULT_SIZE: u64 = 10 << 30;
+/// Sizes that a disk may have: below, metadata takes its toll; above, blocks have numbers of more than 32
+/// bits. A file system of the host may end earlier, ext4 a block below the largest.
+pub const SIZES: RangeInclusive<u64> = 64 << 20..=16 << 40;
 
-/// The blocks of an empty file system that are not zero, each behind its number; made by build.rs.
-static TEMPLATE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/template.bin"));
-
-/// Makes the disk of a container that may be started again: a file at `path`, which must not exist.
-pub fn create(path: &Path) -> io::Result<File> {
-    fill(OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)?)
+/// Makes the disk of a container that may be started again: a file at `path`, which must not exist, of
+/// `size` bytes, rounded down to whole blocks.
+pub fn create(path: &Path, size: u64) -> io::Result<File> {
+    check(size)?;
+    let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)?;
+    fill(file, size).inspect_err(|_| {
+        // The first error is the one to tell.
+        let _ = std::fs::remove_file(path);
+    })
 }
 
 /// Makes a disk that is gone with its last descriptor, on the file system of `dir`.
-pub fn create_unnamed(dir: &Path) -> io::Result<File> {
-    fill(OpenOptions::new().read(true).write(true).mode(0o600).custom_flags(libc::O_TMPFILE).open(dir)?)
+pub fn create_unnamed(dir: &Path, size: u64) -> io::Result<File> {
+    check(size)?;
+    let mut options = OpenOptions::new();
+    fill(options.read(true).write(true).mode(0o600).custom_flags(libc::O_TMPFILE).open(dir)?, size)
 }
 
-fn fill(file: File) -> io::Result<File> {
-    file.set_len(SIZE)?;
-    for entry in TEMPLATE.chunks_exact(8 + BLOCK) {
-        let (number, block) = entry.split_at(8);
-        let number = u64::from_le_bytes(number.try_into().map_err(io::Error::other)?);
-        file.write_all_at(block, number * BLOCK as u64)?;
+fn check(size: u64) -> io::Result<()> {
+    if SIZES.contains(&size) {
+        return Ok(());
     }
+    let text = format!("{size} bytes are not the size of a disk; {} to {} are", SIZES.start(), SIZES.end());
+    Err(io::Error::new(io::ErrorKind::InvalidInput, text))
+}
+
+fn fill(file: File, size: u64) -> io::Result<File> {
+    let size = size - size % ext4::BLOCK as u64;
+    file.set_len(size)?;
+    ext4::write(&file, size)?;
     Ok(file)
 }
 
 #[cfg(test)]
-mod tests {
-    use std::os::unix::fs::MetadataExt;
-    use std::process::Command;
-
-    use super::*;
-
-    #[test]
-    fn disk_is_a_sound_ext4_that_takes_little_space() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("disk");
-        let metadata = create(&path).unwrap().metadata().unwrap();
-        assert_eq!(metadata.len(), SIZE);
-        assert!(metadata.blocks() * 512 < 512 * 1024, "{} blocks", metadata.blocks());
-        let check = Command::new("/sbin/e2fsck").arg("-fn").arg(&path).output().unwrap();
-        assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stdout));
-    }
-}
+mod tests;

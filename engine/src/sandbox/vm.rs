@@ -11,7 +11,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use hull_guest::protocol::{
     AGENT_PORT, Disk, Request, Resources, RootSource, SandboxConfig, Text, read_frame,
 };
-use hull_vmm::config::{DiskConfig, DiskLimits, FileSource, JailConfig, SECTOR, Segment, VmConfig, VsockConfig};
+use hull_vmm::config::{
+    DiskConfig, DiskLimits, FileSource, JailConfig, SECTOR, Segment, VmConfig, VsockConfig,
+};
 use hull_vmm::control::Event;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
@@ -75,7 +77,7 @@ pub fn launch(plan: &Plan) -> Result<Sandbox, LaunchError> {
     };
     let source = RootSource::Disks {
         lower: Disk { index: 0, sectors: plan.root.total_sectors },
-        upper: Disk { index: 1, sectors: disk::SIZE / SECTOR },
+        upper: Disk { index: 1, sectors: disk::DEFAULT_SIZE / SECTOR },
     };
     let last_words = LastWords::new().map_err(LaunchError::system("make a memory file"))?;
     let child = start(&vmm, &config, handed, last_words.writer())?;
@@ -194,9 +196,9 @@ fn disks(plan: &Plan, handed: &mut Handed) -> Result<Vec<DiskConfig>, LaunchErro
         segments.push(Segment { file, start_sector: layer.start_sector });
     }
     let writable = if plan.keep_disk {
-        disk::create(&plan.dir.join("disk.ext4"))
+        disk::create(&plan.dir.join("disk.ext4"), disk::DEFAULT_SIZE)
     } else {
-        disk::create_unnamed(plan.dir)
+        disk::create_unnamed(plan.dir, disk::DEFAULT_SIZE)
     };
     let writable = writable.map_err(|source| LaunchError::file("make a disk in", plan.dir, source))?;
     let limits = DiskLimits::default();
