@@ -13,6 +13,7 @@ pub mod lock;
 pub mod mode;
 pub mod probe;
 pub mod remove;
+pub mod slots;
 mod socket;
 mod spawn;
 pub mod sweep;

@@ -1,0 +1,138 @@
+//! Disks of a running machine: files put behind its slots, rates that a disk is held to.
+
+use std::io::{self, IoSlice, Read};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use hull_guest::protocol::read_frame;
+use hull_vmm::config::DiskLimits;
+use hull_vmm::control::{Command, DiskContent, Event, frame};
+use nix::errno::Errno;
+use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
+
+/// What a machine may take to answer. It has nothing to open and nothing to wait for; the limit is for one
+/// that the host has stopped, or that its guest has taken over.
+const LIMIT: Duration = Duration::from_secs(30);
+/// Descriptors that one sendmsg(2) carries (unix(7), SCM_RIGHTS).
+const MAX_RIGHTS: usize = 253;
+/// Characters of the machine's words that are shown. Its own are shorter.
+const MESSAGE: usize = 2000;
+
+#[derive(Debug, thiserror::Error)]
+pub enum SlotError {
+    #[error("Failed to write a command for the machine")]
+    Encode(#[source] frame::FrameError),
+    #[error("Failed to send a command to the machine")]
+    Send(#[source] io::Error),
+    #[error("Failed to read the machine's answer")]
+    Answer(#[source] hull_guest::protocol::FrameError),
+    #[error("The machine did not carry it out: {0}")]
+    Refused(String),
+    #[error("The machine has ended: {0}")]
+    Ended(String),
+    #[error("The machine answered with something else")]
+    Unexpected,
+}
+
+/// Puts `content` behind the empty slot `disk`, and returns its sectors as the guest will see them. Files
+/// are named by their place in `fds` ([`hull_vmm::config::FileSource::Fd`]). Nobody else may read from or
+/// write to `control` meanwhile. An error but for [`SlotError::Refused`] leaves it in the middle of an
+/// exchange: it is good for nothing then but to be closed.
+pub fn fill(
+    control: &UnixStream,
+    disk: usize,
+    content: DiskContent,
+    fds: &[BorrowedFd],
+) -> Result<u64, SlotError> {
+    match exchange(control, &Command::FillDisk { disk, content }, fds, LIMIT)? {
+        Some(sectors) => Ok(sectors),
+        None => Err(SlotError::Unexpected),
+    }
+}
+
+/// Holds a disk, or slot, to `limits` from now on. As for [`fill`], `control` is this call's alone.
+pub fn limit(control: &UnixStream, disk: usize, limits: DiskLimits) -> Result<(), SlotError> {
+    match exchange(control, &Command::LimitDisk { disk, limits }, &[], LIMIT)? {
+        None => Ok(()),
+        Some(_) => Err(SlotError::Unexpected),
+    }
+}
+
+/// A command and what its answer says of sectors, in no more than `limit` all in all.
+fn exchange(
+    control: &UnixStream,
+    command: &Command,
+    fds: &[BorrowedFd],
+    limit: Duration,
+) -> Result<Option<u64>, SlotError> {
+    let bytes = frame::encode(command).map_err(SlotError::Encode)?;
+    let end = Instant::now() + limit;
+    let before = timeouts(control).map_err(SlotError::Send)?;
+    send(control, &bytes, fds, end).map_err(SlotError::Send)?;
+    let event = read_frame(&mut Until { stream: control, end }).map_err(SlotError::Answer)?;
+    let [read, write] = before;
+    let restored = control.set_read_timeout(read).and_then(|()| control.set_write_timeout(write));
+    restored.map_err(SlotError::Send)?;
+    match event {
+        Event::Done { sectors } => Ok(sectors),
+        Event::Failed { message } => Err(SlotError::Refused(shown(&message))),
+        Event::Exit { message, .. } => Err(SlotError::Ended(shown(&message))),
+        Event::Running => Err(SlotError::Unexpected),
+    }
+}
+
+fn shown(message: &str) -> String {
+    message.chars().take(MESSAGE).collect()
+}
+
+fn timeouts(stream: &UnixStream) -> io::Result<[Option<Duration>; 2]> {
+    Ok([stream.read_timeout()?, stream.write_timeout()?])
+}
+
+/// Sends a frame and its descriptors, as many at a time as fit. They come with bytes of their own: a frame
+/// has more of these than there can be messages.
+fn send(stream: &UnixStream, bytes: &[u8], fds: &[BorrowedFd], end: Instant) -> io::Result<()> {
+    let numbers = fds.iter().map(AsRawFd::as_raw_fd).collect::<Vec<RawFd>>();
+    let mut batches = numbers.chunks(MAX_RIGHTS).peekable();
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        stream.set_write_timeout(Some(left(end)?))?;
+        let batch = batches.next().unwrap_or_default();
+        // All that is left goes with the last descriptors, a byte with each batch before them.
+        let count = if batches.peek().is_some() { 1 } else { rest.len() };
+        let slices = [IoSlice::new(rest.get(..count).unwrap_or(rest))];
+        let rights = [ControlMessage::ScmRights(batch)];
+        let rights = if batch.is_empty() { &rights[..0] } else { &rights[..] };
+        let sent = loop {
+            match sendmsg::<()>(stream.as_raw_fd(), &slices, rights, MsgFlags::MSG_NOSIGNAL, None) {
+                Err(Errno::EINTR) => {}
+                outcome => break outcome?,
+            }
+        };
+        rest = rest.get(sent..).unwrap_or_default();
+    }
+    if batches.peek().is_some() { Err(io::ErrorKind::InvalidInput.into()) } else { Ok(()) }
+}
+
+/// Reads until a point in time.
+struct Until<'a> {
+    stream: &'a UnixStream,
+    end: Instant,
+}
+
+impl Read for Until<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.stream.set_read_timeout(Some(left(self.end)?))?;
+        let mut stream = self.stream;
+        stream.read(buffer)
+    }
+}
+
+fn left(end: Instant) -> io::Result<Duration> {
+    let left = end.saturating_duration_since(Instant::now());
+    if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
+}
+
+#[cfg(test)]
+mod tests;
