@@ -7,14 +7,19 @@ use hull_tests::{BUSYBOX, Hull, Running};
 
 use crate::alone;
 
-/// A running guest and its hull-vmm's folder in /proc.
-fn machine() -> (Running, PathBuf) {
+/// `hull run -i ARGS...` in a machine whose container has begun to talk, and its hull-vmm's folder in /proc.
+pub fn machine(args: &[&str]) -> (Running, PathBuf) {
     let before = machines();
-    let mut running = Hull::run(["-i", BUSYBOX, "sh", "-c", "echo ready; cat"]).spawn();
-    running.stdout.expect("ready");
+    let mut running = Hull::run([&["-i"], args].concat()).spawn();
+    running.stdout.expect("\n");
     let mut new: Vec<PathBuf> = machines().into_iter().filter(|machine| !before.contains(machine)).collect();
     assert_eq!(new.len(), 1, "one machine, one process: {new:?}");
     (running, new.remove(0))
+}
+
+/// One that waits.
+fn waiting() -> (Running, PathBuf) {
+    machine(&[BUSYBOX, "sh", "-c", "echo ready; cat"])
 }
 
 fn machines() -> Vec<PathBuf> {
@@ -34,7 +39,7 @@ fn status(machine: &Path, field: &str) -> String {
 #[test]
 fn process_has_no_root_no_capability_and_gains_none() {
     let _turn = alone();
-    let (_running, machine) = machine();
+    let (_running, machine) = waiting();
     for field in ["Uid", "Gid"] {
         let ids = status(&machine, field);
         assert!(ids.split_whitespace().all(|id| id != "0"), "{field}: {ids}");
@@ -49,7 +54,7 @@ fn process_has_no_root_no_capability_and_gains_none() {
 #[test]
 fn namespaces_are_its_own_and_its_root_is_empty() {
     let _turn = alone();
-    let (_running, machine) = machine();
+    let (_running, machine) = waiting();
     for kind in ["net", "mnt", "ipc", "uts"] {
         let own = fs::read_link(machine.join("ns").join(kind)).unwrap();
         assert_ne!(own, fs::read_link(format!("/proc/self/ns/{kind}")).unwrap(), "{kind}");
@@ -68,7 +73,7 @@ fn namespaces_are_its_own_and_its_root_is_empty() {
 #[test]
 fn descriptors_are_its_own_few() {
     let _turn = alone();
-    let (_running, machine) = machine();
+    let (_running, machine) = waiting();
     let descriptors = fs::read_dir(machine.join("fd")).unwrap().flatten();
     let targets: Vec<String> = descriptors
         .filter_map(|fd| Some(fs::read_link(fd.path()).ok()?.to_string_lossy().into_owned()))
@@ -92,7 +97,7 @@ fn descriptors_are_its_own_few() {
 #[test]
 fn process_is_in_a_cgroup_of_its_own() {
     let _turn = alone();
-    let (_running, machine) = machine();
+    let (_running, machine) = waiting();
     let cgroups = fs::read_to_string(machine.join("cgroup")).unwrap();
     assert!(cgroups.contains("hull"), "{cgroups}");
 }
@@ -100,7 +105,7 @@ fn process_is_in_a_cgroup_of_its_own() {
 #[test]
 fn machine_ends_with_its_hull() {
     let _turn = alone();
-    let (running, machine) = machine();
+    let (running, machine) = waiting();
     running.signal(nix::sys::signal::Signal::SIGKILL);
     drop(running);
     let deadline = std::time::Instant::now() + hull_tests::paths::patience();

@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard};
 
 mod guest;
 mod jail;
+mod memory;
 mod slots;
 
 /// Cases that look at hull-vmm's processes take turns.

@@ -3,25 +3,23 @@
 //! No command makes pods yet, so this speaks to hull-vmm and to the agent directly.
 
 use std::fs;
-use std::io::{IoSlice, Read, Write};
-use std::os::fd::AsRawFd;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hull_engine::image::{self, Root};
 use hull_engine::sandbox::agent::{Address, Agent};
-use hull_engine::sandbox::disk;
+use hull_engine::sandbox::{disk, slots};
 use hull_guest::protocol::{
     self, AGENT_PORT, ContainerArgs, ContainerSpec, ContainerState, Outcome, Request, RootSource,
     SandboxConfig, Stream,
 };
 use hull_vmm::config::{DiskConfig, DiskLimits, FileSource, JailConfig, Segment, VmConfig, VsockConfig};
-use hull_vmm::control::{Command as ToMachine, DiskContent, Event};
-
-use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
+use hull_vmm::control::{DiskContent, Event};
 
 use hull_tests::{cpio, paths, unique};
 
@@ -31,10 +29,12 @@ use crate::alone;
 const CONTROL: i32 = 20;
 /// Nobody in particular.
 const UID: u32 = 61_235;
-const LOWER_SLOT: u8 = 2;
-const UPPER_SLOT: u8 = 3;
+/// Slots for as many more containers.
+const SLOTS: u8 = 4;
+const FIRST_LOWER_SLOT: u8 = 2;
+const FIRST_UPPER_SLOT: u8 = FIRST_LOWER_SLOT + SLOTS;
 
-/// A machine with one container's disks and two slots.
+/// A machine with one container's disks, and slots.
 struct Machine {
     child: Child,
     control: UnixStream,
@@ -59,7 +59,6 @@ impl Machine {
         .unwrap();
         disk::create(&folder.join("first.ext4"), disk::DEFAULT_SIZE).unwrap();
         let socket = folder.join("vsock");
-        let limits = DiskLimits::default();
         let config = VmConfig {
             id: "slots".to_owned(),
             vcpus: 1,
@@ -67,12 +66,7 @@ impl Machine {
             kernel: FileSource::Path(paths::binary("vmlinux")),
             initrd: Some(FileSource::Path(initrd)),
             cmdline: String::new(),
-            disks: vec![
-                DiskConfig::ReadOnly { segments: segments(&root), limits },
-                DiskConfig::ReadWrite { file: Some(FileSource::Path(folder.join("first.ext4"))), limits },
-                DiskConfig::ReadOnly { segments: Vec::new(), limits },
-                DiskConfig::ReadWrite { file: None, limits },
-            ],
+            disks: disks_and_slots(&root, &folder),
             vsock: Some(VsockConfig { cid: 3, socket: FileSource::Path(socket.clone()) }),
             boot_log: None,
             jail: Some(JailConfig { uid: UID, gid: UID }),
@@ -109,28 +103,30 @@ impl Machine {
 
     /// Puts content behind a slot. The machine opens nothing itself by then: files go as descriptors,
     /// which `FileSource::Fd` counts from zero.
-    fn fill(&mut self, slot: u8, mut content: DiskContent) -> u64 {
+    fn fill(&self, slot: u8, mut content: DiskContent) -> Result<u64, slots::SlotError> {
         let mut files = Vec::new();
         let mut hand_over = |source: &mut FileSource| {
             let FileSource::Path(path) = &*source else { return };
-            files.push(fs::File::options().read(true).write(slot == UPPER_SLOT).open(path).unwrap());
+            files.push(fs::File::options().read(true).write(slot >= FIRST_UPPER_SLOT).open(path).unwrap());
             *source = FileSource::Fd(i32::try_from(files.len() - 1).unwrap());
         };
         match &mut content {
             DiskContent::Segments(all) => all.iter_mut().for_each(|segment| hand_over(&mut segment.file)),
             DiskContent::File(file) => hand_over(file),
         }
-        let mut frame = Vec::new();
-        protocol::write_frame(&mut frame, &ToMachine::FillDisk { disk: slot.into(), content }).unwrap();
-        let numbers: Vec<i32> = files.iter().map(AsRawFd::as_raw_fd).collect();
-        let rights = [ControlMessage::ScmRights(&numbers)];
-        let (control, bytes) = (self.control.as_raw_fd(), [IoSlice::new(&frame)]);
-        let sent = sendmsg::<()>(control, &bytes, &rights, MsgFlags::empty(), None).unwrap();
-        assert_eq!(sent, frame.len());
-        match self.event() {
-            Event::Done { sectors: Some(sectors) } => sectors,
-            other => panic!("slot {slot}: {other:?}"),
-        }
+        let fds: Vec<_> = files.iter().map(AsFd::as_fd).collect();
+        slots::fill(&self.control, slot.into(), content, &fds)
+    }
+
+    /// Disks for one more container, with `bytes` to write to, behind the slots numbered `which`.
+    fn add_disks(&self, which: u8, bytes: u64) -> RootSource {
+        let file = self.folder.join(format!("{which}.ext4"));
+        disk::create(&file, bytes).unwrap();
+        let (lower, upper) = (FIRST_LOWER_SLOT + which, FIRST_UPPER_SLOT + which);
+        let lower_sectors = self.fill(lower, DiskContent::Segments(segments(&self.root))).unwrap();
+        let upper_sectors = self.fill(upper, DiskContent::File(FileSource::Path(file))).unwrap();
+        assert_eq!((lower_sectors, upper_sectors), (self.root.total_sectors, bytes / 512));
+        disks((lower, lower_sectors), (upper, upper_sectors))
     }
 
     /// Creates a container of `script`, with its stdout.
@@ -161,6 +157,18 @@ impl Drop for Machine {
         let _ = self.child.wait();
         let _ = fs::remove_dir_all(&self.folder);
     }
+}
+
+fn disks_and_slots(root: &Root, folder: &Path) -> Vec<DiskConfig> {
+    let limits = DiskLimits::default();
+    let first = Some(FileSource::Path(folder.join("first.ext4")));
+    let mut disks = vec![
+        DiskConfig::ReadOnly { segments: segments(root), limits },
+        DiskConfig::ReadWrite { file: first, limits },
+    ];
+    disks.extend((0..SLOTS).map(|_| DiskConfig::ReadOnly { segments: Vec::new(), limits }));
+    disks.extend((0..SLOTS).map(|_| DiskConfig::ReadWrite { file: None, limits }));
+    disks
 }
 
 fn segments(root: &Root) -> Vec<Segment> {
@@ -200,12 +208,7 @@ fn second_container_enters_through_slots_while_the_first_runs() {
     first_out.read_exact(&mut line).unwrap();
     assert_eq!(&line, b"first\n");
 
-    let file = machine.folder.join("second.ext4");
-    disk::create(&file, disk::DEFAULT_SIZE).unwrap();
-    let lower = machine.fill(LOWER_SLOT, DiskContent::Segments(segments(&machine.root)));
-    let upper = machine.fill(UPPER_SLOT, DiskContent::File(FileSource::Path(file)));
-    assert_eq!((lower, upper), (machine.root.total_sectors, disk::DEFAULT_SIZE / 512));
-    let source = disks((LOWER_SLOT, lower), (UPPER_SLOT, upper));
+    let source = machine.add_disks(0, disk::DEFAULT_SIZE);
     let mut second_out =
         machine.create(&second, source, "echo second > /tmp/own; cat /tmp/own; ps | grep -c firs[t]; exit 5");
     machine.start(&second);
@@ -224,6 +227,57 @@ fn second_container_enters_through_slots_while_the_first_runs() {
 
     machine.agent.done(&Request::Shutdown).unwrap();
     assert!(matches!(machine.event(), Event::Exit { .. }));
+}
+
+#[test]
+fn every_slot_takes_a_disk_of_the_size_asked_for_and_nothing_twice() {
+    let _turn = alone();
+    let machine = Machine::boot();
+    let sizes = [64 << 20, 1 << 30, 37 << 30, 1 << 40];
+    for (which, bytes) in (0..SLOTS).zip(sizes) {
+        let id = which.to_string().repeat(64);
+        let source = machine.add_disks(which, bytes);
+        let mut out = machine.create(&id, source, "df -k / | tail -n 1; echo there > /file; cat /file");
+        machine.start(&id);
+        assert_eq!(machine.wait(&id), 0);
+        let mut text = String::new();
+        out.read_to_string(&mut text).unwrap();
+        let words: Vec<&str> = text.split_whitespace().collect();
+        // All but the file system's own tables.
+        let kib: u64 = words[1].parse().unwrap();
+        assert!(kib < bytes >> 10 && kib > (bytes >> 10) / 100 * 95, "{bytes}: {text}");
+        assert_eq!(words.last(), Some(&"there"), "{text}");
+    }
+    for slot in [FIRST_LOWER_SLOT, FIRST_UPPER_SLOT + SLOTS] {
+        let again = machine.fill(slot, DiskContent::Segments(segments(&machine.root)));
+        assert!(matches!(again, Err(slots::SlotError::Refused(_))), "{again:?}");
+    }
+}
+
+#[test]
+fn disk_is_held_to_its_rate_while_it_runs() {
+    let _turn = alone();
+    let machine = Machine::boot();
+    let id = "1".repeat(64);
+    let source = disks((0, machine.root.total_sectors), (1, disk::DEFAULT_SIZE / 512));
+    let limits = DiskLimits { write_bps: Some(1 << 20), ..DiskLimits::default() };
+    slots::limit(&machine.control, 1, limits).unwrap();
+    let script = "dd if=/dev/zero of=/file bs=256k count=16 conv=fsync 2>/dev/null && echo written; \
+                  dd if=/dev/zero of=/more bs=256k count=512 conv=fsync 2>/dev/null && echo more";
+    let mut out = machine.create(&id, source, script);
+    let begin = Instant::now();
+    machine.start(&id);
+    let mut line = [0; 8];
+    out.read_exact(&mut line).unwrap();
+    assert_eq!(&line, b"written\n");
+    // Four seconds' worth, of which one is there at once.
+    assert!(begin.elapsed() >= Duration::from_secs(3), "{:?}", begin.elapsed());
+    // Two minutes' worth: what waits goes on when the limit is lifted.
+    slots::limit(&machine.control, 1, DiskLimits::default()).unwrap();
+    let mut line = [0; 5];
+    out.read_exact(&mut line).unwrap();
+    assert_eq!(&line, b"more\n");
+    assert_eq!(machine.wait(&id), 0);
 }
 
 #[test]
