@@ -183,6 +183,33 @@ mod tests {
     }
 
     #[test]
+    fn every_cause_survives_the_way_to_the_supervisor_and_has_words() {
+        let text = || "why".to_owned();
+        let causes = [
+            ExitCause::Reset,
+            ExitCause::Panic,
+            ExitCause::TripleFault { vcpu: 63 },
+            ExitCause::KvmInternal { vcpu: 0, suberror: 1, rip: None, instruction: Vec::new() },
+            ExitCause::FailEntry { vcpu: 0, reason: u64::MAX },
+            ExitCause::RunFailed { vcpu: 0, errno: libc::EFAULT },
+            ExitCause::RunFailed { vcpu: 0, errno: libc::EIO },
+            ExitCause::UnexpectedExit { vcpu: 0, exit: text() },
+            ExitCause::HostStopped { by: Stop::Command },
+            ExitCause::HostStopped { by: Stop::SocketClosed },
+            ExitCause::HostStopped { by: Stop::ProtocolError },
+            ExitCause::DeviceFailed { reason: text() },
+            ExitCause::SetupFailed { reason: text() },
+        ];
+        let mut told = std::collections::HashSet::new();
+        for cause in causes {
+            let json = serde_json::to_string(&cause).unwrap();
+            assert_eq!(serde_json::from_str::<ExitCause>(&json).unwrap(), cause);
+            assert_eq!(cause.is_orderly(), cause == ExitCause::Reset);
+            assert!(told.insert(cause.to_string()), "{cause}: two causes, one text");
+        }
+    }
+
+    #[test]
     fn kvm_error_names_the_instruction() {
         let cause = ExitCause::KvmInternal {
             vcpu: 0,
