@@ -124,11 +124,14 @@ impl Database {
     }
 
     fn list_containers(&self, condition: &str, value: Option<&str>) -> Result<Vec<ContainerRow>> {
-        self.read("list containers", |db| {
-            db.prepare_cached(&format!("{CONTAINER} {condition} ORDER BY created, id"))?
+        let mut rows: Vec<ContainerRow> = self.read("list containers", |db| {
+            db.prepare_cached(&format!("{CONTAINER} {condition} ORDER BY id"))?
                 .query_map(rusqlite::params_from_iter(value), container_from)?
                 .collect()
-        })
+        })?;
+        // Not by SQLite, which would copy the rows, configs and all, into a sorter.
+        rows.sort_by_key(|row| row.created);
+        Ok(rows)
     }
 
     /// The container of this id, else of this name, else the only one whose id starts so.

@@ -46,7 +46,7 @@ impl Database {
         connection.busy_timeout(Duration::from_secs(10)).map_err(failed)?;
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(failed)?;
         connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES).map_err(failed)?;
-        connection.pragma_update(None, "foreign_keys", true).map_err(failed)?;
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, true).map_err(failed)?;
         connection.pragma_update(None, "synchronous", "NORMAL").map_err(failed)?;
         let database = Self { connection: Mutex::new(connection), path, lock_path: paths.database_lock() };
         database.migrate()?;
