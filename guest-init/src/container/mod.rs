@@ -58,6 +58,9 @@ impl Surroundings {
 
 /// Makes the cgroup and forks the first process, which sets everything else up.
 pub fn create(spec: ValidSpec, surroundings: &Surroundings, session: Key) -> Result<Task, StepError> {
+    if let Some(list) = &spec.resources.cpuset_cpus {
+        cgroup::check_cpus(list)?;
+    }
     let mut cgroup = Cgroup::create(&surroundings.layout, &spec.cgroup, &spec.resources)?;
     match fork_first_process(&spec, &cgroup, surroundings.descriptors) {
         Ok(forked) => {

@@ -38,8 +38,8 @@ pub enum SpecError {
     Source(&'static str),
     #[error("cgroup: {0}")]
     Cgroup(&'static str),
-    #[error("resources.{0}: this agent cannot set it yet")]
-    Unknown(&'static str),
+    #[error("resources.{field}: {why}")]
+    Resource { field: &'static str, why: &'static str },
     #[error("share: this agent cannot join namespaces yet")]
     Share,
     #[error("resources.{0}: must not be 0")]
@@ -103,7 +103,11 @@ pub fn validate(spec: ContainerSpec, place: Place) -> Result<ValidSpec, SpecErro
         return Err(SpecError::Hostname);
     }
     check_source(&spec.root.source, place)?;
-    check_resources(&spec.resources)?;
+    check_resources(&spec.resources, place)?;
+    if spec.resources.memory_swap_bytes.is_some() && spec.resources.memory_bytes.is_none() {
+        let why = "needs memory_bytes, which it counts, too";
+        return Err(SpecError::Resource { field: "memory_swap_bytes", why });
+    }
     let share = &spec.share;
     if [&share.network, &share.ipc, &share.uts, &share.pid].into_iter().any(Option::is_some) {
         return Err(SpecError::Share);
@@ -191,29 +195,57 @@ fn check_source(source: &RootSource, place: Place) -> Result<(), SpecError> {
     }
 }
 
-fn check_resources(resources: &Resources) -> Result<(), SpecError> {
+/// Limits that hold together, each and with each other.
+pub fn check_resources(resources: &Resources, place: Place) -> Result<(), SpecError> {
+    let r = resources;
     let fields = [
-        ("memory_bytes", resources.memory_bytes),
-        ("cpu_millis", resources.cpu_millis),
-        ("pids", resources.pids),
-        ("shm_bytes", resources.shm_bytes),
+        ("memory_bytes", r.memory_bytes),
+        ("memory_reservation_bytes", r.memory_reservation_bytes),
+        ("memory_swap_bytes", r.memory_swap_bytes),
+        ("cpu_millis", r.cpu_millis),
+        ("cpu_shares", r.cpu_shares),
+        ("cpu_period_us", r.cpu_period_us),
+        ("cpu_quota_us", r.cpu_quota_us),
+        ("pids", r.pids),
+        ("shm_bytes", r.shm_bytes),
     ];
-    let later = [
-        ("memory_reservation_bytes", resources.memory_reservation_bytes.is_some()),
-        ("memory_swap_bytes", resources.memory_swap_bytes.is_some()),
-        ("cpu_shares", resources.cpu_shares.is_some()),
-        ("cpu_period_us", resources.cpu_period_us.is_some()),
-        ("cpu_quota_us", resources.cpu_quota_us.is_some()),
-        ("cpuset_cpus", resources.cpuset_cpus.is_some()),
-        ("io", !resources.io.is_empty()),
-    ];
-    if let Some((field, _)) = later.iter().find(|(_, given)| *given) {
-        return Err(SpecError::Unknown(field));
+    if let Some((field, _)) = fields.iter().find(|(_, value)| *value == Some(0)) {
+        return Err(SpecError::Zero(field));
     }
-    match fields.iter().find(|(_, value)| *value == Some(0)) {
-        Some((field, _)) => Err(SpecError::Zero(field)),
-        None => Ok(()),
+    let within = |value: Option<u64>, range: std::ops::RangeInclusive<u64>| {
+        value.is_none_or(|value| range.contains(&value))
+    };
+    let refused = |field, why| Err(SpecError::Resource { field, why });
+    if r.memory_swap_bytes < r.memory_bytes && r.memory_swap_bytes.is_some() {
+        return refused("memory_swap_bytes", "must not be less than memory_bytes: it counts both");
     }
+    if r.memory_reservation_bytes > r.memory_bytes && r.memory_bytes.is_some() {
+        return refused("memory_reservation_bytes", "must not be more than memory_bytes");
+    }
+    if r.cpu_millis.is_some() && (r.cpu_period_us.is_some() || r.cpu_quota_us.is_some()) {
+        return refused("cpu_millis", "stands for a period and a quota, which cannot be given beside it");
+    }
+    // What docker accepts; the kernel's own bounds for the period and the least quota.
+    if !within(r.cpu_shares, 2..=262_144) {
+        return refused("cpu_shares", "must be 2 to 262144");
+    }
+    if !within(r.cpu_period_us, 1_000..=1_000_000) {
+        return refused("cpu_period_us", "must be 1000 to 1000000");
+    }
+    if !within(r.cpu_quota_us, 1_000..=u64::MAX) {
+        return refused("cpu_quota_us", "must be at least 1000");
+    }
+    if place == Place::Guest && !r.io.is_empty() {
+        return refused("io", "a guest's disks are limited by its host");
+    }
+    for limit in &r.io {
+        check_path("resources.io", &limit.device)?;
+        let rates = [limit.read_bps, limit.write_bps, limit.read_iops, limit.write_iops];
+        if rates.contains(&Some(0)) {
+            return Err(SpecError::Zero("io"));
+        }
+    }
+    Ok(())
 }
 
 fn check_cgroup(cgroup: Option<String>, id: &str, place: Place) -> Result<String, SpecError> {

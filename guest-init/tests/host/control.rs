@@ -103,3 +103,132 @@ fn processes_are_listed_with_the_containers_names() {
     agent.delete(&spec.id);
     assert_eq!(agent.call(&Request::Top(args(&spec.id))).unwrap_err().kind, ErrorKind::NoContainer);
 }
+
+/// A container's file in whichever hierarchy has it.
+fn cgroup_file(spec: &ContainerSpec, name: &str) -> String {
+    let path = spec.cgroup.clone().unwrap();
+    let mountinfo = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let mounts = mountinfo.lines().filter(|line| line.contains(" - cgroup"));
+    let mut files = mounts.filter_map(|line| {
+        let point = line.split(' ').nth(4)?;
+        std::fs::read_to_string(format!("{point}/{path}/{name}")).ok()
+    });
+    files.next().unwrap_or_else(|| panic!("no {name} of {path}")).trim().to_owned()
+}
+
+fn is_v1(spec: &ContainerSpec) -> bool {
+    let path = spec.cgroup.clone().unwrap();
+    std::path::Path::new("/sys/fs/cgroup/memory").join(path).exists()
+}
+
+fn check_limits(spec: &ContainerSpec, wanted: &[(&str, &str, &str)]) {
+    for (v1, v2, value) in wanted {
+        let name = if is_v1(spec) { v1 } else { v2 };
+        assert_eq!(cgroup_file(spec, name), *value, "{name}");
+    }
+}
+
+fn update(agent: &Agent, id: &str, resources: Resources) -> Result<Outcome, CallError> {
+    agent.call(&Request::Update(UpdateArgs { container: id.into(), resources }))
+}
+
+#[test]
+fn limits_are_set_at_creation() {
+    let Some(agent) = Agent::start() else { return };
+    let mut spec = agent.spec(&["sleep", "600"]);
+    spec.resources = Resources {
+        memory_bytes: Some(64 << 20),
+        memory_reservation_bytes: Some(32 << 20),
+        memory_swap_bytes: Some(u64::MAX),
+        cpu_shares: Some(512),
+        cpu_period_us: Some(50_000),
+        cpu_quota_us: Some(25_000),
+        cpuset_cpus: Some("0".into()),
+        pids: Some(u64::MAX),
+        ..Resources::default()
+    };
+    agent.create(&spec).unwrap();
+    agent.start_container(&spec.id).unwrap();
+    let both = [
+        ("memory.limit_in_bytes", "memory.max", "67108864"),
+        ("memory.soft_limit_in_bytes", "memory.low", "33554432"),
+        ("cpuset.cpus", "cpuset.cpus", "0"),
+        ("pids.max", "pids.max", "max"),
+    ];
+    check_limits(&spec, &both);
+    if is_v1(&spec) {
+        let v1 = [("cpu.shares", "512"), ("cpu.cfs_period_us", "50000"), ("cpu.cfs_quota_us", "25000")];
+        v1.iter().for_each(|(name, value)| assert_eq!(cgroup_file(&spec, name), *value));
+    }
+    let affinity =
+        std::fs::read_to_string(format!("/proc/{}/status", cgroup_file(&spec, "cgroup.procs"))).unwrap();
+    assert!(affinity.contains("Cpus_allowed_list:\t0\n"), "{affinity}");
+    agent.delete(&spec.id);
+    assert!(agent.cgroups_left().is_empty(), "{:?}", agent.cgroups_left());
+}
+
+#[test]
+fn update_limits_a_container_that_runs_without_limits() {
+    let Some(agent) = Agent::start() else { return };
+    let (spec, mut stdout) = running(&agent, "sleep 600 & sleep 600 & echo up; wait");
+    read_until(&mut stdout, "up");
+    let limits = Resources {
+        memory_bytes: Some(64 << 20),
+        cpu_millis: Some(500),
+        pids: Some(20),
+        cpuset_cpus: Some("0".into()),
+        ..Resources::default()
+    };
+    update(&agent, &spec.id, limits).unwrap();
+    let wanted = [
+        ("memory.limit_in_bytes", "memory.max", "67108864"),
+        ("pids.max", "pids.max", "20"),
+        ("cpuset.cpus", "cpuset.cpus", "0"),
+    ];
+    check_limits(&spec, &wanted);
+    assert_eq!(cgroup_file(&spec, "pids.current"), "3");
+    let raised = Resources { memory_bytes: Some(128 << 20), pids: Some(u64::MAX), ..Resources::default() };
+    update(&agent, &spec.id, raised).unwrap();
+    check_limits(
+        &spec,
+        &[("memory.limit_in_bytes", "memory.max", "134217728"), ("pids.max", "pids.max", "max")],
+    );
+    check_limits(&spec, &[("cpuset.cpus", "cpuset.cpus", "0")]);
+    // Whoever enters later is under the same limits.
+    let exec = agent.exec(&spec, &["sleep", "600"]);
+    agent.create_exec(&exec).unwrap();
+    assert_eq!(cgroup_file(&spec, "pids.current"), "4");
+    agent.delete(&spec.id);
+    assert!(agent.cgroups_left().is_empty(), "{:?}", agent.cgroups_left());
+}
+
+#[test]
+fn limits_that_cannot_be_are_refused_by_field() {
+    let Some(agent) = Agent::start() else { return };
+    let (spec, _stdout) = running(&agent, "sleep 600");
+    let none = Resources::default;
+    let io = |device: &str| IoLimit {
+        device: device.into(),
+        read_bps: Some(1),
+        write_bps: None,
+        read_iops: None,
+        write_iops: None,
+    };
+    let cases = [
+        (Resources { shm_bytes: Some(1), ..none() }, "shm_bytes"),
+        (Resources { cpu_millis: Some(1), cpu_quota_us: Some(5000), ..none() }, "cpu_millis"),
+        (Resources { cpu_shares: Some(1), ..none() }, "cpu_shares"),
+        (Resources { cpuset_cpus: Some("0-8000".into()), ..none() }, "cpuset_cpus"),
+        (Resources { cpuset_cpus: Some("x".into()), ..none() }, "cpuset_cpus"),
+        (
+            Resources { memory_bytes: Some(2 << 20), memory_swap_bytes: Some(1 << 20), ..none() },
+            "memory_swap_bytes",
+        ),
+        (Resources { io: vec![io("/dev/null")], ..none() }, "block device"),
+    ];
+    for (resources, field) in cases {
+        let error = update(&agent, &spec.id, resources).unwrap_err();
+        assert!(error.kind == ErrorKind::Invalid && error.message.contains(field), "{field}: {error}");
+    }
+    agent.delete(&spec.id);
+}

@@ -14,9 +14,9 @@ mod signal;
 mod start;
 mod stats;
 mod sync;
+mod update;
 mod wait;
 
-use super::session::invalid;
 use super::slab::Key;
 use super::{Agent, Answer};
 use crate::container::task::{Stage, Task};
@@ -40,7 +40,7 @@ impl Agent {
             Request::Resume(args) => self.resume(&args),
             Request::Stats(args) => self.stats(&args),
             Request::Top(args) => self.top(session, &args),
-            Request::Update(_) => Err(invalid("This agent does not know that call yet".to_owned())),
+            Request::Update(args) => self.update(session, &args),
             Request::Sync => self.sync(session),
             Request::Shutdown => Ok(self.shutdown(session)),
         }

@@ -1,11 +1,11 @@
-//! Limits on memory, CPU and processes, in the words of v1 and v2.
+//! Limits on memory, CPU, processes and disks, in the words of v1 and v2.
 
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::{Cgroup, Group, Layout};
-use crate::error::{Step, StepError};
-use crate::protocol::Resources;
+use crate::error::{Step, StepError, shown};
+use crate::protocol::{ErrorKind, IoLimit, Resources};
 
 /// The span over which CPU time is rationed: the kernel's default.
 const CPU_PERIOD_US: u64 = 100_000;
@@ -14,10 +14,15 @@ const MIN_CPU_QUOTA_US: u64 = 1_000;
 
 /// The controllers that these limits need.
 pub fn controllers(resources: &Resources) -> Vec<&'static str> {
+    let r = resources;
+    let memory = [r.memory_bytes, r.memory_reservation_bytes, r.memory_swap_bytes];
+    let cpu = [r.cpu_millis, r.cpu_shares, r.cpu_period_us, r.cpu_quota_us];
     let wanted = [
-        ("memory", resources.memory_bytes.is_some()),
-        ("cpu", resources.cpu_millis.is_some()),
-        ("pids", resources.pids.is_some()),
+        ("memory", memory.iter().any(Option::is_some)),
+        ("cpu", cpu.iter().any(Option::is_some)),
+        ("cpuset", r.cpuset_cpus.is_some()),
+        ("pids", r.pids.is_some()),
+        ("blkio", !r.io.is_empty()),
     ];
     wanted.into_iter().filter_map(|(controller, wanted)| wanted.then_some(controller)).collect()
 }
@@ -78,45 +83,144 @@ fn switch_on(controller: &str, mount: &str, path: &str) -> Result<(), StepError>
     Ok(())
 }
 
-/// Writes the limits where their controllers are.
+/// Writes the limits named where their controllers are.
 pub fn apply(cgroup: &Cgroup, resources: &Resources) -> Result<(), StepError> {
-    if let Some(bytes) = resources.memory_bytes {
-        memory(cgroup, bytes)?;
-    }
-    if let Some(millis) = resources.cpu_millis {
-        let quota = (millis.saturating_mul(CPU_PERIOD_US) / 1000).max(MIN_CPU_QUOTA_US);
-        match home(cgroup, "cpu")? {
-            (group, true) => {
-                write(group, "cpu.cfs_period_us", &CPU_PERIOD_US.to_string())?;
-                write(group, "cpu.cfs_quota_us", &quota.to_string())?;
-            }
-            (group, false) => write(group, "cpu.max", &format!("{quota} {CPU_PERIOD_US}"))?,
-        }
+    memory(cgroup, resources)?;
+    cpu(cgroup, resources)?;
+    if let Some(list) = &resources.cpuset_cpus {
+        write(home(cgroup, "cpuset")?.0, "cpuset.cpus", list)?;
     }
     if let Some(pids) = resources.pids {
-        write(home(cgroup, "pids")?.0, "pids.max", &pids.to_string())?;
+        write(home(cgroup, "pids")?.0, "pids.max", &or_none(pids, "max"))?;
     }
-    Ok(())
+    resources.io.iter().try_for_each(|limit| io(cgroup, limit))
 }
 
-/// No swap beyond the memory: a container that swaps slows its neighbours down.
-fn memory(cgroup: &Cgroup, bytes: u64) -> Result<(), StepError> {
-    let value = bytes.to_string();
-    let (group, swap_file, swap) = match home(cgroup, "memory")? {
-        (group, true) => {
-            write(group, "memory.limit_in_bytes", &value)?;
-            (group, "memory.memsw.limit_in_bytes", value.as_str())
+/// A number, or the word for no limit.
+fn or_none(value: u64, none: &str) -> String {
+    if value == u64::MAX { none.to_owned() } else { value.to_string() }
+}
+
+fn memory(cgroup: &Cgroup, resources: &Resources) -> Result<(), StepError> {
+    let (limit, swap) = (resources.memory_bytes, resources.memory_swap_bytes.or(resources.memory_bytes));
+    if limit.is_some() || swap.is_some() {
+        match home(cgroup, "memory")? {
+            (group, true) => memory_v1(group, limit, swap)?,
+            (group, false) => memory_v2(group, limit, swap)?,
         }
-        (group, false) => {
-            write(group, "memory.max", &value)?;
-            (group, "memory.swap.max", "0")
+    }
+    let Some(bytes) = resources.memory_reservation_bytes else { return Ok(()) };
+    match home(cgroup, "memory")? {
+        (group, true) => write(group, "memory.soft_limit_in_bytes", &or_none(bytes, "-1")),
+        (group, false) => write(group, "memory.low", &or_none(bytes, "max")),
+    }
+}
+
+/// v1 limits memory, and memory with swap, which must never be less.
+fn memory_v1(group: &Group, limit: Option<u64>, both: Option<u64>) -> Result<(), StepError> {
+    const LIMIT: &str = "memory.limit_in_bytes";
+    const BOTH: &str = "memory.memsw.limit_in_bytes";
+    let set_limit = || limit.map_or(Ok(()), |bytes| group.write(LIMIT, or_none(bytes, "-1").as_bytes()));
+    let set_both = || match both.map(|bytes| group.write(BOTH, or_none(bytes, "-1").as_bytes())) {
+        // The kernel does not count swap, or has none.
+        None | Some(Ok(()) | Err(Errno::NOENT)) => Ok(()),
+        Some(Err(cause)) => Err(cause).step(format_args!("set {BOTH} in {}", group.path)),
+    };
+    let what = || format!("set {LIMIT} in {}", group.path);
+    match set_limit() {
+        Ok(()) => set_both(),
+        // More than the present limit of both.
+        Err(Errno::INVAL) => set_both().and_then(|()| set_limit().step(what())),
+        Err(cause) => Err(cause).step(what()),
+    }
+}
+
+/// v2 limits swap apart.
+fn memory_v2(group: &Group, limit: Option<u64>, both: Option<u64>) -> Result<(), StepError> {
+    if let Some(bytes) = limit {
+        write(group, "memory.max", &or_none(bytes, "max"))?;
+    }
+    let Some(both) = both else { return Ok(()) };
+    let limit = limit.or_else(|| group.read("memory.max").ok()?.trim().parse().ok());
+    let swap = match limit {
+        _ if both == u64::MAX => u64::MAX,
+        Some(limit) => both.saturating_sub(limit),
+        None => {
+            return Err(StepError::new(ErrorKind::Invalid, "memory_swap_bytes: there is no memory limit"));
         }
     };
-    match group.write(swap_file, swap.as_bytes()) {
-        // The kernel does not count swap, or has none.
+    match group.write("memory.swap.max", or_none(swap, "max").as_bytes()) {
         Ok(()) | Err(Errno::NOENT) => Ok(()),
-        Err(cause) => Err(cause).step(format_args!("set {swap_file} in {}", group.path)),
+        Err(cause) => Err(cause).step(format_args!("set memory.swap.max in {}", group.path)),
     }
+}
+
+fn cpu(cgroup: &Cgroup, resources: &Resources) -> Result<(), StepError> {
+    if let Some(shares) = resources.cpu_shares {
+        match home(cgroup, "cpu")? {
+            (group, true) => write(group, "cpu.shares", &shares.to_string())?,
+            (group, false) => write(group, "cpu.weight", &weight(shares).to_string())?,
+        }
+    }
+    let (period, quota) = match resources.cpu_millis {
+        Some(millis) => {
+            let quota = millis.saturating_mul(CPU_PERIOD_US) / 1000;
+            (Some(CPU_PERIOD_US), Some(quota.max(MIN_CPU_QUOTA_US)))
+        }
+        None => (resources.cpu_period_us, resources.cpu_quota_us),
+    };
+    if period.is_none() && quota.is_none() {
+        return Ok(());
+    }
+    match home(cgroup, "cpu")? {
+        (group, true) => {
+            if let Some(period) = period {
+                write(group, "cpu.cfs_period_us", &period.to_string())?;
+            }
+            quota.map_or(Ok(()), |quota| write(group, "cpu.cfs_quota_us", &or_none(quota, "-1")))
+        }
+        (group, false) => {
+            // One file for both: what is not named stays.
+            let now = group.read("cpu.max").unwrap_or_default();
+            let (old_quota, old_period) = now.trim().split_once(' ').unwrap_or(("max", "100000"));
+            let quota = quota.map_or(old_quota.to_owned(), |quota| or_none(quota, "max"));
+            let period = period.map_or(old_period.to_owned(), |period| period.to_string());
+            write(group, "cpu.max", &format!("{quota} {period}"))
+        }
+    }
+}
+
+/// Shares from 2 to 262144 onto weights from 1 to 10000.
+fn weight(shares: u64) -> u64 {
+    1 + shares.clamp(2, 262_144).saturating_sub(2) * 9999 / 262_142
+}
+
+fn io(cgroup: &Cgroup, limit: &IoLimit) -> Result<(), StepError> {
+    let path = shown(limit.device.as_bytes()).to_string();
+    let stat = rustix::fs::stat(limit.device.as_bytes()).step(format_args!("look at the device {path}"))?;
+    if !FileType::from_raw_mode(stat.st_mode).is_block_device() {
+        return Err(StepError::new(
+            ErrorKind::Invalid,
+            format!("resources.io: {path} is not a block device"),
+        ));
+    }
+    let number = format!("{}:{}", rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));
+    let named = [
+        (limit.read_bps, "rbps", "blkio.throttle.read_bps_device"),
+        (limit.write_bps, "wbps", "blkio.throttle.write_bps_device"),
+        (limit.read_iops, "riops", "blkio.throttle.read_iops_device"),
+        (limit.write_iops, "wiops", "blkio.throttle.write_iops_device"),
+    ];
+    let (group, is_v1) = home(cgroup, "blkio")?;
+    for (value, word, file) in named {
+        match value {
+            None => (),
+            // 0 is v1's word for none.
+            Some(value) if is_v1 => write(group, file, &format!("{number} {}", or_none(value, "0")))?,
+            Some(value) => write(group, "io.max", &format!("{number} {word}={}", or_none(value, "max")))?,
+        }
+    }
+    Ok(())
 }
 
 /// The group that has `controller`, and whether it is v1's.
@@ -151,4 +255,19 @@ pub fn enable_all(mount: &str, parent: &str) -> Result<(), StepError> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_become_weights_between_the_ends() {
+        assert_eq!([2, 1024, 262_144].map(weight), [1, 39, 10_000]);
+    }
+
+    #[test]
+    fn no_limit_has_a_word() {
+        assert_eq!((or_none(u64::MAX, "max"), or_none(7, "max")), ("max".into(), "7".into()));
+    }
 }

@@ -1,6 +1,7 @@
 //! A container's cgroup: its limits, its device rules, and the handle by which all its processes are
 //! killed. On v1 only in the hierarchies that are needed for that.
 
+mod cpuset;
 mod device_filter;
 mod freezer;
 mod hierarchy;
@@ -12,19 +13,24 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, unlinkat};
 use rustix::io::Errno;
 
+pub use self::cpuset::check as check_cpus;
 pub use self::freezer::Frozen;
 pub use self::hierarchy::Layout;
 pub use self::limits::enable_all;
 use crate::error::{Step, StepError};
 use crate::protocol::Resources;
 
-/// The v1 hierarchies that each container has a cgroup in: for its device rules, and so that it can be
-/// measured and limited while it runs.
-const ALWAYS: [&str; 5] = ["devices", "memory", "cpu", "pids", "blkio"];
+/// The v1 hierarchies that each container has a cgroup in: for its device rules, and to be measured from
+/// its beginning. What only limits can be joined later.
+const ALWAYS: [&str; 3] = ["devices", "memory", "blkio"];
+/// What v2 switches on for each container: there it costs no hierarchy.
+const ALWAYS_ON_V2: [&str; 4] = ["memory", "cpu", "pids", "blkio"];
 /// What a v2 hierarchy does by itself, on hybrid hosts, too.
 const WITHOUT_V2: [&str; 2] = ["freezer", "cpuacct"];
 /// More of a cgroup's file is not read.
 const MAX_FILE: u64 = 1 << 20;
+/// Times the processes are looked through for new ones.
+const MAX_PASSES: u32 = 1000;
 /// Cgroups below the container's that are looked into.
 const MAX_DEPTH: usize = 32;
 
@@ -37,6 +43,8 @@ struct Group {
     folder: OwnedFd,
     /// Whether the container sees it.
     shown: bool,
+    /// Made after the container's start.
+    is_late: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,17 +99,79 @@ impl Cgroup {
         let without_v2: &[&str] = if layout.unified.is_none() { &WITHOUT_V2 } else { &[] };
         let wanted = || ALWAYS.iter().chain(without_v2).chain(&limited).copied();
         for controller in wanted() {
-            let Some(hierarchy) = layout.with(controller) else { continue };
-            if self.v1(controller).is_none() {
-                let version = Version::V1 { controllers: hierarchy.controllers.clone() };
-                // Each that is shown is a mount more at the start of a container.
-                let shown = controller == "devices" || limited.contains(&controller);
-                self.groups.push(Group::make(version, &hierarchy.mount, path, shown)?);
+            // Each that is shown is a mount more at the start of a container.
+            self.make_v1(layout, path, controller, controller == "devices" || limited.contains(&controller))?;
+        }
+        self.enable_v2(layout, path, &limited)?;
+        limits::apply(self, resources)
+    }
+
+    /// The group in the v1 hierarchy that carries `controller`, if there is one. True if it is new.
+    fn make_v1(
+        &mut self,
+        layout: &Layout,
+        path: &str,
+        controller: &str,
+        shown: bool,
+    ) -> Result<bool, StepError> {
+        let Some(hierarchy) = layout.with(controller).filter(|_| self.v1(controller).is_none()) else {
+            return Ok(false);
+        };
+        let version = Version::V1 { controllers: hierarchy.controllers.clone() };
+        self.groups.push(Group::make(version, &hierarchy.mount, path, shown)?);
+        if hierarchy.controllers.iter().any(|has| has == "cpuset") {
+            cpuset::inherit(&hierarchy.mount, path)?;
+        }
+        Ok(true)
+    }
+
+    fn enable_v2(&self, layout: &Layout, path: &str, limited: &[&'static str]) -> Result<(), StepError> {
+        let wanted = ALWAYS_ON_V2.iter().chain(limited).copied();
+        let on_v2: Vec<&str> = wanted.filter(|controller| layout.with(controller).is_none()).collect();
+        limits::enable(self, layout, path, &on_v2, limited)
+    }
+
+    /// Makes ready what `resources` need and its creation did not. Before [`Cgroup::update`].
+    pub fn extend(&mut self, layout: &Layout, path: &str, resources: &Resources) -> Result<(), StepError> {
+        let limited = limits::controllers(resources);
+        for controller in &limited {
+            if self.make_v1(layout, path, controller, false)?
+                && let Some(group) = self.groups.last_mut()
+            {
+                group.is_late = true;
             }
         }
-        let on_v2: Vec<&str> = wanted().filter(|controller| self.v1(controller).is_none()).collect();
-        limits::enable(self, layout, path, &on_v2, &limited)?;
+        self.enable_v2(layout, path, &limited)
+    }
+
+    /// Sets the limits named. It may wait for memory to be given up.
+    pub fn update(&self, resources: &Resources) -> Result<(), StepError> {
+        let limited = limits::controllers(resources);
+        for group in self.groups.iter().filter(|group| group.is_late) {
+            if limited.iter().any(|controller| group.version.carries(controller)) {
+                self.move_all_to(group)?;
+            }
+        }
         limits::apply(self, resources)
+    }
+
+    /// Until no process is found that is not there yet: one that moves has its children there.
+    fn move_all_to(&self, group: &Group) -> Result<(), StepError> {
+        let mut moved = std::collections::BTreeSet::new();
+        for _ in 0..MAX_PASSES {
+            let found = self.processes(usize::MAX);
+            let fresh: Vec<u32> = found.into_iter().filter(|&pid| moved.insert(pid)).collect();
+            if fresh.is_empty() {
+                return Ok(());
+            }
+            for pid in fresh {
+                match group.write("cgroup.procs", pid.to_string().as_bytes()) {
+                    Ok(()) | Err(Errno::SRCH) => (),
+                    Err(cause) => return Err(cause).step(format_args!("move {pid} to {}", group.path)),
+                }
+            }
+        }
+        Err(StepError::setup(format!("Failed to move all processes to {}: more and more come", group.path)))
     }
 
     /// For a clone(2) straight into it.
@@ -202,10 +272,17 @@ impl Cgroup {
     }
 
     fn v1(&self, controller: &str) -> Option<&Group> {
-        self.groups.iter().find(|group| match &group.version {
+        self.groups.iter().find(|group| group.version.carries(controller))
+    }
+}
+
+impl Version {
+    /// v1 only: what v2 has shows in its files.
+    fn carries(&self, controller: &str) -> bool {
+        match self {
             Version::V1 { controllers } => controllers.iter().any(|has| has == controller),
             Version::V2 => false,
-        })
+        }
     }
 }
 
@@ -217,7 +294,7 @@ impl Group {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let folder =
             rustix::fs::open(&path, flags, Mode::empty()).step(format_args!("open the cgroup {path}"))?;
-        Ok(Group { version, path, own_depth, folder, shown })
+        Ok(Group { version, path, own_depth, folder, shown, is_late: false })
     }
 
     fn write(&self, file: &str, value: &[u8]) -> Result<(), Errno> {

@@ -1,6 +1,6 @@
 //! What a cgroup says about the use of CPU, memory, disks and processes.
 
-use super::{Cgroup, Group};
+use super::{Cgroup, Group, Version};
 use crate::protocol::Stats;
 
 /// v1 counts in USER_HZ, which is 100 on x86-64 whatever the kernel's own clock is (times(2)).
@@ -13,10 +13,7 @@ impl Cgroup {
         let mut stats = Stats { memory_limit_bytes: all_memory, ..Stats::default() };
         self.cpu(&mut stats);
         self.memory(&mut stats);
-        if let Some(group) = self.v1("pids").or(self.v2()) {
-            stats.pids = group.number("pids.current");
-            stats.pids_limit = group.number("pids.max");
-        }
+        self.threads(&mut stats);
         self.blocks(&mut stats);
         stats
     }
@@ -43,6 +40,20 @@ impl Cgroup {
             stats.periods = table.get("nr_periods");
             stats.throttled_periods = table.get("nr_throttled");
         }
+    }
+
+    /// Counted, where no controller does.
+    fn threads(&self, stats: &mut Stats) {
+        let Some(group) = self.v1("pids").or(self.v2()).or(self.v1("devices")) else { return };
+        stats.pids_limit = group.number("pids.max");
+        stats.pids = match group.read("pids.current") {
+            Ok(_) => group.number("pids.current"),
+            Err(_) => {
+                let file = if group.version == Version::V2 { "cgroup.threads" } else { "tasks" };
+                let list = group.read_long(file).unwrap_or_default();
+                u64::try_from(list.lines().count()).unwrap_or(0)
+            }
+        };
     }
 
     fn memory(&self, stats: &mut Stats) {
