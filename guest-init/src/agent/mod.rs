@@ -22,6 +22,7 @@ use self::slab::Slab;
 use self::streams::Stream;
 use self::token::Token;
 use crate::container::Surroundings;
+use crate::container::shared::Pod;
 use crate::container::spec::Place;
 use crate::container::task::Task;
 use crate::error::{Step, StepError};
@@ -52,6 +53,7 @@ pub struct Agent {
     tasks: Slab<Task>,
     helpers: Vec<Helper>,
     configured: bool,
+    pod: Option<Pod>,
     /// A `Shutdown` has been answered.
     finished: bool,
     scratch: Vec<u8>,
@@ -90,6 +92,7 @@ impl Agent {
             tasks: Slab::new(),
             helpers: Vec::new(),
             configured: false,
+            pod: None,
             finished: false,
             scratch: vec![0; CHUNK],
         };

@@ -3,7 +3,7 @@
 
 use std::os::fd::AsFd;
 
-use rustix::process::{Pid, WaitOptions, WaitStatus, setpgid, wait};
+use rustix::process::{Pid, WaitOptions, WaitStatus, getpid, set_child_subreaper, setpgid, wait};
 
 use crate::error::{Step, StepError};
 use crate::sys::{self, Fork};
@@ -11,6 +11,8 @@ use crate::sys::{self, Fork};
 /// Returns in the child, which goes on to the command; the parent stays until that ends.
 pub fn stay_as_reaper(terminal: bool) -> Result<(), StepError> {
     sys::block_all_signals();
+    // In another container's PID namespace it is not PID 1, whom orphans come to.
+    set_child_subreaper(Some(getpid())).step("become the reaper")?;
     // SAFETY: this process has one thread; it was forked from one that has.
     match unsafe { sys::fork() }.step("fork the command")? {
         Fork::Child => {

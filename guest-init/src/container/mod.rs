@@ -26,6 +26,7 @@ pub mod rlimits;
 mod rootfs;
 mod seccomp;
 mod setup;
+pub mod shared;
 pub mod spec;
 pub mod task;
 pub mod top;
@@ -35,7 +36,8 @@ use rustix::process::Rlimit;
 
 use self::cgroup::{Cgroup, Layout};
 use self::launch::Launch;
-use self::setup::{FirstProcess, NAMESPACES};
+use self::setup::FirstProcess;
+use self::shared::Joined;
 use self::spec::ValidSpec;
 use self::task::{Channels, Container, Forked, Freeze, Role, Task};
 use crate::agent::Key;
@@ -57,12 +59,17 @@ impl Surroundings {
 }
 
 /// Makes the cgroup and forks the first process, which sets everything else up.
-pub fn create(spec: ValidSpec, surroundings: &Surroundings, session: Key) -> Result<Task, StepError> {
+pub fn create(
+    spec: ValidSpec,
+    joined: &Joined,
+    surroundings: &Surroundings,
+    session: Key,
+) -> Result<Task, StepError> {
     if let Some(list) = &spec.resources.cpuset_cpus {
         cgroup::check_cpus(list)?;
     }
     let mut cgroup = Cgroup::create(&surroundings.layout, &spec.cgroup, &spec.resources)?;
-    match fork_first_process(&spec, &cgroup, surroundings.descriptors) {
+    match fork_first_process(&spec, joined, &cgroup, surroundings.descriptors) {
         Ok(forked) => {
             let (id, wants_stdin) = (spec.id.clone(), spec.process.stdin);
             let role = Role::Container(Box::new(Container { spec, freeze: Freeze::Running }));
@@ -77,15 +84,20 @@ pub fn create(spec: ValidSpec, surroundings: &Surroundings, session: Key) -> Res
     }
 }
 
-fn fork_first_process(spec: &ValidSpec, cgroup: &Cgroup, descriptors: Rlimit) -> Result<Forked, StepError> {
+fn fork_first_process(
+    spec: &ValidSpec,
+    joined: &Joined,
+    cgroup: &Cgroup,
+    descriptors: Rlimit,
+) -> Result<Forked, StepError> {
     let channels = Channels::open(&spec.process)?;
     // SAFETY: the agent has a single thread.
-    let fork = unsafe { sys::clone_into(NAMESPACES, cgroup.unified()) };
+    let fork = unsafe { sys::clone_in(joined.pid_namespace(), joined.own_namespaces(), cgroup.unified()) };
     match fork.step("fork into new namespaces")? {
         Fork::Parent(process) => Ok(Forked { process, control: channels.control, ends: channels.ends }),
         Fork::Child => {
             let launch = Launch { process: &spec.process, channels: &channels, descriptors };
-            FirstProcess { spec, cgroup, launch }.run()
+            FirstProcess { spec, cgroup, joined, launch }.run()
         }
     }
 }

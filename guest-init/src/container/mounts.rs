@@ -29,8 +29,16 @@ struct Fixed<'a> {
     attributes: MountAttrFlags,
 }
 
+/// Where /dev/shm comes from.
+pub enum ShmSource {
+    /// Of that many bytes.
+    New(Option<u64>),
+    /// A detached mount.
+    Shared(OwnedFd),
+}
+
 /// /proc, then /dev with what belongs below it.
-pub fn proc_and_dev(shm_bytes: Option<u64>) -> Result<(), StepError> {
+pub fn proc_and_dev(shm: ShmSource) -> Result<(), StepError> {
     let sealed = NO_SUID.union(NO_DEV).union(NO_EXEC);
     Fixed { kind: "proc", target: "/proc", options: &[], attributes: sealed }.mount()?;
     Fixed {
@@ -47,14 +55,14 @@ pub fn proc_and_dev(shm_bytes: Option<u64>) -> Result<(), StepError> {
         attributes: NO_SUID.union(NO_EXEC),
     }
     .mount()?;
-    let shm = shm_bytes.unwrap_or(SHM_BYTES).to_string();
-    Fixed {
-        kind: "tmpfs",
-        target: "/dev/shm",
-        options: &[("mode", b"1777"), ("size", shm.as_bytes())],
-        attributes: sealed,
+    match shm {
+        ShmSource::New(bytes) => {
+            let bytes = bytes.unwrap_or(SHM_BYTES).to_string();
+            let options = &[("mode", b"1777".as_slice()), ("size", bytes.as_bytes())];
+            Fixed { kind: "tmpfs", target: "/dev/shm", options, attributes: sealed }.mount()?;
+        }
+        ShmSource::Shared(mount) => attach(mount, open_or_make_folder("/dev/shm")?, "/dev/shm")?,
     }
-    .mount()?;
     Fixed { kind: "mqueue", target: "/dev/mqueue", options: &[], attributes: sealed }.mount()
 }
 

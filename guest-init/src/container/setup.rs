@@ -5,6 +5,8 @@ use std::os::fd::OwnedFd;
 use super::cgroup::Cgroup;
 use super::dev::Terminal;
 use super::launch::{Launch, Prepared, Streams};
+use super::mounts::ShmSource;
+use super::shared::Joined;
 use super::spec::ValidSpec;
 use super::{dev, mounts, namespaces, overlaid, rootfs, user};
 use crate::error::{Step, StepError};
@@ -18,6 +20,7 @@ pub const NAMESPACES: libc::c_int =
 pub struct FirstProcess<'a> {
     pub spec: &'a ValidSpec,
     pub cgroup: &'a Cgroup,
+    pub joined: &'a Joined,
     pub launch: Launch<'a>,
 }
 
@@ -28,18 +31,23 @@ impl FirstProcess<'_> {
     }
 
     fn prepare(&self) -> Result<Prepared, StepError> {
-        self.launch.cut_loose(self.cgroup.raw())?;
+        self.launch.cut_loose(self.cgroup.raw().chain(self.joined.raw()))?;
         self.cgroup.join_v1()?;
         namespaces::enter_cgroup_namespace()?;
         namespaces::join_session_keyring()?;
-        namespaces::loopback_up()?;
-        namespaces::open_to_users();
-        rustix::system::sethostname(self.spec.hostname.as_bytes()).step("set the hostname")?;
+        let shm = self.joined.enter()?;
+        if self.joined.network.is_none() {
+            namespaces::loopback_up()?;
+            namespaces::open_to_users();
+        }
+        if self.joined.uts.is_none() {
+            rustix::system::sethostname(self.spec.hostname.as_bytes()).step("set the hostname")?;
+        }
         let root = rootfs::mount(&self.spec.root.source)?;
         let files = overlaid::prepare(&self.spec.files)?;
         rootfs::enter(&root)?;
         drop(root);
-        self.furnish(files)?;
+        self.furnish(files, shm)?;
         let (streams, controller) = self.open_streams()?;
         self.finish_root()?;
         let identity = user::look_up(self.spec.process.user.as_bytes())?;
@@ -47,9 +55,9 @@ impl FirstProcess<'_> {
     }
 
     /// What is mounted in the root, from here seen at "/".
-    fn furnish(&self, files: Vec<overlaid::Prepared<'_>>) -> Result<(), StepError> {
+    fn furnish(&self, files: Vec<overlaid::Prepared<'_>>, shm: Option<OwnedFd>) -> Result<(), StepError> {
         let spec = self.spec;
-        mounts::proc_and_dev(spec.resources.shm_bytes)?;
+        mounts::proc_and_dev(shm.map_or(ShmSource::New(spec.resources.shm_bytes), ShmSource::Shared))?;
         dev::populate()?;
         mounts::sys(&self.cgroup.view())?;
         overlaid::mount_tmpfs(&spec.tmpfs)?;

@@ -40,8 +40,6 @@ pub enum SpecError {
     Cgroup(&'static str),
     #[error("resources.{field}: {why}")]
     Resource { field: &'static str, why: &'static str },
-    #[error("share: this agent cannot join namespaces yet")]
-    Share,
     #[error("resources.{0}: must not be 0")]
     Zero(&'static str),
 }
@@ -99,18 +97,12 @@ pub struct Tmpfs {
 /// Checks a spec for an agent that lives in `place`.
 pub fn validate(spec: ContainerSpec, place: Place) -> Result<ValidSpec, SpecError> {
     check_id("id", &spec.id)?;
-    if spec.hostname.is_empty() || spec.hostname.len() > MAX_HOSTNAME {
-        return Err(SpecError::Hostname);
-    }
+    check_hostname(&spec.hostname)?;
     check_source(&spec.root.source, place)?;
     check_resources(&spec.resources, place)?;
     if spec.resources.memory_swap_bytes.is_some() && spec.resources.memory_bytes.is_none() {
         let why = "needs memory_bytes, which it counts, too";
         return Err(SpecError::Resource { field: "memory_swap_bytes", why });
-    }
-    let share = &spec.share;
-    if [&share.network, &share.ipc, &share.uts, &share.pid].into_iter().any(Option::is_some) {
-        return Err(SpecError::Share);
     }
     for file in &spec.files {
         check_path("files", &file.target)?;
@@ -138,6 +130,10 @@ pub fn validate(spec: ContainerSpec, place: Place) -> Result<ValidSpec, SpecErro
 pub fn check_id(field: &'static str, id: &str) -> Result<(), SpecError> {
     let sound = id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
     if sound { Ok(()) } else { Err(SpecError::Id(field)) }
+}
+
+pub fn check_hostname(name: &str) -> Result<(), SpecError> {
+    if name.is_empty() || name.len() > MAX_HOSTNAME { Err(SpecError::Hostname) } else { Ok(()) }
 }
 
 pub fn validate_process(process: Process) -> Result<ValidProcess, SpecError> {

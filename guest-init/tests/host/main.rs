@@ -10,5 +10,6 @@ mod control;
 mod exec;
 mod isolation;
 mod lifecycle;
+mod pods;
 mod process;
 mod streams;

@@ -2,7 +2,8 @@ use super::super::session::invalid;
 use super::super::{Agent, Answer};
 use super::state_error;
 use crate::clock;
-use crate::container::spec::Place;
+use crate::container::shared::Pod;
+use crate::container::spec::{self, Place};
 use crate::protocol::{CallError, Outcome, SandboxConfig};
 
 impl Agent {
@@ -13,8 +14,9 @@ impl Agent {
         if self.place == Place::Host && (config.clock_ns.is_some() || config.entropy.is_some()) {
             return Err(invalid("clock_ns and entropy: a host has its own".to_owned()));
         }
-        if config.pod.is_some() {
-            return Err(invalid("pod: this agent cannot make pods yet".to_owned()));
+        if let Some(pod) = &config.pod {
+            spec::check_hostname(&pod.hostname)?;
+            self.pod = Some(Pod::create(&pod.hostname)?);
         }
         if let Some(nanoseconds) = config.clock_ns {
             clock::set(nanoseconds)?;
