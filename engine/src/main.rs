@@ -3,9 +3,21 @@ use std::process::ExitCode;
 use clap::Parser;
 use clap::error::ErrorKind;
 use hull_engine::cli::Cli;
+use hull_engine::supervisor;
 use hull_engine::text::escape;
 
 fn main() -> ExitCode {
+    let mut words = std::env::args_os().skip(1);
+    // Not a command for people, and on the path of every start: the command line's parser is not asked.
+    if words.next().is_some_and(|word| word == supervisor::COMMAND) {
+        return match supervisor::main(words) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("hull: {}", escape(&error));
+                ExitCode::FAILURE
+            }
+        };
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return usage(&error),

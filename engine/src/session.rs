@@ -1,21 +1,26 @@
-//! The foreground client of a running container: its streams, the terminal, signals, the end.
+//! The foreground client of a running container or exec: its streams, the terminal, signals, the end.
 
-use std::io::{self, Read, Write};
-use std::net::Shutdown;
-use std::os::fd::AsFd;
+mod copy;
+pub mod detach;
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{self, Sender};
 use std::thread::{self, JoinHandle};
 
-use hull_guest::protocol::{ExitStatus, Request, ResizeArgs, SignalArgs};
+use hull_guest::protocol::{ContainerArgs, ResizeArgs, SignalArgs, Stream};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
-use crate::sandbox::Sandbox;
-use crate::sandbox::agent::{Agent, AgentError};
+use crate::container::names;
+use crate::container::start::Supervised;
+use crate::supervisor::client::{Client, ClientError, exited};
+use crate::supervisor::control::{AttachArgs, Call, Exit, OutputArgs, Until};
 use crate::terminal::{self, RawMode};
+use crate::text::escape;
 
 /// What is passed on to the container, and SIGWINCH, which becomes a resize. The rest keeps its meaning
 /// here: job control stops and continues hull, faults are its own.
@@ -37,8 +42,11 @@ const FORWARDED: [Signal; 15] = [
     Signal::SIGXFSZ,
 ];
 
-/// So many SIGINT or SIGTERM end a container that does not listen to them (docker's number).
+/// So many SIGINT or SIGTERM make this client leave a container that does not listen to them (docker's
+/// number).
 const PATIENCE: u32 = 3;
+/// What did not come to an end by the container's own doing (docker's code).
+const FAILED: u8 = 125;
 
 #[derive(Debug, thiserror::Error)]
 pub enum SessionError {
@@ -50,10 +58,12 @@ pub enum SessionError {
     Thread(#[source] io::Error),
     #[error("Failed to wait for the container")]
     Poll(#[source] Errno),
-    #[error("Ended by force after {PATIENCE} signals that the container did not act on")]
-    Forced,
+    #[error("Left after {PATIENCE} signals that the container did not act on; it runs on, hull kill ends it")]
+    Left,
+    #[error("{0}")]
+    Died(String),
     #[error(transparent)]
-    Agent(#[from] AgentError),
+    Client(#[from] ClientError),
 }
 
 /// Signals held back from the first moment, so that none is lost while the container starts.
@@ -61,9 +71,11 @@ pub enum SessionError {
 pub struct Signals(SignalFd);
 
 impl Signals {
-    pub fn block() -> Result<Signals, SessionError> {
+    /// `proxy`: those for the container too, and not only the window's size.
+    pub fn block(proxy: bool) -> Result<Signals, SessionError> {
         let mut set = SigSet::empty();
-        for signal in FORWARDED.into_iter().chain([Signal::SIGWINCH]) {
+        set.add(Signal::SIGWINCH);
+        for signal in FORWARDED.into_iter().filter(|_| proxy) {
             set.add(signal);
         }
         set.thread_block().map_err(SessionError::Signals)?;
@@ -77,87 +89,204 @@ impl Signals {
     }
 }
 
-/// The container's streams, each a connection of its own.
+/// What a client wants of a container.
 #[derive(Debug)]
-pub struct Streams {
-    pub stdin: Option<UnixStream>,
-    pub stdout: Option<UnixStream>,
-    pub stderr: Option<UnixStream>,
+pub struct Attachment<'a> {
+    pub streams: Vec<Stream>,
+    pub terminal: bool,
+    /// The output waits for this client.
+    pub live: bool,
+    pub until: Until,
+    /// Typed on a terminal, they leave the container to itself.
+    pub detach_keys: &'a [u8],
+}
+
+/// The streams, each a connection of its own.
+#[derive(Debug, Default)]
+struct Streams {
+    stdin: Option<UnixStream>,
+    stdout: Option<UnixStream>,
+    stderr: Option<UnixStream>,
+}
+
+impl Streams {
+    fn attach(
+        wanted: &[Stream],
+        attach: impl Fn(Stream) -> Result<UnixStream, ClientError>,
+    ) -> Result<Streams, ClientError> {
+        let mut streams = Streams::default();
+        for stream in wanted {
+            let connection = Some(attach(*stream)?);
+            match stream {
+                Stream::Stdin => streams.stdin = connection,
+                Stream::Stdout => streams.stdout = connection,
+                Stream::Stderr => streams.stderr = connection,
+            }
+        }
+        Ok(streams)
+    }
+}
+
+/// Attaches, starts, and stays to the end. The exit code.
+pub fn run(
+    mut supervised: Supervised,
+    attachment: &Attachment,
+    signals: &Signals,
+) -> Result<u8, SessionError> {
+    let (id, session) = (supervised.id.clone(), names::new_id().map_err(SessionError::Random)?);
+    let streams = attach(&supervised.client, &id, &session, attachment)?;
+    let waiting = supervised.client.wait_begin(&id, attachment.until, Some(session))?;
+    supervised.start()?;
+    converse(&supervised.client, &id, streams, waiting, attachment, signals)
+}
+
+/// Attaches to a container that runs, and stays to its end.
+pub fn join(
+    client: &Client,
+    id: &str,
+    attachment: &Attachment,
+    signals: &Signals,
+) -> Result<u8, SessionError> {
+    let session = names::new_id().map_err(SessionError::Random)?;
+    let streams = attach(client, id, &session, attachment)?;
+    let waiting = client.wait_begin(id, attachment.until, Some(session))?;
+    if attachment.terminal {
+        // A size that changes makes a full-screen program draw itself for its new viewer.
+        let size = terminal::size(&io::stdout());
+        let _ = client.done(&Call::Resize(ResizeArgs { container: id.to_string(), size }));
+    }
+    converse(client, id, streams, waiting, attachment, signals)
+}
+
+/// An exec that was created: starts it and stays to its end.
+pub fn exec(
+    client: &Client,
+    exec_id: &str,
+    attachment: &Attachment,
+    signals: &Signals,
+) -> Result<u8, SessionError> {
+    let streams = Streams::attach(&attachment.streams, |stream| client.exec_attach(exec_id, stream))?;
+    let waiting = client.exec_wait_begin(exec_id)?;
+    client.done(&Call::ExecStart(ContainerArgs { container: exec_id.to_string() }))?;
+    converse(client, exec_id, streams, waiting, attachment, signals)
+}
+
+fn attach(client: &Client, id: &str, session: &str, attachment: &Attachment) -> Result<Streams, ClientError> {
+    Streams::attach(&attachment.streams, |stream| {
+        let (container, session) = (id.to_string(), session.to_string());
+        client.attach(AttachArgs { container, stream, session, live: attachment.live })
+    })
+}
+
+/// What ends a conversation.
+enum End {
+    Exited(Result<Exit, ClientError>),
+    /// By the keys.
+    Detached,
 }
 
 /// Copies the streams and passes signals on until the container has ended and its output is out.
-pub fn foreground(
-    sandbox: &Sandbox,
-    container: &str,
+fn converse(
+    client: &Client,
+    id: &str,
     streams: Streams,
-    terminal: bool,
+    waiting: UnixStream,
+    attachment: &Attachment,
     signals: &Signals,
-) -> Result<ExitStatus, SessionError> {
-    let agent = sandbox.agent();
-    let raw = if terminal && streams.stdin.is_some() { RawMode::enter() } else { None };
+) -> Result<u8, SessionError> {
+    let raw = if attachment.terminal && streams.stdin.is_some() { RawMode::enter() } else { None };
+    let (told, end) = UnixStream::pair().map_err(SessionError::Thread)?;
+    let (sender, ends) = mpsc::channel();
     if let Some(stdin) = streams.stdin {
-        spawn("stdin", move || copy_stdin(stdin))?;
+        let keys = raw.as_ref().map(|_| attachment.detach_keys.to_vec()).unwrap_or_default();
+        let (sender, told) = (sender.clone(), told.try_clone().map_err(SessionError::Thread)?);
+        spawn("stdin", move || {
+            if copy::stdin(stdin, &keys) == copy::Left::Detached {
+                let _ = sender.send(End::Detached);
+                let _ = told.shutdown(std::net::Shutdown::Both);
+            }
+        })?;
     }
     let mut outputs = Vec::new();
-    if let Some(stream) = streams.stdout {
-        outputs.push(spawn("stdout", move || copy_output(stream, io::stdout()))?);
+    for (stream, connection) in [(Stream::Stdout, streams.stdout), (Stream::Stderr, streams.stderr)] {
+        let Some(connection) = connection else { continue };
+        let closing = attachment.live.then(|| (client.another(), id.to_string()));
+        outputs.push(spawn("output", move || output(stream, connection, closing))?);
     }
-    if let Some(stream) = streams.stderr {
-        outputs.push(spawn("stderr", move || copy_output(stream, io::stderr()))?);
+    spawn("wait", move || {
+        let exit = exited(&waiting);
+        for output in outputs.into_iter().filter(|_| exit.is_ok()) {
+            let _ = output.join();
+        }
+        let _ = sender.send(End::Exited(exit));
+        let _ = told.shutdown(std::net::Shutdown::Both);
+    })?;
+    pass_signals(client, id, attachment.terminal, signals, end.as_fd())?;
+    drop(raw);
+    // Whoever closed `told` has sent before.
+    match ends.recv() {
+        Ok(End::Exited(exit)) => code(exit?),
+        Ok(End::Detached) | Err(_) => Ok(0),
     }
-    let waiting = agent.wait_begin(container)?;
-    let (told, end) = UnixStream::pair().map_err(SessionError::Thread)?;
-    let waiter = {
-        let agent = agent.clone();
-        spawn("wait", move || wait(&agent, waiting, outputs, told))?
+}
+
+fn code(exit: Exit) -> Result<u8, SessionError> {
+    if !exit.error.is_empty() {
+        return Err(SessionError::Died(exit.error));
+    }
+    if exit.oom_killed {
+        eprintln!("hull: the container met its memory limit (-m) and the kernel killed a process of it");
+    }
+    Ok(u8::try_from(exit.code).unwrap_or(FAILED))
+}
+
+/// When our own reader has gone, the container's next write meets a closed pipe, as if it had written to
+/// that itself.
+fn output(stream: Stream, connection: UnixStream, closing: Option<(Client, String)>) {
+    let whole = match stream {
+        Stream::Stderr => copy::output(connection, io::stderr()),
+        Stream::Stdin | Stream::Stdout => copy::output(connection, io::stdout()),
     };
+    if let (Err(error), Some((client, container))) = (whole, closing) {
+        if error.kind() != io::ErrorKind::BrokenPipe {
+            eprintln!("hull: {}", escape(&format!("Failed to write the container's output: {error}")));
+        }
+        let _ = client.done(&Call::CloseOutput(OutputArgs { container, stream }));
+    }
+}
+
+/// Until `end` closes.
+fn pass_signals(
+    client: &Client,
+    id: &str,
+    terminal: bool,
+    signals: &Signals,
+    end: BorrowedFd,
+) -> Result<(), SessionError> {
     let mut messenger = None;
     let mut impatience = 0;
     loop {
-        let [signalled, ended] = ready([signals.0.as_fd(), end.as_fd()])?;
+        let [signalled, ended] = ready([signals.0.as_fd(), end])?;
         while let Some(signal) = signalled.then(|| signals.next()).flatten() {
-            if matches!(signal, Signal::SIGINT | Signal::SIGTERM) {
-                impatience += 1;
-            }
+            impatience += u32::from(matches!(signal, Signal::SIGINT | Signal::SIGTERM));
             if impatience >= PATIENCE {
-                return Err(SessionError::Forced);
+                return Err(SessionError::Left);
             }
-            let Some(request) = request(container, signal, terminal) else { continue };
+            let Some(call) = call(id, signal, terminal) else { continue };
             let messenger = match &messenger {
                 Some(messenger) => messenger,
-                None => messenger.insert(start_messenger(agent.clone())?),
+                None => messenger.insert(start_messenger(client.another())?),
             };
-            let _ = messenger.send(request);
+            let _ = messenger.send(call);
         }
         if ended {
-            break;
+            return Ok(());
         }
     }
-    drop(raw);
-    // A thread that panicked has told so on stderr.
-    Ok(waiter.join().unwrap_or(Err(AgentError::Closed))?)
-}
-
-/// Waits for the container's end and for the last of its output, apart from the thread that listens to the
-/// user, since a guest may keep either back. `told` closes when there is nothing left to wait for.
-fn wait(
-    agent: &Agent,
-    waiting: UnixStream,
-    outputs: Vec<JoinHandle<()>>,
-    told: UnixStream,
-) -> Result<ExitStatus, AgentError> {
-    let status = agent.wait_reply(&waiting);
-    if status.is_ok() {
-        for output in outputs {
-            let _ = output.join();
-        }
-    }
-    drop(told);
-    status
 }
 
 /// Waits until one of the descriptors is readable or closed, and tells which are.
-fn ready<const N: usize>(fds: [std::os::fd::BorrowedFd; N]) -> Result<[bool; N], SessionError> {
+fn ready<const N: usize>(fds: [BorrowedFd; N]) -> Result<[bool; N], SessionError> {
     let mut polled = fds.map(|fd| PollFd::new(fd, PollFlags::POLLIN));
     loop {
         match poll(&mut polled, PollTimeout::NONE) {
@@ -169,25 +298,23 @@ fn ready<const N: usize>(fds: [std::os::fd::BorrowedFd; N]) -> Result<[bool; N],
 }
 
 /// What a signal means for the container; nothing, for a window's size without a terminal.
-fn request(container: &str, signal: Signal, terminal: bool) -> Option<Request> {
-    let container = container.to_string();
+fn call(id: &str, signal: Signal, terminal: bool) -> Option<Call> {
+    let container = id.to_string();
     match signal {
         Signal::SIGWINCH if !terminal => None,
-        Signal::SIGWINCH => {
-            Some(Request::Resize(ResizeArgs { container, size: terminal::size(&io::stdout()) }))
-        }
+        Signal::SIGWINCH => Some(Call::Resize(ResizeArgs { container, size: terminal::size(&io::stdout()) })),
         signal => {
             let signal = u8::try_from(signal as i32).ok()?;
-            Some(Request::Signal(SignalArgs { container, signal }))
+            Some(Call::Signal(SignalArgs { container, signal }))
         }
     }
 }
 
 /// Carries signals and sizes over, one after the other, apart from the thread that waits: a guest that
-/// does not answer must not keep the user from ending it. A container that has just ended refuses.
-fn start_messenger(agent: Agent) -> Result<Sender<Request>, SessionError> {
-    let (sender, receiver) = mpsc::channel::<Request>();
-    spawn("signals", move || receiver.iter().for_each(|request| drop(agent.done(&request))))?;
+/// does not answer must not keep the user from leaving. A container that has just ended refuses.
+fn start_messenger(client: Client) -> Result<Sender<Call>, SessionError> {
+    let (sender, receiver) = mpsc::channel::<Call>();
+    spawn("signals", move || receiver.iter().for_each(|call| drop(client.done(&call))))?;
     Ok(sender)
 }
 
@@ -199,38 +326,4 @@ fn spawn<T: Send + 'static>(
     const STACK: usize = 128 * 1024;
     let builder = thread::Builder::new().name(name.to_string()).stack_size(STACK);
     builder.spawn(work).map_err(SessionError::Thread)
-}
-
-/// The caller's stdin to the container. Its end is passed on; a container that stopped reading ends it.
-fn copy_stdin(mut to: UnixStream) {
-    let mut buffer = [0u8; 32 * 1024];
-    let mut stdin = io::stdin().lock();
-    loop {
-        match stdin.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(len) if to.write_all(buffer.get(..len).unwrap_or_default()).is_ok() => {}
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Ok(_) | Err(_) => break,
-        }
-    }
-    let _ = to.shutdown(Shutdown::Write);
-}
-
-/// The container's output to the caller. When the caller stops reading, so do we: the connection closes,
-/// and the container's next write meets a closed pipe, as if it had written to the caller itself.
-fn copy_output(mut from: UnixStream, mut to: impl Write) {
-    let mut buffer = [0u8; 32 * 1024];
-    loop {
-        match from.read(&mut buffer) {
-            Ok(0) => return,
-            Ok(len) => {
-                let bytes = buffer.get(..len).unwrap_or_default();
-                if to.write_all(bytes).and_then(|()| to.flush()).is_err() {
-                    return;
-                }
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(_) => return,
-        }
-    }
 }

@@ -176,7 +176,7 @@ fn lines(row: &ImageRow, id: &str) -> Vec<Vec<String>> {
 
 pub fn remove(context: &Context, args: &RemoveArgs) -> Exit {
     let store = open(context)?;
-    crate::sandbox::sweep::dead(&store);
+    crate::sandbox::sweep::dead(context, &store);
     each(&args.images, |image| {
         let removed = catalog::remove(&store, image, args.force)?;
         for name in &removed.untagged {

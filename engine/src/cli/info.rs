@@ -15,7 +15,7 @@ use crate::text::escape;
 
 pub fn info(context: &Context) -> Exit {
     let store = Store::open(&context.root, &context.run)?;
-    crate::sandbox::sweep::dead(&store);
+    crate::sandbox::sweep::dead(context, &store);
     let containers = store.db().containers()?;
     let count = |state| containers.iter().filter(|row| row.state == state).count();
     let verdict = probe::verdict(&context.run);

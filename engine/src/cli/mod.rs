@@ -1,7 +1,9 @@
 //! The command line: one file a command.
 
+mod container_args;
 mod images;
 mod info;
+mod life;
 pub mod logs;
 pub mod output;
 mod ps;
@@ -14,6 +16,9 @@ use clap::{Parser, Subcommand};
 use crate::config::Config;
 use crate::context::Context;
 use crate::paths;
+use crate::sandbox::sweep;
+use crate::store::Store;
+use crate::text::escape;
 
 /// Runs containers, each in a small virtual machine of its own.
 #[derive(Debug, Parser)]
@@ -39,7 +44,25 @@ enum Command {
     /// List containers
     Ps(ps::PsArgs),
     /// Remove containers
-    Rm(ps::RmArgs),
+    Rm(life::RmArgs),
+    /// Create a container and do not start it
+    Create(Box<run::CreateArgs>),
+    /// Start containers
+    Start(life::StartArgs),
+    /// Stop containers
+    Stop(life::StopArgs),
+    /// Stop containers and start them again
+    Restart(life::StopArgs),
+    /// Send containers a signal
+    Kill(life::KillArgs),
+    /// Wait until containers end, and print their exit codes
+    Wait(life::Names),
+    /// Freeze containers
+    Pause(life::Names),
+    /// Thaw containers
+    Unpause(life::Names),
+    /// Rename a container
+    Rename(life::RenameArgs),
     /// Load images from an archive or a folder (docker-archive or OCI layout)
     Load(images::LoadArgs),
     /// Make an image of a root file system's tar archive
@@ -76,7 +99,7 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
 impl Cli {
     pub fn execute(self) -> Exit {
         let config = Config::load(self.config.as_deref());
-        let is_run = matches!(self.command, Command::Run(_));
+        let is_run = matches!(self.command, Command::Run(_) | Command::Create(_));
         let context = config.map(|config| Context {
             root: self.root.unwrap_or_else(paths::default_root),
             run: self.run.unwrap_or_else(paths::default_run),
@@ -87,7 +110,16 @@ impl Cli {
         match self.command {
             Command::Run(args) => run::run(&context, *args),
             Command::Ps(args) => ps::list(&context, &args),
-            Command::Rm(args) => ps::remove(&context, &args),
+            Command::Rm(args) => life::remove(&context, &args),
+            Command::Create(args) => run::create(&context, *args),
+            Command::Start(args) => life::start(&context, &args),
+            Command::Stop(args) => life::stop(&context, &args),
+            Command::Restart(args) => life::restart(&context, &args),
+            Command::Kill(args) => life::kill(&context, &args),
+            Command::Wait(args) => life::wait(&context, &args),
+            Command::Pause(args) => life::pause(&context, &args),
+            Command::Unpause(args) => life::unpause(&context, &args),
+            Command::Rename(args) => life::rename(&context, &args),
             Command::Load(args) => images::load(&context, &args),
             Command::Import(args) => images::import(&context, &args),
             Command::Images(args) => images::list(&context, &args),
@@ -97,4 +129,29 @@ impl Cli {
             Command::Version => info::version(),
         }
     }
+}
+
+/// The store, after what killed supervisors left is cleared away.
+fn swept(context: &Context) -> Result<Store, Failure> {
+    let store = Store::open(&context.root, &context.run)?;
+    sweep::dead(context, &store);
+    sweep::orphans(&store);
+    Ok(store)
+}
+
+/// Does it for every name: those that worked are printed, those that did not are told, and make the exit
+/// code 1.
+fn for_each<E: Into<anyhow::Error>>(names: &[String], act: impl FnMut(&str) -> Result<String, E>) -> Exit {
+    let mut act = act;
+    let mut code = 0;
+    for name in names {
+        match act(name) {
+            Ok(line) => println!("{}", escape(&line)),
+            Err(error) => {
+                eprintln!("hull: {}", escape(&format!("{:#}", error.into())));
+                code = 1;
+            }
+        }
+    }
+    Ok(code)
 }

@@ -1,11 +1,18 @@
-//! Containers: what the user asked for, and what the agent is told.
+//! Containers: what the user asked for, what is kept of it, and what the agent is told.
 
 pub mod caps;
+pub mod config;
+pub mod create;
 pub mod env;
+pub mod health;
+pub mod life;
 pub mod limits;
 pub mod names;
-pub mod record;
+pub mod remove;
+pub mod restart;
 pub mod run;
+pub mod signals;
 pub mod size;
 pub mod spec;
+pub mod start;
 pub mod tmpfs;

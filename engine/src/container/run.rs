@@ -1,210 +1,139 @@
-//! A container in the foreground: from the image to the exit code.
+//! `hull run`: a new container, started, and in the foreground its streams until its end.
 
-use std::collections::BTreeMap;
-use std::ffi::OsString;
-use std::path::PathBuf;
+use hull_guest::protocol::{ErrorKind, Stream};
 
-use hull_guest::protocol::{ContainerArgs, ContainerSpec, ErrorKind, Request, Stream, Text};
-
-use super::env::EnvError;
-use super::record::Record;
-use super::spec::{self, ImageDefaults, Options};
-use super::{names, record};
+use super::create::{self, Asked, CreateError, Creating};
+use super::start::{self, StartError, Supervised};
 use crate::context::Context;
-use crate::image::{self, Image, catalog};
-use crate::sandbox::agent::AgentError;
-use crate::sandbox::mode::{self, Isolation, IsolationRequest, ModeError};
-use crate::sandbox::{self, LaunchError, Sandbox, probe};
-use crate::session::{self, SessionError, Signals, Streams};
+use crate::sandbox::sweep;
+use crate::session::{self, Attachment, SessionError, Signals};
 use crate::store::{self, Store};
+use crate::supervisor::control::Until;
 use crate::text::escape;
-
-/// Everything `hull run` was asked for, checked.
-#[derive(Debug)]
-pub struct Foreground {
-    pub image: String,
-    pub name: Option<String>,
-    pub remove: bool,
-    pub isolation: Option<IsolationRequest>,
-    pub kernel: Option<PathBuf>,
-    pub env: Vec<OsString>,
-    pub env_files: Vec<PathBuf>,
-    pub labels: Vec<String>,
-    pub options: Options,
-}
 
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     #[error(transparent)]
     Store(#[from] store::Error),
     #[error(transparent)]
-    Image(#[from] image::Error),
+    Create(#[from] CreateError),
     #[error(transparent)]
-    Mode(#[from] ModeError),
+    Start(#[from] StartError),
     #[error(transparent)]
-    Env(#[from] EnvError),
-    #[error(transparent)]
-    Spec(#[from] spec::NoCommand),
-    #[error(transparent)]
-    Record(#[from] record::RecordError),
-    #[error("Failed to start the sandbox")]
-    Launch(#[from] LaunchError),
-    #[error(transparent)]
-    Agent(#[from] AgentError),
-    #[error(transparent)]
-    Session(SessionError),
-    #[error(
-        "There is no image \"{0}\" here; `hull load` brings in an archive of one, `hull import` a root file system"
-    )]
-    NoImage(String),
-    #[error("--kernel is for virtual machines, and this container would run in host namespaces")]
-    KernelNeedsVm,
-    #[error("{0}")]
-    Died(String),
-}
-
-impl From<SessionError> for RunError {
-    fn from(error: SessionError) -> Self {
-        match error {
-            SessionError::Agent(error) => RunError::Agent(error),
-            other => RunError::Session(other),
-        }
-    }
+    Session(#[from] SessionError),
+    #[error("Failed to write the container's id to {}", path.display())]
+    IdFile { path: std::path::PathBuf, source: std::io::Error },
+    #[error("The container's id file {} exists; remove it, or name another", .0.display())]
+    IdFileExists(std::path::PathBuf),
 }
 
 impl RunError {
     /// Docker's codes: 127 not found, 126 cannot be executed, 125 all else that is not the command's.
     pub fn exit_code(&self) -> u8 {
-        match self {
-            RunError::Agent(error) => match error.kind() {
-                Some(ErrorKind::CommandNotFound) => 127,
-                Some(ErrorKind::CannotExecute) => 126,
-                _ => 125,
-            },
+        let kind = match self {
+            RunError::Start(StartError::Client(error)) => error.kind(),
+            RunError::Session(SessionError::Client(error)) => error.kind(),
+            _ => None,
+        };
+        match kind {
+            Some(ErrorKind::CommandNotFound) => 127,
+            Some(ErrorKind::CannotExecute) => 126,
             _ => 125,
         }
     }
 }
 
-/// Runs the container and answers with its exit code.
-pub fn run(context: &Context, asked: Foreground) -> Result<u8, RunError> {
-    let signals = Signals::block()?;
+/// How `hull run` goes on once the container is there.
+#[derive(Debug)]
+pub struct Manner {
+    pub detached: bool,
+    /// What of the container's streams comes here; none: all that it has.
+    pub attach: Vec<Stream>,
+    pub sig_proxy: bool,
+    pub detach_keys: Vec<u8>,
+    pub cid_file: Option<std::path::PathBuf>,
+}
+
+/// Runs the container and answers with the exit code.
+pub fn run(context: &Context, asked: Asked, manner: &Manner) -> Result<u8, RunError> {
+    let signals = if manner.detached { None } else { Some(Signals::block(manner.sig_proxy)?) };
+    if let Some(path) = manner.cid_file.as_ref().filter(|path| path.exists()) {
+        return Err(RunError::IdFileExists(path.clone()));
+    }
     let store = Store::open(&context.root, &context.run)?;
-    sandbox::sweep::dead(&store);
-    let image = catalog::resolve(&store, &asked.image).map_err(|error| match error {
-        image::Error::NotFound(name) => RunError::NoImage(name),
-        other => other.into(),
-    })?;
-    let defaults = defaults(&image);
-    let (mode, warning) =
-        mode::decide(asked.isolation.unwrap_or(context.config.isolation), context.config.require_vm, || {
-            probe::verdict(&context.run)
-        })?;
-    if mode == Isolation::Namespace && asked.kernel.is_some() {
-        return Err(RunError::KernelNeedsVm);
+    sweep::dead(context, &store);
+    let new = create::plan(context, &store, asked)?;
+    if let Some(warning) = &new.warning {
+        eprintln!("hull: warning: {}", escape(warning));
     }
-    if let Some(warning) = warning {
-        eprintln!("hull: warning: {}", escape(&warning));
+    let (_, supervised) = start::new(context, &store, &new)?;
+    // The supervisor has its own from here on.
+    drop(store);
+    write_id(manner.cid_file.as_deref(), &new.id)?;
+    let config = &new.config;
+    match signals {
+        None => start_detached(supervised),
+        Some(signals) => {
+            let attachment = Attachment {
+                streams: manner.streams(config.process.stdin, config.process.terminal.is_some()),
+                terminal: config.process.terminal.is_some(),
+                live: true,
+                until: if config.remove { Until::Removed } else { Until::NextExit },
+                detach_keys: &manner.detach_keys,
+            };
+            Ok(session::run(supervised, &attachment, &signals)?)
+        }
     }
-    let id = names::new_id().map_err(SessionError::Random)?;
-    let env = environment(&asked, &defaults, &id)?;
-    let command = spec::command(&defaults, &asked.options)?;
-    let command = command.iter().map(|word| String::from_utf8_lossy(word.as_bytes()).into_owned()).collect();
-
-    let record = Record::create(&store, &id, &image, mode, &asked, command)?;
-    let ended = match run_recorded(context, &store, &record, &image, asked, env, &signals) {
-        // What `rm -f` looks like from here; that nothing answers any more is no news then.
-        Err(_) if record.is_being_removed(&store) => Ok(record::KILLED),
-        other => other,
-    };
-    record.finish(&store, ended.as_ref().map_or_else(RunError::exit_code, |code| *code));
-    ended
 }
 
-fn run_recorded(
+/// `hull create`: the id.
+pub fn create(
     context: &Context,
-    store: &Store,
-    record: &Record,
-    image: &Image,
-    asked: Foreground,
-    env: Vec<Text>,
-    signals: &Signals,
-) -> Result<u8, RunError> {
-    let plan = sandbox::Plan {
-        id: &record.id,
-        dir: &record.dir,
-        run_dir: &record.run_dir,
-        uid: record.uid,
-        root: catalog::root_for(store, image)?,
-        keep_disk: !asked.remove,
-        resources: &asked.options.resources,
-        kernel: asked.kernel.as_ref().or(context.config.kernel.as_ref()),
-        boot_log: context.config.boot_log,
-    };
-    let mut sandbox = match record.mode {
-        Isolation::Vm => sandbox::vm::launch(&plan)?,
-        Isolation::Namespace => sandbox::host::launch(&plan)?,
-    };
-    let (source, cgroup) = (sandbox.root_source(), sandbox.container_cgroup(&record.id));
-    let spec = spec::build(&record.id, &defaults(image), asked.options, env, source, cgroup)?;
-    let ended = converse(&sandbox, spec, signals);
-    let ended = match ended {
-        // A closed connection is the symptom; the sandbox's own last word is the cause.
-        Err(RunError::Agent(AgentError::Closed)) => Err(RunError::Died(sandbox.cause_of_death())),
-        other => other,
-    };
-    sandbox.end(ended.is_ok() && !record.removed_at_end());
-    ended
+    asked: Asked,
+    cid_file: Option<&std::path::Path>,
+) -> Result<String, RunError> {
+    if let Some(path) = cid_file.filter(|path| path.exists()) {
+        return Err(RunError::IdFileExists(path.to_path_buf()));
+    }
+    let store = Store::open(&context.root, &context.run)?;
+    sweep::dead(context, &store);
+    let new = create::plan(context, &store, asked)?;
+    if let Some(warning) = &new.warning {
+        eprintln!("hull: warning: {}", escape(warning));
+    }
+    let _creating = Creating::begin(&store)?;
+    let (row, _) = create::add(&store, &new, false)?;
+    write_id(cid_file, &row.id)?;
+    Ok(row.id)
 }
 
-/// The calls, in order, and the streams until the end.
-fn converse(sandbox: &Sandbox, spec: ContainerSpec, signals: &Signals) -> Result<u8, RunError> {
-    let agent = sandbox.agent();
-    let id = spec.id.clone();
-    let (terminal, interactive) = (spec.process.terminal.is_some(), spec.process.stdin);
-    agent.create(spec)?;
-    let attach = |wanted: bool, stream| wanted.then(|| agent.attach(&id, stream)).transpose();
-    let streams = Streams {
-        stdin: attach(interactive, Stream::Stdin)?,
-        stdout: attach(true, Stream::Stdout)?,
-        stderr: attach(!terminal, Stream::Stderr)?,
-    };
-    agent.done(&Request::Start(ContainerArgs { container: id.clone() }))?;
-    let status = session::foreground(sandbox, &id, streams, terminal, signals)?;
-    if status.oom_killed {
-        eprintln!("hull: the container met its memory limit (-m) and the kernel killed a process of it");
-    }
-    Ok(status.code)
-}
-
-fn environment(asked: &Foreground, defaults: &ImageDefaults, id: &str) -> Result<Vec<Text>, EnvError> {
-    let hostname = asked.options.hostname.clone().unwrap_or_else(|| spec::default_hostname(id));
-    let mut env = spec::environment(defaults, &hostname, asked.options.terminal.is_some());
-    for file in &asked.env_files {
-        env.apply_file(file)?;
-    }
-    for word in &asked.env {
-        env.apply(word)?;
-    }
-    Ok(env.into_words())
-}
-
-fn defaults(image: &Image) -> ImageDefaults {
-    let config = image.config.config.clone();
-    ImageDefaults {
-        env: config.env,
-        entrypoint: config.entrypoint.unwrap_or_default(),
-        cmd: config.cmd.unwrap_or_default(),
-        working_dir: config.working_dir,
-        user: config.user,
+impl Manner {
+    /// The streams to attach: those asked for, of those that the container has.
+    pub fn streams(&self, stdin: bool, terminal: bool) -> Vec<Stream> {
+        let has = |stream: &Stream| match stream {
+            Stream::Stdin => stdin,
+            Stream::Stdout => true,
+            Stream::Stderr => !terminal,
+        };
+        let wanted = |stream: &Stream| self.attach.is_empty() || self.attach.contains(stream);
+        [Stream::Stdin, Stream::Stdout, Stream::Stderr]
+            .into_iter()
+            .filter(|stream| has(stream) && wanted(stream))
+            .collect()
     }
 }
 
-/// `KEY=VALUE` words; a key alone has an empty value.
-pub fn labels(words: &[String]) -> BTreeMap<String, String> {
-    words
-        .iter()
-        .map(|word| word.split_once('=').unwrap_or((word, "")))
-        .map(|(key, value)| (key.to_string(), value.to_string()))
-        .collect()
+fn start_detached(mut supervised: Supervised) -> Result<u8, RunError> {
+    supervised.start().map_err(StartError::from)?;
+    println!("{}", supervised.id);
+    Ok(0)
+}
+
+pub fn write_id(path: Option<&std::path::Path>, id: &str) -> Result<(), RunError> {
+    use std::io::Write;
+    let Some(path) = path else { return Ok(()) };
+    let written = std::fs::OpenOptions::new().write(true).create_new(true).open(path);
+    written
+        .and_then(|mut file| file.write_all(id.as_bytes()))
+        .map_err(|source| RunError::IdFile { path: path.to_path_buf(), source })
 }

@@ -1,10 +1,11 @@
 //! From an image's defaults and the user's options to the agent's [`ContainerSpec`].
 
 use hull_guest::protocol::{
-    ContainerSpec, Mount, OverlaidFile, Process, Resources, Rlimit, Root, RootSource, Seccomp, Share, TerminalSize,
+    ContainerSpec, Mount, OverlaidFile, Process, Resources, Rlimit, Root, RootSource, Seccomp, TerminalSize,
     Text,
 };
 
+use super::config::Config;
 use super::env::Environment;
 
 /// Paths that show or change the host through /proc and /sys; Docker's lists.
@@ -71,6 +72,14 @@ pub fn command(image: &ImageDefaults, options: &Options) -> Result<Vec<Text>, No
     if words.is_empty() { Err(NoCommand) } else { Ok(words) }
 }
 
+/// How many of those words the entrypoint is.
+pub fn entrypoint_words(image: &ImageDefaults, options: &Options) -> usize {
+    match &options.entrypoint {
+        Some(entrypoint) => usize::from(!entrypoint.as_bytes().is_empty()),
+        None => image.entrypoint.len(),
+    }
+}
+
 /// The environment before the user's own words: docker's base, then the image's.
 pub fn environment(image: &ImageDefaults, hostname: &str, terminal: bool) -> Environment {
     let mut env = Environment::base(hostname, terminal);
@@ -80,46 +89,47 @@ pub fn environment(image: &ImageDefaults, hostname: &str, terminal: bool) -> Env
     env
 }
 
-/// The whole container. `source` and `cgroup` are the mode's part.
-pub fn build(
-    id: &str,
-    image: &ImageDefaults,
-    options: Options,
-    env: Vec<Text>,
-    source: RootSource,
-    cgroup: Option<String>,
-) -> Result<ContainerSpec, NoCommand> {
-    let hostname = options.hostname.clone().unwrap_or_else(|| default_hostname(id));
-    let args = command(image, &options)?;
+/// The process as the options and the image make it.
+pub fn process(image: &ImageDefaults, options: &Options, env: Vec<Text>) -> Result<Process, NoCommand> {
+    Ok(Process {
+        args: command(image, options)?,
+        env,
+        cwd: options.workdir.clone().unwrap_or_else(|| match image.working_dir.as_str() {
+            "" => "/".into(),
+            dir => dir.into(),
+        }),
+        user: options.user.clone().unwrap_or_else(|| image.user.as_str().into()),
+        terminal: options.terminal,
+        stdin: options.interactive,
+        capabilities: options.capabilities.clone(),
+        no_new_privileges: options.no_new_privileges,
+        seccomp: if options.seccomp_unconfined { Seccomp::Unconfined } else { Seccomp::Default },
+        rlimits: options.rlimits.clone(),
+        init: options.init,
+    })
+}
+
+/// What the agent is told. `source` and `cgroup` are the mode's part.
+pub fn build(id: &str, config: &Config, source: RootSource, cgroup: Option<String>) -> ContainerSpec {
     let own = |paths: &[&str]| paths.iter().map(ToString::to_string).collect();
-    Ok(ContainerSpec {
+    let mut resources = config.resources.clone();
+    if let RootSource::Disks { .. } = source {
+        // The machine's own disks are held to their rates outside of it.
+        resources.io.clear();
+    }
+    ContainerSpec {
         id: id.to_string(),
-        root: Root { source, readonly: options.read_only },
-        files: files(&hostname),
-        hostname,
-        process: Process {
-            args,
-            env,
-            cwd: options.workdir.unwrap_or_else(|| match image.working_dir.as_str() {
-                "" => "/".into(),
-                dir => dir.into(),
-            }),
-            user: options.user.unwrap_or_else(|| image.user.as_str().into()),
-            terminal: options.terminal,
-            stdin: options.interactive,
-            capabilities: options.capabilities,
-            no_new_privileges: options.no_new_privileges,
-            seccomp: if options.seccomp_unconfined { Seccomp::Unconfined } else { Seccomp::Default },
-            rlimits: options.rlimits,
-            init: options.init,
-        },
-        mounts: options.mounts,
+        root: Root { source, readonly: config.read_only },
+        files: files(&config.hostname),
+        hostname: config.hostname.clone(),
+        process: config.process.clone(),
+        mounts: config.mounts.clone(),
         masked_paths: own(&MASKED),
         readonly_paths: own(&READ_ONLY),
-        resources: options.resources,
+        resources,
         cgroup,
-        share: Share::default(),
-    })
+        share: config.share.clone(),
+    }
 }
 
 /// As docker: the first twelve digits of the id.

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
+
 use super::convert::uuid;
 use super::digest::Digest;
 use super::layer::erofs::ErofsError;
@@ -33,7 +35,7 @@ pub enum RootError {
 
 /// How an image's root file system is mounted: as one flat read-only disk of all these files, or as
 /// the metadata file with a `device=` option for each layer, in order.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Root {
     pub chain_id: Digest,
     pub metadata: PathBuf,
@@ -45,7 +47,7 @@ pub struct Root {
     pub total_sectors: u64,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RootLayer {
     pub path: PathBuf,
     /// Where it begins on the flat disk.

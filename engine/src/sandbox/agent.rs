@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use hull_guest::protocol::{
-    AttachArgs, CallError, ContainerArgs, ContainerSpec, ErrorKind, ExitStatus, FrameError, HelloArgs,
-    HelloReply, Outcome, Reply, Request, Stream, VERSION, read_frame, write_frame,
+    AttachArgs, CallError, ContainerArgs, ContainerSpec, Created, ErrorKind, ExecSpec, ExitStatus,
+    FrameError, HelloArgs, HelloReply, Outcome, Reply, Request, Stream, VERSION, read_frame, write_frame,
 };
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
@@ -175,11 +175,23 @@ impl Agent {
         }
     }
 
-    pub fn create(&self, spec: ContainerSpec) -> Result<(), AgentError> {
+    pub fn create(&self, spec: ContainerSpec) -> Result<Created, AgentError> {
         match self.call(&Request::CreateContainer(Box::new(spec)), LIMIT)? {
-            Outcome::Created(_) => Ok(()),
+            Outcome::Created(created) => Ok(created),
             _ => Err(AgentError::Unexpected("create")),
         }
+    }
+
+    pub fn exec(&self, spec: ExecSpec) -> Result<Created, AgentError> {
+        match self.call(&Request::Exec(Box::new(spec)), LIMIT)? {
+            Outcome::Created(created) => Ok(created),
+            _ => Err(AgentError::Unexpected("exec")),
+        }
+    }
+
+    /// A question whose answer somebody else understands.
+    pub fn ask(&self, request: &Request) -> Result<Outcome, AgentError> {
+        self.call(request, LIMIT)
     }
 
     /// A call that is answered with nothing but success.

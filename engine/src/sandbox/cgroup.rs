@@ -17,6 +17,7 @@ use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 
 const ROOT: &str = "hull";
 const SUPERVISED: &str = "supervised";
+const SUPERVISORS: &str = "supervisors";
 
 /// How long killed processes may take to be gone. A process that the kernel holds on to is waited for no
 /// longer; its cgroup stays for a later sweep.
@@ -29,6 +30,20 @@ const YOUNG: Duration = Duration::from_secs(60);
 /// Where a container's cgroup goes, relative to each hierarchy's root.
 pub fn container(sandbox: &str, container: &str) -> String {
     format!("{ROOT}/{sandbox}/{container}")
+}
+
+/// Where supervisors are born, outside their sandboxes' limits and of what kills those; all of them in
+/// one, since none is ever killed through it. None where there is no unified hierarchy.
+pub fn supervisors() -> io::Result<Option<File>> {
+    let Some(unified) = unified() else { return Ok(None) };
+    let path = unified.join(ROOT).join(SUPERVISORS);
+    match File::open(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            fs::create_dir_all(&path)?;
+            File::open(&path).map(Some)
+        }
+        other => other.map(Some),
+    }
 }
 
 /// Dropping it removes the folders, and takes with it whatever process is still in one.
@@ -55,7 +70,7 @@ impl SandboxCgroup {
     }
 
     /// The folder to be born in.
-    pub fn supervisor(&self) -> BorrowedFd<'_> {
+    pub fn supervised(&self) -> BorrowedFd<'_> {
         self.supervised.as_fd()
     }
 

@@ -11,7 +11,6 @@ use hull_vmm::control::{Command, Event};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use super::mode::Isolation;
-use super::spawn::Child;
 
 /// What is shown of stderr.
 const SHOWN: usize = 2048;
@@ -33,21 +32,8 @@ impl LastWords {
         self.0.as_fd()
     }
 
-    /// The cause in words: what the VMM told through its control socket, else what stands in stderr.
-    pub fn read(&mut self, mode: Isolation, control: &mut UnixStream, child: &Child) -> String {
-        if mode == Isolation::Vm {
-            // A lost connection to the guest need not mean that the machine has ended. If it has, it
-            // reads no command any more and its own cause stands.
-            let _ = write_frame(control, &Command::Stop);
-            let _ = control.set_read_timeout(Some(PATIENCE));
-            while let Ok(event) = read_frame::<Event>(control) {
-                if let Event::Exit { message, boot_log_tail, .. } = event {
-                    return with_boot_log(message, boot_log_tail.as_deref());
-                }
-            }
-        }
-        child.kill();
-        child.reap();
+    /// What is left when the process has ended without an event of its own.
+    pub fn read(&mut self, mode: Isolation) -> String {
         let who = match mode {
             Isolation::Vm => "The virtual machine's process",
             Isolation::Namespace => "The sandbox's agent",
@@ -66,6 +52,19 @@ impl LastWords {
         }
         String::from_utf8_lossy(&text).replace('\n', "; ")
     }
+}
+
+/// What a machine says of its end. A lost connection to the guest need not mean that it has ended, so it is
+/// told to; if it has, it reads no command any more and its own cause stands.
+pub fn last_event(control: &mut UnixStream) -> Option<String> {
+    let _ = write_frame(control, &Command::Stop);
+    let _ = control.set_read_timeout(Some(PATIENCE));
+    while let Ok(event) = read_frame::<Event>(control) {
+        if let Event::Exit { message, boot_log_tail, .. } = event {
+            return Some(with_boot_log(message, boot_log_tail.as_deref()));
+        }
+    }
+    None
 }
 
 /// The console's last lines behind the cause; printing escapes them.

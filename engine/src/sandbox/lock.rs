@@ -2,26 +2,31 @@
 
 use std::fs::File;
 use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
-
-/// Held by a supervisor for its sandbox's whole life; the kernel lets go of it however that ends.
+/// Held by a supervisor for its sandbox's whole life; the kernel lets go of it however that ends. It
+/// belongs to the open file (flock(2)): who starts the supervisor takes it, hands the descriptor over and
+/// closes its own, and at no time is it free.
 #[derive(Debug)]
 pub struct SandboxLock {
-    _held: Flock<File>,
+    held: File,
 }
 
 impl SandboxLock {
     /// Takes the lock of the sandbox in `dir`. None: somebody holds it, so the sandbox lives.
     pub fn attempt(dir: &Path) -> io::Result<Option<SandboxLock>> {
-        match Flock::lock(File::open(dir)?, FlockArg::LockExclusiveNonblock) {
-            Ok(held) => Ok(Some(SandboxLock { _held: held })),
-            Err((_, Errno::EWOULDBLOCK)) => Ok(None),
-            Err((_, errno)) => Err(errno.into()),
+        let folder = File::open(dir)?;
+        // SAFETY: flock(2) takes a descriptor, which is open, and a number.
+        let locked = unsafe { libc::flock(folder.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) };
+        if locked == 0 {
+            return Ok(Some(SandboxLock { held: folder }));
+        }
+        match io::Error::last_os_error() {
+            error if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            error => Err(error),
         }
     }
 
@@ -39,6 +44,11 @@ impl SandboxLock {
             }
             thread::sleep(SLICE);
         }
+    }
+
+    /// For whoever takes the lock over with a copy of this.
+    pub fn descriptor(&self) -> BorrowedFd<'_> {
+        self.held.as_fd()
     }
 }
 
@@ -62,6 +72,17 @@ mod tests {
         let lock = SandboxLock::wait(folder.path(), Duration::from_secs(10), end).unwrap();
         assert!(lock.is_some() && tries.get() >= 3);
         assert!(SandboxLock::wait(folder.path(), Duration::from_millis(50), || ()).unwrap().is_none());
+    }
+
+    #[test]
+    fn lock_stays_held_while_a_copy_of_its_descriptor_is_open() {
+        let folder = tempfile::tempdir().unwrap();
+        let lock = SandboxLock::attempt(folder.path()).unwrap().unwrap();
+        let copy = lock.descriptor().try_clone_to_owned().unwrap();
+        drop(lock);
+        assert!(SandboxLock::attempt(folder.path()).unwrap().is_none());
+        drop(copy);
+        assert!(SandboxLock::attempt(folder.path()).unwrap().is_some());
     }
 
     #[test]

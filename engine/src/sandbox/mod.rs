@@ -1,7 +1,7 @@
 //! Sandboxes: where containers run, one virtual machine or one set of host namespaces.
 //!
-//! A sandbox lives as long as its supervisor, today the `hull run` in the foreground: it holds the
-//! lock in the sandbox's folder, and the VMM or host agent ends when its socket to it closes.
+//! A sandbox lives as long as its supervisor ([`crate::supervisor`]): that holds the lock on the sandbox's
+//! folder, and the VMM or host agent ends when its socket to it closes.
 
 pub mod agent;
 pub mod cgroup;
@@ -11,10 +11,12 @@ pub mod host;
 mod initramfs;
 pub mod lock;
 pub mod mode;
+mod parts;
 pub mod probe;
 pub mod remove;
+mod roots;
 pub mod slots;
-mod socket;
+pub(crate) mod socket;
 mod spawn;
 pub mod sweep;
 pub mod vm;
@@ -22,51 +24,58 @@ pub mod vm;
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use hull_guest::protocol::{Request, Resources, RootSource, write_frame};
+use hull_guest::protocol::{PodConfig, Request, Resources, RootSource, write_frame};
 use hull_vmm::control::Command;
+use serde::{Deserialize, Serialize};
 
-use crate::image::Root;
-use crate::paths;
 use agent::{Agent, AgentError};
 use cgroup::SandboxCgroup;
 use death::LastWords;
 use mode::Isolation;
-use spawn::Child;
+pub use parts::Parts;
+pub use roots::RootPlan;
+use roots::Roots;
+pub use spawn::{Child, FIRST_FD, Spawn};
 
 /// What a VMM or an agent may take to end once its socket has closed.
 const END_LIMIT: Duration = Duration::from_secs(10);
 
 /// What a sandbox is made of.
-#[derive(Debug)]
-pub struct Plan<'a> {
-    pub id: &'a str,
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Plan {
+    pub id: String,
+    pub mode: Isolation,
     /// The sandbox's folder in the store, which exists and is locked.
-    pub dir: &'a Path,
+    pub dir: PathBuf,
     /// Its folder of sockets, which exists.
-    pub run_dir: &'a Path,
+    pub run_dir: PathBuf,
     /// Whom the VMM becomes.
     pub uid: Option<u32>,
-    pub root: Root,
-    /// Whether the writable layer outlives the sandbox.
-    pub keep_disk: bool,
-    pub resources: &'a Resources,
-    pub kernel: Option<&'a PathBuf>,
+    /// The root of its only container; none for a pod, whose containers come later.
+    pub root: Option<RootPlan>,
+    /// What the machine has to have room for.
+    pub resources: Resources,
+    /// In place of the kernel that hull came with.
+    pub kernel: Option<PathBuf>,
     /// Whether the guest's console is written to `boot.log` in the sandbox's folder.
     pub boot_log: bool,
+    /// A pod: its containers share what this makes.
+    pub pod: Option<PodConfig>,
 }
 
 #[derive(Debug, thiserror::Error)]
 pub enum LaunchError {
-    #[error(transparent)]
-    Part(#[from] paths::NotFound),
     #[error("Failed to {what} {}", path.display())]
     File { what: &'static str, path: PathBuf, source: io::Error },
     #[error("Failed to {what}")]
     System { what: &'static str, source: io::Error },
     #[error("The agent did not come up")]
     Agent(#[from] AgentError),
+    #[error("Failed to put the container's disks into the machine")]
+    Slot(#[source] slots::SlotError),
     #[error("{0}")]
     Died(String),
 }
@@ -88,20 +97,51 @@ pub struct Sandbox {
     id: String,
     agent: Agent,
     child: Child,
-    life: UnixStream,
-    last_words: LastWords,
-    cgroup: Option<SandboxCgroup>,
-    /// Where its first container's root comes from.
-    source: RootSource,
+    life: Mutex<UnixStream>,
+    last_words: Mutex<LastWords>,
+    cgroup: Mutex<Option<SandboxCgroup>>,
+    roots: Mutex<Roots>,
+    pod: Option<PodConfig>,
 }
 
 impl Sandbox {
+    /// Starts the VMM or the agent. It has not said anything yet: that is for [`Sandbox::greet`].
+    pub fn launch(plan: &Plan, parts: &Parts) -> Result<Sandbox, LaunchError> {
+        match plan.mode {
+            Isolation::Vm => vm::launch(plan, parts),
+            Isolation::Namespace => host::launch(plan, parts),
+        }
+    }
+
+    /// Waits until the agent answers, and tells it what it has to know. Listens to what may be hostile, so
+    /// without privileges.
+    pub fn greet(&self) -> Result<(), LaunchError> {
+        match self.mode {
+            Isolation::Vm => vm::greet(self),
+            Isolation::Namespace => host::greet(self),
+        }
+    }
+
+    /// The socket it lives by, for who waits on it: others may end the sandbox meanwhile.
+    fn life(&self) -> Result<UnixStream, LaunchError> {
+        held(&self.life).try_clone().map_err(LaunchError::system("copy a descriptor"))
+    }
+
     pub fn agent(&self) -> &Agent {
         &self.agent
     }
 
-    pub fn root_source(&self) -> RootSource {
-        self.source.clone()
+    pub fn pid(&self) -> u32 {
+        self.child.pid()
+    }
+
+    pub fn mode(&self) -> Isolation {
+        self.mode
+    }
+
+    /// Where a container's root comes from: its place in the sandbox, which it keeps.
+    pub fn root_source(&self, container: &str, root: &RootPlan) -> Result<RootSource, LaunchError> {
+        held(&self.roots).source(container, root, &held(&self.life))
     }
 
     /// Where on the host a container's cgroup goes; a guest's agent chooses by itself.
@@ -112,20 +152,39 @@ impl Sandbox {
         }
     }
 
-    /// What a sandbox that ended by itself had to say.
-    pub fn cause_of_death(&mut self) -> String {
-        self.last_words.read(self.mode, &mut self.life, &self.child)
+    /// What a machine that has ended, or does not answer, says of it. Ends it if it had not.
+    pub fn last_event(&self) -> Option<String> {
+        match self.mode {
+            Isolation::Vm => death::last_event(&mut held(&self.life)),
+            Isolation::Namespace => None,
+        }
     }
 
-    /// Ends the sandbox. `flush`: the writable layer outlives it, so it is written out first.
-    pub fn end(mut self, flush: bool) {
+    /// What a process that ended without that left in its stderr.
+    pub fn last_words(&self) -> String {
+        held(&self.last_words).read(self.mode)
+    }
+
+    /// Whether its process has ended.
+    pub fn has_ended(&self) -> bool {
+        self.child.has_ended()
+    }
+
+    /// Kills its process, and waits for the end.
+    pub fn kill(&self) {
+        self.child.kill();
+        self.child.reap();
+    }
+
+    /// Ends the sandbox. `flush`: the writable layers outlive it, so they are written out first.
+    pub fn end(&self, flush: bool) {
         match self.mode {
             Isolation::Vm => {
                 if flush {
                     // A guest that cannot even do that loses what a power cut would lose.
                     let _ = self.agent.done(&Request::Shutdown);
                 } else {
-                    let _ = write_frame(&mut self.life, &Command::Stop);
+                    let _ = write_frame(&mut *held(&self.life), &Command::Stop);
                 }
             }
             // An agent that was killed has left its containers and their cgroups behind.
@@ -135,8 +194,13 @@ impl Sandbox {
                 }
             }
         }
-        drop(self.life);
+        let _ = held(&self.life).shutdown(std::net::Shutdown::Both);
         self.child.end(END_LIMIT);
-        drop(self.cgroup);
+        held(&self.cgroup).take();
     }
+}
+
+/// A panic while it was held has left nothing half done that matters here.
+fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,17 +1,29 @@
-//! Clearing away after supervisors that were killed.
+//! Clearing away after supervisors that were killed, and starting again what its policy wants to run.
 
 use std::{fs, io};
 
 use super::lock::SandboxLock;
 use super::{cgroup, remove};
-use crate::container::record::{self, Config, Creating, KILLED};
-use crate::store::{ContainerState, SandboxRow, Store};
+use crate::container::config::Config;
+use crate::container::create::Creating;
+use crate::container::{remove as container_remove, start};
+use crate::context::Context;
+use crate::store::db::states::Change;
+use crate::store::{ContainerRow, ContainerState, SandboxRow, Store};
 
-/// Ends every sandbox whose row claims to live and whose lock nobody holds. Any command may do this at
-/// any time, several at once too: each step may be repeated.
-pub fn dead(store: &Store) {
-    for row in store.db().sandboxes().unwrap_or_default() {
-        if_dead(store, &row.id, || end(store, &row));
+/// The exit code of a container that was killed together with what ran it: as if by SIGKILL.
+const KILLED: i32 = 137;
+
+/// Ends every sandbox whose row claims to live and whose lock nobody holds, and starts the containers
+/// again whose policy asks for it. Any command may do this at any time, several at once too: each step may
+/// be repeated.
+pub fn dead(context: &Context, store: &Store) {
+    for sandbox in store.db().sandboxes().unwrap_or_default() {
+        let mut again = Vec::new();
+        if_dead(store, &sandbox.id, || again = end(store, &sandbox));
+        for row in again {
+            restart(context, store, &row);
+        }
     }
 }
 
@@ -26,30 +38,54 @@ fn if_dead(store: &Store, sandbox: &str, act: impl FnOnce()) {
     act();
 }
 
-fn end(store: &Store, sandbox: &SandboxRow) {
+/// Ends a dead supervisor's sandbox in its place. The containers to be started again.
+fn end(store: &Store, sandbox: &SandboxRow) -> Vec<ContainerRow> {
     // The row stays until nothing is left that it could help to find.
     if !cgroup::kill(&sandbox.id) {
-        return;
+        return Vec::new();
     }
-    for container in store.db().containers_of_sandbox(&sandbox.id).unwrap_or_default() {
-        let config = serde_json::from_str::<Config>(&container.config);
-        let remove = container.state == ContainerState::Removing || config.is_ok_and(|config| config.remove);
-        record::finish(store, &container.id, remove, i32::from(KILLED));
+    let rows = store.db().containers_of_sandbox(&sandbox.id).unwrap_or_default();
+    let again = rows.into_iter().filter_map(|row| end_container(store, &row)).collect();
+    container_remove::sandbox(store, &sandbox.id);
+    again
+}
+
+fn end_container(store: &Store, row: &ContainerRow) -> Option<ContainerRow> {
+    let config = Config::from_row(&row.config).ok();
+    let remove = config.as_ref().is_some_and(|config| config.remove);
+    if row.state == ContainerState::Removing || remove {
+        let _ = container_remove::ended(store, &row.id);
+        return None;
     }
-    record::remove_run_folder(store, &sandbox.id);
-    let _ = store.db().remove_sandbox(&sandbox.id);
+    let ran =
+        matches!(row.state, ContainerState::Running | ContainerState::Paused | ContainerState::Restarting);
+    if !ran {
+        return None;
+    }
+    let error = "Its supervisor was killed, or the machine went down".to_string();
+    let change = Change::Exited { exit_code: KILLED, oom_killed: false, error };
+    let row = store.db().change(&row.id, &change).ok()?;
+    let wanted = !row.stopped && config?.restart.wants(KILLED, row.restarts);
+    wanted.then_some(row)
+}
+
+/// A start that does not work is recorded with the container; there is nobody to tell it here.
+fn restart(context: &Context, store: &Store, row: &ContainerRow) {
+    if let Ok(mut supervised) = start::existing(context, store, row) {
+        let _ = supervised.start();
+    }
 }
 
 /// Removes what has no container: folders and cgroups of somebody killed between making them and the
 /// row, or after it went. Also goes on with removals that were cut short.
 pub fn orphans(store: &Store) {
     let Some(_alone) = Creating::nobody_is(&store.paths().sandboxes()) else { return };
-    let Ok(rows) = store.db().containers() else { return };
+    let (Ok(rows), Ok(pods)) = (store.db().containers(), store.db().pods()) else { return };
     for row in rows.iter().filter(|row| row.state == ContainerState::Removing && row.sandbox.is_none()) {
-        if_dead(store, &row.id, || drop(record::remove_ended(store, &row.id)));
+        if_dead(store, &row.id, || drop(container_remove::ended(store, &row.id)));
     }
-    let known = |id: &str| rows.iter().any(|row| row.id == id);
-    for parent in [store.paths().sandboxes(), store.paths().run_sandboxes()] {
+    let known = |id: &str| rows.iter().any(|row| row.id == id) || pods.iter().any(|pod| pod.id == id);
+    for parent in [store.paths().containers(), store.paths().sandboxes(), store.paths().run_sandboxes()] {
         for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
             let name = entry.file_name();
             if !name.to_str().is_some_and(known) {

@@ -5,25 +5,20 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::sync::Mutex;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use hull_guest::protocol::{
-    AGENT_PORT, Disk, Request, Resources, RootSource, SandboxConfig, Text, read_frame,
-};
-use hull_vmm::config::{
-    DiskConfig, DiskLimits, FileSource, JailConfig, SECTOR, Segment, VmConfig, VsockConfig,
-};
+use hull_guest::protocol::{AGENT_PORT, IoLimit, Request, Resources, SandboxConfig, Text, read_frame};
+use hull_vmm::config::{DiskConfig, DiskLimits, FileSource, JailConfig, VmConfig, VsockConfig};
 use hull_vmm::control::Event;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use super::agent::{Address, Agent, AgentError, socket_path};
 use super::cgroup::SandboxCgroup;
 use super::death::LastWords;
-use super::mode::Isolation;
+use super::roots::{self, Roots};
 use super::spawn::{FIRST_FD, Spawn};
-use super::{LaunchError, Plan, Sandbox, disk, initramfs, socket};
-use crate::paths;
+use super::{LaunchError, Parts, Plan, Sandbox, held, initramfs, parts, socket};
 
 /// A guest's whole boot. Real ones take a fraction of a second; an emulated host takes its time.
 const BOOT_LIMIT: Duration = Duration::from_secs(120);
@@ -35,6 +30,8 @@ const OVERHEAD_MIB: u64 = 64;
 const DEFAULT_VCPUS: u64 = 2;
 /// Every guest's vsock context id: the bridge is in its VMM, so guests cannot meet.
 const GUEST_CID: u32 = 3;
+/// Containers a pod's machine has disks for: two each, and the IOAPIC has pins for twelve.
+const POD_CONTAINERS: u8 = 6;
 /// Bytes of fresh randomness for the guest's pool.
 const SEED: usize = 64;
 
@@ -53,54 +50,58 @@ impl Handed {
     }
 }
 
-pub fn launch(plan: &Plan) -> Result<Sandbox, LaunchError> {
-    let vmm = open(&paths::part("hull-vmm")?)?;
+pub fn launch(plan: &Plan, parts: &Parts) -> Result<Sandbox, LaunchError> {
+    let Parts::Vm { vmm, init, kernel } = parts else {
+        return Err(LaunchError::Died("The parts at hand are a host agent's".to_string()));
+    };
     let mut handed = Handed::default();
     let (life, theirs) = UnixStream::pair().map_err(LaunchError::system("make a socket pair"))?;
     let control = handed.add(theirs);
-    let socket = socket_path(plan.run_dir);
+    let socket = socket_path(&plan.run_dir);
     let listener = socket::listen(&socket)
         .map_err(|source| LaunchError::file("listen on the socket", &socket, source))?;
     let vsock = VsockConfig { cid: GUEST_CID, socket: handed.source(listener) };
+    let (disks, roots) = disks(plan, &mut handed)?;
     let config = VmConfig {
-        id: plan.id.get(..12).unwrap_or(plan.id).to_string(),
-        vcpus: vcpus(plan.resources),
-        memory_mib: memory_mib(plan.resources),
-        kernel: handed.source(kernel(plan)?),
-        initrd: Some(handed.source(initrd()?)),
+        id: plan.id.get(..12).unwrap_or(&plan.id).to_string(),
+        vcpus: vcpus(&plan.resources),
+        memory_mib: memory_mib(&plan.resources),
+        kernel: handed.source(copy(kernel)?),
+        initrd: Some(handed.source(initrd(init)?)),
         cmdline: String::new(),
-        disks: disks(plan, &mut handed)?,
+        disks,
         vsock: Some(vsock),
         boot_log: boot_log(plan)?.map(|log| handed.source(log)),
         jail: plan.uid.map(|uid| JailConfig { uid, gid: uid }),
         control: Some(control),
     };
-    let source = RootSource::Disks {
-        lower: Disk { index: 0, sectors: plan.root.total_sectors },
-        upper: Disk { index: 1, sectors: disk::DEFAULT_SIZE / SECTOR },
-    };
     let last_words = LastWords::new().map_err(LaunchError::system("make a memory file"))?;
-    let child = start(&vmm, &config, handed, last_words.writer())?;
-    let cgroup = SandboxCgroup::create(plan.id).map_err(LaunchError::system("make the sandbox's cgroup"))?;
-    let agent = Agent::new(Address::Vsock { socket, port: AGENT_PORT });
-    let mut sandbox = Sandbox {
-        mode: Isolation::Vm,
-        id: plan.id.to_string(),
-        agent,
+    let child = start(vmm, &config, handed, last_words.writer())?;
+    let cgroup = SandboxCgroup::create(&plan.id).map_err(LaunchError::system("make the sandbox's cgroup"))?;
+    Ok(Sandbox {
+        mode: plan.mode,
+        id: plan.id.clone(),
+        agent: Agent::new(Address::Vsock { socket, port: AGENT_PORT }),
         child,
-        life,
-        last_words,
-        cgroup,
-        source,
-    };
-    sandbox.life.set_read_timeout(Some(BOOT_LIMIT)).map_err(LaunchError::system("set a time limit"))?;
-    match read_frame(&mut sandbox.life) {
+        life: Mutex::new(life),
+        last_words: Mutex::new(last_words),
+        cgroup: Mutex::new(cgroup),
+        roots: Mutex::new(roots),
+        pod: plan.pod.clone(),
+    })
+}
+
+/// From the machine's first word to the agent's, with what the guest has to know.
+pub fn greet(sandbox: &Sandbox) -> Result<(), LaunchError> {
+    let mut life = sandbox.life()?;
+    life.set_read_timeout(Some(BOOT_LIMIT)).map_err(LaunchError::system("set a time limit"))?;
+    match read_frame(&mut life) {
         Ok(Event::Running) => {}
         Ok(Event::Exit { message, .. }) => return Err(LaunchError::Died(message)),
-        Ok(_) | Err(_) => return Err(LaunchError::Died(sandbox.cause_of_death())),
+        Ok(_) | Err(_) => return Err(AgentError::Closed.into()),
     }
     // While the guest boots, since it may take a grace period.
-    if let Some(cgroup) = &sandbox.cgroup
+    if let Some(cgroup) = &*held(&sandbox.cgroup)
         && let Err(source) = cgroup.adopt(sandbox.child.pid())
         // One that has just ended cannot be moved, and tells why it ended by itself.
         && !sandbox.child.has_ended()
@@ -109,11 +110,7 @@ pub fn launch(plan: &Plan) -> Result<Sandbox, LaunchError> {
         sandbox.child.reap();
         return Err(LaunchError::system("move hull-vmm into its cgroup")(source));
     }
-    match configure(&sandbox) {
-        Ok(()) => Ok(sandbox),
-        Err(AgentError::Closed) => Err(LaunchError::Died(sandbox.cause_of_death())),
-        Err(error) => Err(error.into()),
-    }
+    Ok(configure(sandbox, &life)?)
 }
 
 fn start(
@@ -140,8 +137,8 @@ fn start(
 }
 
 /// The first words with the guest: version, clock, randomness.
-fn configure(sandbox: &Sandbox) -> Result<(), AgentError> {
-    sandbox.agent.hello(&sandbox.life, BOOT_LIMIT)?;
+fn configure(sandbox: &Sandbox, life: &UnixStream) -> Result<(), AgentError> {
+    sandbox.agent.hello(life, BOOT_LIMIT)?;
     let mut seed = vec![0u8; SEED];
     File::open("/dev/urandom")
         .and_then(|mut file| file.read_exact(&mut seed))
@@ -150,7 +147,7 @@ fn configure(sandbox: &Sandbox) -> Result<(), AgentError> {
     sandbox.agent.done(&Request::ConfigureSandbox(SandboxConfig {
         clock_ns: u64::try_from(clock.as_nanos()).ok(),
         entropy: Some(Text(seed)),
-        pod: None,
+        pod: sandbox.pod.clone(),
     }))
 }
 
@@ -171,16 +168,8 @@ fn memory_mib(resources: &Resources) -> u32 {
     u32::try_from(mib).unwrap_or(u32::MAX)
 }
 
-fn kernel(plan: &Plan) -> Result<File, LaunchError> {
-    match plan.kernel {
-        Some(path) => open(path),
-        None => open(&paths::part("vmlinux")?),
-    }
-}
-
-fn initrd() -> Result<File, LaunchError> {
-    let path = paths::part("hull-init")?;
-    let init = std::fs::read(&path).map_err(|source| LaunchError::file("read", &path, source))?;
+fn initrd(init: &File) -> Result<File, LaunchError> {
+    let init = parts::whole(init).map_err(LaunchError::system("read hull-init"))?;
     memory_file(c"initramfs", |file| {
         let mut buffered = io::BufWriter::new(file);
         initramfs::write(&mut buffered, &init)?;
@@ -188,22 +177,40 @@ fn initrd() -> Result<File, LaunchError> {
     })
 }
 
-/// Disk 0: metadata and layers as one read-only disk. Disk 1: the writable layer.
-fn disks(plan: &Plan, handed: &mut Handed) -> Result<Vec<DiskConfig>, LaunchError> {
-    let mut segments = vec![Segment { file: handed.source(open(&plan.root.metadata)?), start_sector: 0 }];
-    for layer in &plan.root.layers {
-        let file = handed.source(open(&layer.path)?);
-        segments.push(Segment { file, start_sector: layer.start_sector });
-    }
-    let writable = if plan.keep_disk {
-        disk::create(&plan.dir.join("disk.ext4"), disk::DEFAULT_SIZE)
-    } else {
-        disk::create_unnamed(plan.dir, disk::DEFAULT_SIZE)
+fn copy(file: &File) -> Result<OwnedFd, LaunchError> {
+    parts::copy(file.as_fd()).map_err(LaunchError::system("copy a descriptor"))
+}
+
+/// Disk 0: metadata and layers as one read-only disk. Disk 1: the writable layer. A pod has slots for
+/// such pairs instead, which are filled as its containers come.
+fn disks(plan: &Plan, handed: &mut Handed) -> Result<(Vec<DiskConfig>, Roots), LaunchError> {
+    let limits = limits(&plan.resources);
+    let Some(root) = &plan.root else {
+        let pairs = (0..POD_CONTAINERS).map(|pair| (2 * pair, 2 * pair + 1)).collect();
+        let empty = [
+            DiskConfig::ReadOnly { segments: Vec::new(), limits },
+            DiskConfig::ReadWrite { file: None, limits },
+        ];
+        let disks = (0..POD_CONTAINERS).flat_map(|_| empty.clone()).collect();
+        return Ok((disks, Roots::in_machine(None, pairs)));
     };
-    let writable = writable.map_err(|source| LaunchError::file("make a disk in", plan.dir, source))?;
-    let limits = DiskLimits::default();
-    let file = Some(handed.source(writable));
-    Ok(vec![DiskConfig::ReadOnly { segments, limits }, DiskConfig::ReadWrite { file, limits }])
+    let segments = roots::segments(&root.image, |file| handed.source(file))?;
+    let writable = roots::writable(root)?;
+    let source = roots::disks(0, root.image.total_sectors, 1, &writable)?;
+    let writable = DiskConfig::ReadWrite { file: Some(handed.source(writable)), limits };
+    let roots = Roots::in_machine(Some((&plan.id, source)), Vec::new());
+    Ok((vec![DiskConfig::ReadOnly { segments, limits }, writable], roots))
+}
+
+/// A machine's disks are files, on whatever device: each is held to the least that was asked for any.
+fn limits(resources: &Resources) -> DiskLimits {
+    let least = |pick: fn(&IoLimit) -> Option<u64>| resources.io.iter().filter_map(pick).min();
+    DiskLimits {
+        read_bps: least(|limit| limit.read_bps),
+        write_bps: least(|limit| limit.write_bps),
+        read_iops: least(|limit| limit.read_iops),
+        write_iops: least(|limit| limit.write_iops),
+    }
 }
 
 fn boot_log(plan: &Plan) -> Result<Option<File>, LaunchError> {
@@ -211,12 +218,8 @@ fn boot_log(plan: &Plan) -> Result<Option<File>, LaunchError> {
         return Ok(None);
     }
     let path = plan.dir.join("boot.log");
-    let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path);
+    let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&path);
     file.map(Some).map_err(|source| LaunchError::file("create", &path, source))
-}
-
-fn open(path: &Path) -> Result<File, LaunchError> {
-    File::open(path).map_err(|source| LaunchError::file("open", path, source))
 }
 
 fn memory_file(

@@ -77,6 +77,15 @@ impl Paths {
         self.sandboxes().join(id)
     }
 
+    pub fn containers(&self) -> PathBuf {
+        self.root.join("containers")
+    }
+
+    /// A container's writable layer and its log, as long as it exists.
+    pub fn container(&self, id: &str) -> PathBuf {
+        self.containers().join(id)
+    }
+
     pub fn volumes(&self) -> PathBuf {
         self.root.join("volumes")
     }
@@ -101,6 +110,7 @@ impl Paths {
             "roots/v1",
             "roots/v1/sha256",
             "sandboxes",
+            "containers",
             "volumes",
             "tmp",
         ];

@@ -1,5 +1,5 @@
 use super::*;
-use crate::container::record::tests::Fixture;
+use crate::container::remove::tests::Fixture;
 use crate::store::Change;
 
 #[test]
@@ -9,7 +9,7 @@ fn the_dead_are_ended_as_if_killed_and_the_living_left_alone() {
         fixture.running(id, remove);
     }
     let _alive = SandboxLock::attempt(&fixture.store.paths().sandbox("alive")).unwrap().unwrap();
-    dead(&fixture.store);
+    dead(&fixture.context, &fixture.store);
     assert_eq!(fixture.state("alive"), Some(ContainerState::Running));
     assert_eq!(fixture.store.db().container("dead").unwrap().exit_code, 137);
     assert_eq!(fixture.state("dead with --rm"), None);
@@ -21,7 +21,7 @@ fn a_sandbox_whose_folder_is_gone_is_dead() {
     let fixture = Fixture::new();
     fixture.running("a", true);
     fs::remove_dir_all(fixture.store.paths().sandbox("a")).unwrap();
-    dead(&fixture.store);
+    dead(&fixture.context, &fixture.store);
     assert_eq!((fixture.folders("a"), fixture.state("a")), (0, None));
 }
 
@@ -29,20 +29,19 @@ fn a_sandbox_whose_folder_is_gone_is_dead() {
 fn a_lock_that_cannot_be_tried_says_nothing() {
     let fixture = Fixture::new();
     fixture.running("a", false);
-    fixture.breaking(|| dead(&fixture.store));
+    fixture.breaking(|| dead(&fixture.context, &fixture.store));
     assert_eq!(fixture.state("a"), Some(ContainerState::Running));
 }
 
 #[test]
 fn removals_that_were_cut_short_go_on() {
     let fixture = Fixture::new();
-    fixture.running("ended", false);
-    record::finish(&fixture.store, "ended", false, 0);
+    fixture.exited("ended");
     fixture.running("killed", false);
     for id in ["ended", "killed"] {
         fixture.store.db().change(id, &Change::Removing).unwrap();
     }
-    dead(&fixture.store);
+    dead(&fixture.context, &fixture.store);
     assert_eq!((fixture.folders("killed"), fixture.state("killed")), (0, None));
     orphans(&fixture.store);
     assert_eq!((fixture.folders("ended"), fixture.state("ended")), (0, None));
@@ -57,5 +56,5 @@ fn folders_without_a_row_go() {
         fs::create_dir_all(orphan.join("upper/nested")).unwrap();
     }
     orphans(&fixture.store);
-    assert_eq!((fixture.folders("orphan"), fixture.folders("known")), (0, 2));
+    assert_eq!((fixture.folders("orphan"), fixture.folders("known")), (0, 3));
 }

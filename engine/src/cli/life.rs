@@ -1,0 +1,167 @@
+//! `hull start`, `stop`, `restart`, `kill`, `wait`, `pause`, `unpause`, `rename`, `rm`.
+
+use clap::Args;
+
+use super::{Exit, Failure, for_each, swept};
+use crate::container::life::{self, LifeError};
+use crate::container::run::Manner;
+use crate::container::{config::Config, signals, start as starting};
+use crate::context::Context;
+use crate::session::{self, Attachment, Signals, detach};
+use crate::store::Store;
+use crate::supervisor::control::Until;
+
+#[derive(Debug, Args)]
+pub struct Names {
+    /// Names, ids or starts of ids
+    #[arg(required = true, value_name = "CONTAINER")]
+    containers: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct StartArgs {
+    /// Stay with its output until it ends, and exit with its code
+    #[arg(short, long)]
+    attach: bool,
+    /// Pass stdin on
+    #[arg(short, long)]
+    interactive: bool,
+    /// Keys that leave the container running [default: ctrl-p,ctrl-q]
+    #[arg(long, value_name = "KEYS")]
+    detach_keys: Option<String>,
+    #[command(flatten)]
+    names: Names,
+}
+
+#[derive(Debug, Args)]
+pub struct StopArgs {
+    /// Seconds before it is killed, -1 to wait for ever [default: the container's, else 10]
+    #[arg(short, long, visible_alias = "timeout", value_name = "SECONDS", allow_negative_numbers = true)]
+    time: Option<i64>,
+    /// Signal to send [default: the container's, else TERM]
+    #[arg(short, long, value_name = "SIGNAL")]
+    signal: Option<String>,
+    #[command(flatten)]
+    names: Names,
+}
+
+#[derive(Debug, Args)]
+pub struct KillArgs {
+    /// Signal to send
+    #[arg(short, long, value_name = "SIGNAL", default_value = "KILL")]
+    signal: String,
+    #[command(flatten)]
+    names: Names,
+}
+
+#[derive(Debug, Args)]
+pub struct RenameArgs {
+    /// Name, id or start of an id
+    container: String,
+    /// Its name from now on
+    name: String,
+}
+
+#[derive(Debug, Args)]
+pub struct RmArgs {
+    /// Kill containers that run
+    #[arg(short, long)]
+    force: bool,
+    #[command(flatten)]
+    names: Names,
+}
+
+pub fn start(context: &Context, args: &StartArgs) -> Exit {
+    let names = &args.names.containers;
+    if !args.attach && !args.interactive {
+        let store = swept(context)?;
+        return for_each(names, |name| {
+            life::start(context, &store, &store.db().container(name)?)?;
+            Ok::<_, LifeError>(name.to_string())
+        });
+    }
+    let [name] = names.as_slice() else {
+        return Err(anyhow::anyhow!("-a and -i are for one container at a time").into());
+    };
+    let signals = Signals::block(true)?;
+    let store = swept(context)?;
+    let row = store.db().container(name)?;
+    let config = Config::from_row(&row.config)?;
+    let manner = Manner {
+        detached: false,
+        attach: Vec::new(),
+        sig_proxy: true,
+        detach_keys: detach::parse(args.detach_keys.as_deref().unwrap_or(detach::DEFAULT))?,
+        cid_file: None,
+    };
+    let attachment = Attachment {
+        streams: manner.streams(args.interactive && config.process.stdin, config.process.terminal.is_some()),
+        terminal: config.process.terminal.is_some(),
+        live: true,
+        until: if config.remove { Until::Removed } else { Until::NextExit },
+        detach_keys: &manner.detach_keys,
+    };
+    let client = starting::client(&store, &row);
+    let ended = if life::is_up(&row) {
+        session::join(&client, &row.id, &attachment, &signals)
+    } else {
+        session::run(starting::existing(context, &store, &row)?, &attachment, &signals)
+    };
+    Ok(ended?)
+}
+
+pub fn stop(context: &Context, args: &StopArgs) -> Exit {
+    let signal = args.signal.as_deref().map(signals::parse).transpose()?;
+    on_each(context, &args.names, |store, name| {
+        life::stop(store, &store.db().container(name)?, signal, args.time)
+    })
+}
+
+pub fn restart(context: &Context, args: &StopArgs) -> Exit {
+    let signal = args.signal.as_deref().map(signals::parse).transpose()?;
+    on_each(context, &args.names, |store, name| {
+        life::restart(context, store, &store.db().container(name)?, signal, args.time)
+    })
+}
+
+pub fn kill(context: &Context, args: &KillArgs) -> Exit {
+    let signal = signals::parse(&args.signal)?;
+    on_each(context, &args.names, |store, name| life::kill(store, &store.db().container(name)?, signal))
+}
+
+pub fn wait(context: &Context, args: &Names) -> Exit {
+    let store = swept(context)?;
+    for_each(&args.containers, |name| {
+        Ok::<_, LifeError>(life::wait(&store, &store.db().container(name)?)?.to_string())
+    })
+}
+
+pub fn pause(context: &Context, args: &Names) -> Exit {
+    on_each(context, args, |store, name| life::pause(store, &store.db().container(name)?))
+}
+
+pub fn unpause(context: &Context, args: &Names) -> Exit {
+    on_each(context, args, |store, name| life::unpause(store, &store.db().container(name)?))
+}
+
+pub fn rename(context: &Context, args: &RenameArgs) -> Exit {
+    let store = swept(context)?;
+    life::rename(&store, &store.db().container(&args.container)?, &args.name)?;
+    Ok(0)
+}
+
+pub fn remove(context: &Context, args: &RmArgs) -> Exit {
+    on_each(context, &args.names, |store, name| {
+        match store.db().container(name) {
+            // With -f, what is not there is removed, as with rm(1).
+            Err(error) if args.force && error.kind() == crate::store::Kind::NotFound => Ok(()),
+            row => life::remove(store, &row?, args.force),
+        }
+    })
+}
+
+fn on_each(context: &Context, names: &Names, act: impl Fn(&Store, &str) -> Result<(), LifeError>) -> Exit {
+    let store = swept(context)?;
+    for_each(&names.containers, |name| act(&store, name).map(|()| name.to_string()))
+        .map_err(|failure: Failure| failure)
+}

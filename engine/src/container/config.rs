@@ -1,0 +1,115 @@
+//! Everything a container was created with, as its row keeps it: what its supervisor builds it from, at
+//! each start anew.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use hull_guest::protocol::{Mount, Process, Resources, Share};
+use serde::{Deserialize, Serialize};
+
+use super::health::HealthCheck;
+use super::restart::RestartPolicy;
+use crate::logs::LogConfig;
+
+/// Seconds a container has between its stop signal and SIGKILL (docker's number).
+pub const STOP_TIMEOUT: i64 = 10;
+const SIGTERM: u8 = 15;
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Config {
+    /// The image as the user named it.
+    pub image: String,
+    /// The image's, with the user's on top.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// `--rm`
+    #[serde(default)]
+    pub remove: bool,
+    pub hostname: String,
+    pub process: Process,
+    /// How many of the process' words are the entrypoint's.
+    #[serde(default)]
+    pub entrypoint_words: usize,
+    /// Whether the first client that feeds the container ends its stdin when it leaves.
+    #[serde(default)]
+    pub stdin_once: bool,
+    #[serde(default)]
+    pub mounts: Vec<Mount>,
+    #[serde(default)]
+    pub read_only: bool,
+    #[serde(default)]
+    pub resources: Resources,
+    /// `--storage-opt size=`
+    #[serde(default)]
+    pub storage_bytes: Option<u64>,
+    /// Whose namespaces it joins, by id.
+    #[serde(default)]
+    pub share: Share,
+    #[serde(default)]
+    pub restart: RestartPolicy,
+    #[serde(default)]
+    pub stop: Stop,
+    #[serde(default)]
+    pub health: Option<HealthCheck>,
+    #[serde(default)]
+    pub log: LogConfig,
+    /// `--kernel`
+    #[serde(default)]
+    pub kernel: Option<PathBuf>,
+    /// Whether the guest's console was to be kept.
+    #[serde(default)]
+    pub boot_log: bool,
+}
+
+/// How the container is asked to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stop {
+    pub signal: u8,
+    /// Before SIGKILL; negative: never.
+    pub timeout_seconds: i64,
+}
+
+impl Default for Stop {
+    fn default() -> Stop {
+        Stop { signal: SIGTERM, timeout_seconds: STOP_TIMEOUT }
+    }
+}
+
+impl Config {
+    /// A row's column. What cannot be read was written by a release this one does not know.
+    pub fn from_row(json: &str) -> serde_json::Result<Config> {
+        serde_json::from_str(json)
+    }
+
+    pub fn to_row(&self) -> String {
+        // Strings, numbers and maps with string keys, and paths that came as text: nothing JSON refuses.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// `hull update`: what is named changes.
+    pub fn update(&mut self, new: Resources, restart: Option<RestartPolicy>) {
+        let now = &mut self.resources;
+        for (now, new) in [
+            (&mut now.memory_bytes, new.memory_bytes),
+            (&mut now.memory_reservation_bytes, new.memory_reservation_bytes),
+            (&mut now.memory_swap_bytes, new.memory_swap_bytes),
+            (&mut now.cpu_millis, new.cpu_millis),
+            (&mut now.cpu_shares, new.cpu_shares),
+            (&mut now.cpu_period_us, new.cpu_period_us),
+            (&mut now.cpu_quota_us, new.cpu_quota_us),
+            (&mut now.pids, new.pids),
+        ] {
+            *now = new.or(*now);
+        }
+        if new.cpuset_cpus.is_some() {
+            now.cpuset_cpus = new.cpuset_cpus;
+        }
+        self.restart = restart.unwrap_or(self.restart);
+    }
+
+    /// The command as `ps` shows it.
+    pub fn command_line(&self) -> String {
+        let words = self.process.args.iter().map(|word| String::from_utf8_lossy(word.as_bytes()));
+        words.collect::<Vec<_>>().join(" ")
+    }
+}

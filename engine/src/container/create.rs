@@ -1,0 +1,283 @@
+//! Making a container: from what was asked for to its row and its folder.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs::{DirBuilder, File};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use hull_guest::protocol::{Share, Text};
+use nix::fcntl::{Flock, FlockArg};
+
+use super::config::{Config, Stop};
+use super::env::EnvError;
+use super::health::{HealthCheck, HealthError, HealthOptions};
+use super::restart::RestartPolicy;
+use super::spec::{self, ImageDefaults, Options};
+use super::{names, signals};
+use crate::context::Context;
+use crate::image::{self, Image, catalog};
+use crate::logs::LogConfig;
+use crate::sandbox::mode::{self, Isolation, IsolationRequest, ModeError};
+use crate::sandbox::probe;
+use crate::sandbox::probe::boot_id;
+use crate::store::{self, ContainerRow, NewSandbox, PodRow, Store};
+use crate::time::now_ns;
+
+/// Users that VMMs run as: a range of 65,536 above what distributions and useradd hand out.
+pub const VMM_UIDS: (u32, u32) = (0x6875_0000, 1 << 16);
+/// Tries at a name nobody has; each doubles as a bound on a store full of names.
+const NAME_ATTEMPTS: usize = 64;
+
+/// Everything `hull run` and `hull create` were asked for, checked.
+#[derive(Debug)]
+pub struct Asked {
+    pub image: String,
+    pub name: Option<String>,
+    pub remove: bool,
+    pub isolation: Option<IsolationRequest>,
+    pub kernel: Option<PathBuf>,
+    pub env: Vec<OsString>,
+    pub env_files: Vec<PathBuf>,
+    pub labels: BTreeMap<String, String>,
+    pub options: Options,
+    pub restart: RestartPolicy,
+    pub stop_signal: Option<u8>,
+    pub stop_timeout: Option<i64>,
+    pub health: HealthOptions,
+    pub log: LogConfig,
+    pub storage_bytes: Option<u64>,
+    /// Whether the client that starts it feeds its stdin, and ends it.
+    pub stdin_once: bool,
+    pub pod: Option<String>,
+    /// `--network`, `--ipc`, `--pid container:NAME`
+    pub share: Share,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum CreateError {
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    #[error(transparent)]
+    Image(#[from] image::Error),
+    #[error(
+        "There is no image \"{0}\" here; `hull load` brings in an archive of one, `hull import` a root file system"
+    )]
+    NoImage(String),
+    #[error(transparent)]
+    Mode(#[from] ModeError),
+    #[error(transparent)]
+    Env(#[from] EnvError),
+    #[error(transparent)]
+    Spec(#[from] spec::NoCommand),
+    #[error(transparent)]
+    Health(#[from] HealthError),
+    #[error("The image's stop signal cannot be used")]
+    StopSignal(#[from] signals::BadSignal),
+    #[error("Failed to read /dev/urandom")]
+    Random(#[source] io::Error),
+    #[error("Failed to make the container's folder {}", path.display())]
+    Folder { path: PathBuf, source: io::Error },
+    #[error("--kernel is for virtual machines, and this container would run in host namespaces")]
+    KernelNeedsVm,
+    #[error("--storage-opt size= is for virtual machines, and this container would run in host namespaces")]
+    StorageNeedsVm,
+    #[error("{what} is for a virtual machine of the container's own, and a pod has one already")]
+    PodHas { what: &'static str },
+}
+
+/// A container that has no row yet.
+#[derive(Debug)]
+pub struct New {
+    pub id: String,
+    pub image: Image,
+    pub mode: Isolation,
+    pub config: Config,
+    name: Option<String>,
+    pub pod: Option<PodRow>,
+    /// To be told to the user once it is made.
+    pub warning: Option<String>,
+}
+
+/// Checks what was asked for against the image and the machine. Nothing is changed yet.
+pub fn plan(context: &Context, store: &Store, asked: Asked) -> Result<New, CreateError> {
+    let image = catalog::resolve(store, &asked.image).map_err(|error| match error {
+        image::Error::NotFound(name) => CreateError::NoImage(name),
+        other => other.into(),
+    })?;
+    let pod = asked.pod.as_deref().map(|name| store.db().pod(name)).transpose()?;
+    let (mode, warning) = decide_mode(context, &asked, pod.as_ref())?;
+    let id = names::new_id().map_err(CreateError::Random)?;
+    let config = config(context, &id, &image, &asked)?;
+    Ok(New { id, image, mode, config, name: asked.name, pod, warning })
+}
+
+fn decide_mode(
+    context: &Context,
+    asked: &Asked,
+    pod: Option<&PodRow>,
+) -> Result<(Isolation, Option<String>), CreateError> {
+    if let Some(pod) = pod {
+        let what = match (&asked.kernel, asked.isolation) {
+            (Some(_), _) => Some("--kernel"),
+            (None, Some(_)) => Some("--isolation"),
+            (None, None) => None,
+        };
+        if let Some(what) = what {
+            return Err(CreateError::PodHas { what });
+        }
+        let mode = if pod.mode == Isolation::Vm.to_string() { Isolation::Vm } else { Isolation::Namespace };
+        return Ok((mode, None));
+    }
+    let request = asked.isolation.unwrap_or(context.config.isolation);
+    let (mode, warning) = mode::decide(request, context.config.require_vm, || probe::verdict(&context.run))?;
+    if mode == Isolation::Namespace && asked.kernel.is_some() {
+        return Err(CreateError::KernelNeedsVm);
+    }
+    if mode == Isolation::Namespace && asked.storage_bytes.is_some() {
+        return Err(CreateError::StorageNeedsVm);
+    }
+    Ok((mode, warning))
+}
+
+fn config(context: &Context, id: &str, image: &Image, asked: &Asked) -> Result<Config, CreateError> {
+    let run = &image.config.config;
+    let defaults = defaults(image);
+    let hostname = asked.options.hostname.clone().unwrap_or_else(|| spec::default_hostname(id));
+    let process = spec::process(&defaults, &asked.options, environment(asked, &defaults, &hostname)?)?;
+    let mut labels = run.labels.clone();
+    labels.extend(asked.labels.clone());
+    let image_signal = match run.stop_signal.as_str() {
+        "" => None,
+        word => Some(signals::parse(word)?),
+    };
+    let usual = Stop::default();
+    Ok(Config {
+        image: asked.image.clone(),
+        labels,
+        remove: asked.remove,
+        hostname,
+        entrypoint_words: spec::entrypoint_words(&defaults, &asked.options),
+        process,
+        stdin_once: asked.stdin_once,
+        mounts: asked.options.mounts.clone(),
+        read_only: asked.options.read_only,
+        resources: asked.options.resources.clone(),
+        storage_bytes: asked.storage_bytes,
+        share: asked.share.clone(),
+        restart: asked.restart,
+        stop: Stop {
+            signal: asked.stop_signal.or(image_signal).unwrap_or(usual.signal),
+            timeout_seconds: asked.stop_timeout.unwrap_or(usual.timeout_seconds),
+        },
+        health: HealthCheck::resolve(run.healthcheck.as_ref(), &asked.health)?,
+        log: asked.log.clone(),
+        kernel: asked.kernel.clone().or_else(|| context.config.kernel.clone()),
+        boot_log: context.config.boot_log,
+    })
+}
+
+fn environment(asked: &Asked, defaults: &ImageDefaults, hostname: &str) -> Result<Vec<Text>, EnvError> {
+    let mut env = spec::environment(defaults, hostname, asked.options.terminal.is_some());
+    for file in &asked.env_files {
+        env.apply_file(file)?;
+    }
+    for word in &asked.env {
+        env.apply(word)?;
+    }
+    Ok(env.into_words())
+}
+
+fn defaults(image: &Image) -> ImageDefaults {
+    let config = image.config.config.clone();
+    ImageDefaults {
+        env: config.env,
+        entrypoint: config.entrypoint.unwrap_or_default(),
+        cmd: config.cmd.unwrap_or_default(),
+        working_dir: config.working_dir,
+        user: config.user,
+    }
+}
+
+/// Adds the container: its folder, then its row, and with it its sandbox's where it is about to start. The
+/// name it got, and the user its VMM becomes.
+pub fn add(store: &Store, new: &New, starting: bool) -> Result<(ContainerRow, Option<u32>), CreateError> {
+    let folder = store.paths().container(&new.id);
+    DirBuilder::new()
+        .mode(0o700)
+        .create(&folder)
+        .map_err(|source| CreateError::Folder { path: folder.clone(), source })?;
+    let added = add_rows(store, new, starting);
+    if added.is_err() {
+        let _ = crate::sandbox::remove::tree(&folder);
+    }
+    Ok(added?)
+}
+
+fn add_rows(store: &Store, new: &New, starting: bool) -> Result<(ContainerRow, Option<u32>), store::Error> {
+    let mut row = ContainerRow::new(&new.id, "", new.image.id, &new.mode.to_string(), new.config.to_row());
+    row.pod = new.pod.as_ref().map(|pod| pod.id.clone());
+    let sandbox = starting.then(|| new_sandbox(&new.id, new.mode));
+    row.sandbox = sandbox.as_ref().map(|sandbox| sandbox.id.clone());
+    let mut attempt = 0;
+    loop {
+        row.name = match &new.name {
+            Some(name) => name.clone(),
+            None => names::generate(&row.id, attempt),
+        };
+        let added = match &sandbox {
+            Some(sandbox) => store
+                .db()
+                .add_sandbox_with_container(sandbox, uids(new.mode), &row)
+                .map(|sandbox| sandbox.uid),
+            None => store.db().add_container(&row).map(|()| None),
+        };
+        match added {
+            Err(store::Error::NameTaken(_)) if new.name.is_none() && attempt < NAME_ATTEMPTS => attempt += 1,
+            other => return Ok((row, other?)),
+        }
+    }
+}
+
+/// `KEY=VALUE` words; a key alone has an empty value.
+pub fn labels(words: &[String]) -> BTreeMap<String, String> {
+    words
+        .iter()
+        .map(|word| word.split_once('=').unwrap_or((word, "")))
+        .map(|(key, value)| (key.to_string(), value.to_string()))
+        .collect()
+}
+
+pub fn new_sandbox(id: &str, mode: Isolation) -> NewSandbox {
+    NewSandbox { id: id.to_string(), boot_id: boot_id(), mode: mode.to_string(), created: now_ns() }
+}
+
+/// What a sandbox's VMM may become.
+pub fn uids(mode: Isolation) -> Option<(u32, u32)> {
+    (mode == Isolation::Vm).then_some(VMM_UIDS)
+}
+
+/// Held while a folder has no row yet, so that nobody takes it for an orphan.
+#[derive(Debug)]
+pub struct Creating {
+    _held: Flock<File>,
+}
+
+impl Creating {
+    pub fn begin(store: &Store) -> Result<Creating, CreateError> {
+        let path = store.paths().sandboxes();
+        let failed = |source| CreateError::Folder { path: path.clone(), source };
+        let folder = File::open(&path).map_err(failed)?;
+        match Flock::lock(folder, FlockArg::LockShared) {
+            Ok(held) => Ok(Creating { _held: held }),
+            Err((_, errno)) => Err(failed(errno.into())),
+        }
+    }
+
+    /// The right to remove folders without rows, if nobody is making one at the moment.
+    pub fn nobody_is(sandboxes: &Path) -> Option<Creating> {
+        let folder = File::open(sandboxes).ok()?;
+        Flock::lock(folder, FlockArg::LockExclusiveNonblock).ok().map(|held| Creating { _held: held })
+    }
+}

@@ -1,0 +1,183 @@
+//! What users do to containers that exist: start, stop, kill, wait, pause, rename, remove.
+
+use hull_guest::protocol::{ContainerArgs, SignalArgs};
+
+use super::names;
+use super::remove;
+use super::start::{self, StartError};
+use crate::context::Context;
+use crate::store::db::states::Change;
+use crate::store::{self, ContainerRow, ContainerState, EventKind, Kind, Store};
+use crate::supervisor::client::{ClientError, exited};
+use crate::supervisor::control::{Call, StopArgs, Until};
+
+const SIGKILL: u8 = 9;
+
+#[derive(Debug, thiserror::Error)]
+pub enum LifeError {
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    #[error(transparent)]
+    Name(#[from] names::BadName),
+    #[error("Container {0} is not running")]
+    NotRunning(String),
+    #[error("Container {0} is not paused")]
+    NotPaused(String),
+    #[error("Container {0} is paused already")]
+    Paused(String),
+    #[error("Container {0} is paused; unpause it before you remove it, or use rm -f")]
+    RemovePaused(String),
+    #[error("Container {0} is running; stop it first, or kill it with rm -f")]
+    RemoveRunning(String),
+    #[error("Container {0} has this name already")]
+    SameName(String),
+}
+
+type Result<T> = std::result::Result<T, LifeError>;
+
+/// Whether it has a process, or is about to.
+pub fn is_up(row: &ContainerRow) -> bool {
+    matches!(row.state, ContainerState::Running | ContainerState::Paused | ContainerState::Restarting)
+}
+
+fn args(row: &ContainerRow) -> ContainerArgs {
+    ContainerArgs { container: row.id.clone() }
+}
+
+/// Starts it, if it does not run. Nobody is attached.
+pub fn start(context: &Context, store: &Store, row: &ContainerRow) -> Result<()> {
+    if is_up(row) {
+        return Ok(());
+    }
+    let mut supervised = start::existing(context, store, row)?;
+    supervised.start().map_err(StartError::from)?;
+    Ok(())
+}
+
+/// Asks it to end; one that does not run has.
+pub fn stop(store: &Store, row: &ContainerRow, signal: Option<u8>, timeout: Option<i64>) -> Result<()> {
+    if !is_up(row) {
+        return Ok(());
+    }
+    let call = Call::Stop(StopArgs { container: row.id.clone(), signal, timeout_seconds: timeout });
+    match start::client(store, row).done_whenever(&call) {
+        // It ended of itself meanwhile, and its supervisor with it.
+        Err(error) if error.is_gone() => {}
+        other => other?,
+    }
+    record(store, row, "stop", &[]);
+    Ok(())
+}
+
+pub fn restart(
+    context: &Context,
+    store: &Store,
+    row: &ContainerRow,
+    signal: Option<u8>,
+    timeout: Option<i64>,
+) -> Result<()> {
+    let call = Call::Restart(StopArgs { container: row.id.clone(), signal, timeout_seconds: timeout });
+    if is_up(row) {
+        match start::client(store, row).done_whenever(&call) {
+            Err(error) if error.is_gone() => start(context, store, &store.db().container(&row.id)?)?,
+            other => other?,
+        }
+    } else {
+        start(context, store, row)?;
+    }
+    record(store, row, "restart", &[]);
+    Ok(())
+}
+
+pub fn kill(store: &Store, row: &ContainerRow, signal: u8) -> Result<()> {
+    if !is_up(row) {
+        return Err(LifeError::NotRunning(row.name.clone()));
+    }
+    let call = Call::Kill(SignalArgs { container: row.id.clone(), signal });
+    match start::client(store, row).done_whenever(&call) {
+        Err(error) if error.is_gone() && signal == SIGKILL => {}
+        other => other?,
+    }
+    record(store, row, "kill", &[("signal", &signal.to_string())]);
+    Ok(())
+}
+
+/// Its exit code, when it has ended.
+pub fn wait(store: &Store, row: &ContainerRow) -> Result<i32> {
+    if is_up(row) || row.state == ContainerState::Created {
+        let waiting = start::client(store, row).wait_begin(&row.id, Until::NotRunning, None);
+        match waiting.and_then(|waiting| exited(&waiting)) {
+            Ok(exit) => return Ok(exit.code),
+            Err(error) if error.is_gone() => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(store.db().container(&row.id)?.exit_code)
+}
+
+pub fn pause(store: &Store, row: &ContainerRow) -> Result<()> {
+    match row.state {
+        ContainerState::Running => Ok(start::client(store, row).done(&Call::Pause(args(row)))?),
+        ContainerState::Paused => Err(LifeError::Paused(row.name.clone())),
+        _ => Err(LifeError::NotRunning(row.name.clone())),
+    }
+}
+
+pub fn unpause(store: &Store, row: &ContainerRow) -> Result<()> {
+    match row.state {
+        ContainerState::Paused => Ok(start::client(store, row).done(&Call::Resume(args(row)))?),
+        _ => Err(LifeError::NotPaused(row.name.clone())),
+    }
+}
+
+pub fn rename(store: &Store, row: &ContainerRow, name: &str) -> Result<()> {
+    names::check(name)?;
+    if row.name == name {
+        return Err(LifeError::SameName(row.name.clone()));
+    }
+    store.db().change(&row.id, &Change::Renamed { name: name.to_string() })?;
+    Ok(())
+}
+
+/// Removes it; `force` kills it first if it runs.
+pub fn remove(store: &Store, row: &ContainerRow, force: bool) -> Result<()> {
+    if !force {
+        match row.state {
+            ContainerState::Running | ContainerState::Restarting => {
+                return Err(LifeError::RemoveRunning(row.name.clone()));
+            }
+            ContainerState::Paused => return Err(LifeError::RemovePaused(row.name.clone())),
+            _ => {}
+        }
+    }
+    match remove_ending(store, row) {
+        // Its supervisor was faster, with --rm.
+        Err(LifeError::Store(error)) if error.kind() == Kind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+fn remove_ending(store: &Store, row: &ContainerRow) -> Result<()> {
+    if row.state != ContainerState::Removing {
+        store.db().change(&row.id, &Change::Removing)?;
+    }
+    let row = store.db().container(&row.id)?;
+    if let Some(pod) = &row.pod {
+        let client = crate::pod::client(store, pod);
+        // A pod that does not live has nothing to let go of.
+        let kill = SignalArgs { container: row.id.clone(), signal: SIGKILL };
+        let _ = client.done_whenever(&Call::Kill(kill));
+        let _ = client.done(&Call::Forget(args(&row)));
+    }
+    remove::whole(store, &row)?;
+    Ok(())
+}
+
+fn record(store: &Store, row: &ContainerRow, action: &str, attributes: &[(&str, &str)]) {
+    // What it tells of is done, whether it is told or not.
+    let _ = store.db().record_event(EventKind::Container, action, &row.id, attributes);
+}

@@ -1,0 +1,78 @@
+//! The end of a container's record: what is removed, in an order that a crash anywhere leaves to be told.
+//!
+//! Rows go after folders: what cannot be removed keeps its row, as removing, and every sweep tries again.
+
+use std::io;
+use std::time::Duration;
+
+use crate::sandbox::lock::SandboxLock;
+use crate::sandbox::{cgroup, remove};
+use crate::store::db::states::Change;
+use crate::store::{self, ContainerRow, ContainerState, Store};
+
+/// What the supervisor of a container that was killed may take to clear away after it.
+const END_LIMIT: Duration = Duration::from_secs(30);
+
+/// Removes a container that does not run, or whose sandbox is to die with it.
+pub fn whole(store: &Store, row: &ContainerRow) -> Result<(), store::Error> {
+    // Said first, so that its supervisor knows what ends it, and sweeps that it is to go.
+    if row.state != ContainerState::Removing {
+        store.db().change(&row.id, &Change::Removing)?;
+    }
+    // A pod's sandbox lives on; the caller has taken the container out of it.
+    let _lock = if row.pod.is_none() { end(store, &row.id)? } else { None };
+    ended(store, &row.id)
+}
+
+/// Ends what lives of a sandbox, and holds its lock then.
+pub fn end(store: &Store, sandbox: &str) -> Result<Option<SandboxLock>, store::Error> {
+    let dir = store.paths().sandbox(sandbox);
+    // Again and again: while it starts there may not be anything to kill yet.
+    let kill = || cgroup::kill(sandbox);
+    let failed = |what, source| Err(store::Error::io(what, &dir, source));
+    let lock = match SandboxLock::wait(&dir, END_LIMIT, kill) {
+        Ok(Some(lock)) => Some(lock),
+        Ok(None) => return failed("wait for the sandbox to end in", io::ErrorKind::TimedOut.into()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(source) => return failed("lock", source),
+    };
+    // A supervisor that was killed meanwhile did not do it.
+    if !kill() {
+        return failed("end the processes of", io::ErrorKind::ResourceBusy.into());
+    }
+    Ok(lock)
+}
+
+/// Removes a container that has ended. Its sandbox's lock is in the caller's hand, or there is no folder
+/// left to lock.
+pub fn ended(store: &Store, id: &str) -> Result<(), store::Error> {
+    let row = match store.db().container(id) {
+        Ok(row) => row,
+        Err(error) if error.kind() == store::Kind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    if row.state != ContainerState::Removing {
+        store.db().change(id, &Change::Removing)?;
+    }
+    let paths = store.paths();
+    let mut folders = vec![paths.container(id)];
+    if row.pod.is_none() {
+        folders.extend([paths.run_sandbox(id), paths.sandbox(id)]);
+    }
+    for folder in folders {
+        remove::tree(&folder).map_err(|source| store::Error::io("remove", &folder, source))?;
+    }
+    if row.pod.is_none() {
+        store.db().end_sandbox(id)?;
+    }
+    store.db().remove_container(id)
+}
+
+/// A sandbox that has ended: its sockets, then its row. Its folder stays for its logs.
+pub fn sandbox(store: &Store, id: &str) {
+    let _ = remove::tree(&store.paths().run_sandbox(id));
+    let _ = store.db().end_sandbox(id);
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,163 @@
+//! From a container's row to its supervisor.
+
+use std::path::PathBuf;
+
+use hull_guest::protocol::ContainerArgs;
+
+use super::config::Config;
+use super::create::{self, CreateError, Creating, New};
+use crate::context::Context;
+use crate::image::{self, Root, catalog};
+use crate::sandbox::mode::Isolation;
+use crate::sandbox::{self, RootPlan};
+use crate::store::{self, ContainerRow, ContainerState, Store};
+use crate::supervisor::client::{Client, ClientError};
+use crate::supervisor::control::Call;
+use crate::supervisor::launch::{Place, SpawnError, control_path};
+use crate::supervisor::{ContainerPlan, Plan};
+
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Create(#[from] CreateError),
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    #[error(transparent)]
+    Image(#[from] image::Error),
+    #[error(transparent)]
+    Spawn(#[from] SpawnError),
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    #[error("The config of container {0} is of a release of hull that this one cannot read")]
+    Config(String),
+    #[error("You cannot start and attach to a container that is being removed")]
+    Removing,
+}
+
+/// A container with its supervisor: not started yet, so that its streams can be attached to first.
+#[derive(Debug)]
+pub struct Supervised {
+    pub id: String,
+    pub client: Client,
+}
+
+impl Supervised {
+    /// Runs the container's command.
+    pub fn start(&mut self) -> Result<(), ClientError> {
+        self.client.start(&Call::Start(ContainerArgs { container: self.id.clone() }))
+    }
+}
+
+/// A new container that is started at once.
+pub fn new(context: &Context, store: &Store, new: &New) -> Result<(ContainerRow, Supervised), StartError> {
+    let root = catalog::root_for(store, &new.image)?;
+    let _creating = Creating::begin(store)?;
+    if new.pod.is_some() {
+        let (row, _) = create::add(store, new, false)?;
+        let supervised = in_pod(context, store, &row, new.config.clone(), root)?;
+        return Ok((row, supervised));
+    }
+    let place = Place::make(store, &new.id)?;
+    let (row, uid) = match create::add(store, new, true) {
+        Ok(added) => added,
+        Err(error) => {
+            for folder in [&place.run_dir, &place.dir] {
+                let _ = sandbox::remove::tree(folder);
+            }
+            return Err(error.into());
+        }
+    };
+    let container = container_plan(store, &new.id, new.config.clone(), root);
+    let client = supervise(context, place, new.mode, uid, container)?;
+    Ok((row, Supervised { id: new.id.clone(), client }))
+}
+
+/// One that was created before, and does not run.
+pub fn existing(context: &Context, store: &Store, row: &ContainerRow) -> Result<Supervised, StartError> {
+    let config = Config::from_row(&row.config).map_err(|_| StartError::Config(row.name.clone()))?;
+    if matches!(row.state, ContainerState::Removing | ContainerState::Dead) {
+        return Err(StartError::Removing);
+    }
+    let root = catalog::root_for(store, &catalog::of_container(store, &row.image)?)?;
+    if row.pod.is_some() {
+        return in_pod(context, store, row, config, root);
+    }
+    let place = Place::make(store, &row.id)?;
+    let mode = mode_of(row);
+    let sandbox = create::new_sandbox(&row.id, mode);
+    let uid = store.db().begin_sandbox(&sandbox, create::uids(mode), &[&row.id])?.uid;
+    let container = container_plan(store, &row.id, config, root);
+    let client = supervise(context, place, mode, uid, container)?;
+    Ok(Supervised { id: row.id.clone(), client })
+}
+
+/// The supervisor of a container's sandbox.
+pub fn client(store: &Store, row: &ContainerRow) -> Client {
+    let sandbox = row.pod.as_deref().unwrap_or(&row.id);
+    Client::new(control_path(&store.paths().run_sandbox(sandbox)), None)
+}
+
+pub fn mode_of(row: &ContainerRow) -> Isolation {
+    if row.mode == Isolation::Vm.to_string() { Isolation::Vm } else { Isolation::Namespace }
+}
+
+fn container_plan(store: &Store, id: &str, config: Config, image: Root) -> ContainerPlan {
+    let root = RootPlan {
+        dir: store.paths().container(id),
+        image,
+        keep: !config.remove,
+        bytes: config.storage_bytes,
+    };
+    ContainerPlan { id: id.to_string(), config, root }
+}
+
+fn supervise(
+    context: &Context,
+    place: Place,
+    mode: Isolation,
+    uid: Option<u32>,
+    container: ContainerPlan,
+) -> Result<Client, StartError> {
+    let plan = Plan {
+        root: absolute(&context.root),
+        run: absolute(&context.run),
+        sandbox: sandbox::Plan {
+            id: container.id.clone(),
+            mode,
+            dir: absolute(&place.dir),
+            run_dir: absolute(&place.run_dir),
+            uid,
+            root: None,
+            resources: container.config.resources.clone(),
+            kernel: container.config.kernel.as_deref().map(absolute),
+            boot_log: container.config.boot_log,
+            pod: None,
+        },
+        container: Some(container),
+    };
+    Ok(place.spawn(&plan)?)
+}
+
+/// A container of a pod joins the pod's sandbox, which is started where it does not live.
+fn in_pod(
+    context: &Context,
+    store: &Store,
+    row: &ContainerRow,
+    config: Config,
+    root: Root,
+) -> Result<Supervised, StartError> {
+    let client = crate::pod::up(context, store, row.pod.as_deref().unwrap_or_default())?;
+    let plan = container_plan(store, &row.id, config, root);
+    // One that ran before is there still.
+    match client.done(&Call::Add(Box::new(plan))) {
+        Ok(()) => store.db().join_sandbox(row.pod.as_deref().unwrap_or_default(), &row.id)?,
+        Err(ClientError::Refused(_)) => {}
+        Err(error) => return Err(error.into()),
+    }
+    Ok(Supervised { id: row.id.clone(), client })
+}
+
+/// A supervisor's working folder is not its caller's.
+pub fn absolute(path: &std::path::Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())
+}

@@ -1,0 +1,238 @@
+//! The other end of the control socket.
+
+use std::io::{self, IoSliceMut, Read};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use hull_guest::protocol::{
+    CallError, ContainerArgs, ErrorKind, FrameError, Outcome, Request, Stream, decode_len, read_frame,
+    write_frame,
+};
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
+
+use super::control::{Answer, AttachArgs, Call, Exit, OutputArgs, Reply, Until, WaitArgs};
+use crate::sandbox::socket;
+
+/// What a call may take whose answer does not wait for a container.
+const LIMIT: Duration = Duration::from_secs(150);
+
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    #[error("Failed to reach the supervisor at {}", path.display())]
+    Connect { path: PathBuf, source: io::Error },
+    /// It was killed, or has ended with its container.
+    #[error("The supervisor closed the connection (killed?)")]
+    Closed,
+    #[error("The supervisor did not answer in time")]
+    Timeout,
+    #[error("Failed to talk to the supervisor")]
+    Frame(#[source] FrameError),
+    #[error("{0}")]
+    Refused(CallError),
+    #[error("The supervisor answered with something else; it may be of another release of hull")]
+    Unexpected,
+}
+
+impl ClientError {
+    /// The refusal's kind, if that is what this is.
+    pub fn kind(&self) -> Option<ErrorKind> {
+        match self {
+            ClientError::Refused(error) => Some(error.kind),
+            _ => None,
+        }
+    }
+
+    /// Whether there is no supervisor (any more).
+    pub fn is_gone(&self) -> bool {
+        matches!(self, ClientError::Closed | ClientError::Connect { .. })
+    }
+}
+
+impl From<FrameError> for ClientError {
+    fn from(error: FrameError) -> ClientError {
+        let kind = match &error {
+            FrameError::Io(error) => Some(error.kind()),
+            _ => None,
+        };
+        match kind {
+            Some(
+                io::ErrorKind::UnexpectedEof | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset,
+            ) => ClientError::Closed,
+            Some(io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => ClientError::Timeout,
+            _ => ClientError::Frame(error),
+        }
+    }
+}
+
+impl From<io::Error> for ClientError {
+    fn from(error: io::Error) -> ClientError {
+        FrameError::Io(error).into()
+    }
+}
+
+/// A supervisor, as its clients know it.
+#[derive(Debug)]
+pub struct Client {
+    path: PathBuf,
+    /// The connection of who started it, until that has called.
+    starter: Option<UnixStream>,
+}
+
+impl Client {
+    pub fn new(path: PathBuf, starter: Option<UnixStream>) -> Client {
+        Client { path, starter }
+    }
+
+    /// Another handle, for another thread.
+    pub fn another(&self) -> Client {
+        Client::new(self.path.clone(), None)
+    }
+
+    fn connect(&self) -> Result<UnixStream, ClientError> {
+        socket::connect(&self.path).map_err(|source| ClientError::Connect { path: self.path.clone(), source })
+    }
+
+    /// A connection that has sent its call.
+    fn send(&self, call: &Call) -> Result<UnixStream, ClientError> {
+        let mut stream = self.connect()?;
+        write_frame(&mut stream, call)?;
+        Ok(stream)
+    }
+
+    pub fn call(&self, call: &Call) -> Result<Answer, ClientError> {
+        let stream = self.send(call)?;
+        stream.set_read_timeout(Some(LIMIT))?;
+        receive(&stream)
+    }
+
+    pub fn done(&self, call: &Call) -> Result<(), ClientError> {
+        done(self.call(call)?)
+    }
+
+    /// A call that is answered when the container does what it does in its own time.
+    pub fn done_whenever(&self, call: &Call) -> Result<(), ClientError> {
+        done(receive(&self.send(call)?)?)
+    }
+
+    /// A question that the agent answers.
+    pub fn agent(&self, call: &Call) -> Result<Outcome, ClientError> {
+        match self.call(call)? {
+            Answer::Agent(outcome) => Ok(outcome),
+            _ => Err(ClientError::Unexpected),
+        }
+    }
+
+    /// The first call of whoever started the supervisor, or any other's of the same kind.
+    pub fn start(&mut self, call: &Call) -> Result<(), ClientError> {
+        let mut stream = match self.starter.take() {
+            Some(starter) => starter,
+            None => self.connect()?,
+        };
+        write_frame(&mut stream, call)?;
+        done(receive(&stream)?)
+    }
+
+    /// One of the container's streams, as a connection of its own.
+    pub fn attach(&self, args: AttachArgs) -> Result<UnixStream, ClientError> {
+        let stream = self.send(&Call::Attach(args))?;
+        stream.set_read_timeout(Some(LIMIT))?;
+        done(receive(&stream)?)?;
+        stream.set_read_timeout(None)?;
+        Ok(stream)
+    }
+
+    /// One of an exec's streams: the agent's own, which the supervisor hands over.
+    pub fn exec_attach(&self, exec_id: &str, stream: Stream) -> Result<UnixStream, ClientError> {
+        let args = OutputArgs { container: exec_id.to_string(), stream };
+        let connection = self.send(&Call::ExecAttach(args))?;
+        connection.set_read_timeout(Some(LIMIT))?;
+        let (header, handed) = receive_descriptor(&connection)?;
+        let mut body = vec![0; decode_len(header)?];
+        let mut rest = &connection;
+        rest.read_exact(&mut body)?;
+        let reply: Reply = serde_json::from_slice(&body).map_err(FrameError::Json)?;
+        done(reply.map_err(ClientError::Refused)?)?;
+        handed.map(UnixStream::from).ok_or(ClientError::Unexpected)
+    }
+
+    /// Asks for the container's end; [`exited`] reads the answer when the connection is readable.
+    pub fn wait_begin(
+        &self,
+        container: &str,
+        until: Until,
+        session: Option<String>,
+    ) -> Result<UnixStream, ClientError> {
+        self.send(&Call::Wait(WaitArgs { container: container.to_string(), until, session }))
+    }
+
+    pub fn exec_wait_begin(&self, exec_id: &str) -> Result<UnixStream, ClientError> {
+        self.send(&Call::ExecWait(ContainerArgs { container: exec_id.to_string() }))
+    }
+
+    /// Waits until the supervisor has ended, whatever it answers before.
+    pub fn wait_for_end(&self, call: &Call) {
+        let Ok(mut stream) = self.send(call) else { return };
+        let _ = io::copy(&mut stream, &mut io::sink());
+    }
+
+    /// For a connection that stays until the supervisor ends.
+    pub fn watch(&self) -> Option<UnixStream> {
+        self.connect().ok()
+    }
+}
+
+/// The answer to a wait.
+pub fn exited(stream: &UnixStream) -> Result<Exit, ClientError> {
+    match receive(stream)? {
+        Answer::Exited(exit) => Ok(exit),
+        _ => Err(ClientError::Unexpected),
+    }
+}
+
+fn receive(stream: &UnixStream) -> Result<Answer, ClientError> {
+    let mut stream = stream;
+    read_frame::<Reply>(&mut stream)?.map_err(ClientError::Refused)
+}
+
+fn done(answer: Answer) -> Result<(), ClientError> {
+    match answer {
+        Answer::Done => Ok(()),
+        _ => Err(ClientError::Unexpected),
+    }
+}
+
+/// A frame's header, and the descriptor that came with it.
+fn receive_descriptor(stream: &UnixStream) -> Result<([u8; 4], Option<OwnedFd>), ClientError> {
+    let mut header = [0; 4];
+    let mut space = nix::cmsg_space!(RawFd);
+    let (received, handed) = {
+        let mut bytes = [IoSliceMut::new(&mut header)];
+        let flags = MsgFlags::MSG_CMSG_CLOEXEC | MsgFlags::MSG_WAITALL;
+        let message = recvmsg::<()>(stream.as_raw_fd(), &mut bytes, Some(&mut space), flags)
+            .map_err(io::Error::from)?;
+        let mut handed = None;
+        for control in message.cmsgs().map_err(io::Error::from)? {
+            if let ControlMessageOwned::ScmRights(fds) = control {
+                // SAFETY: the kernel has just made these descriptors for this process; nobody else knows
+                // of them.
+                handed = fds.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }).next();
+            }
+        }
+        (message.bytes, handed)
+    };
+    if received < header.len() {
+        return Err(ClientError::Closed);
+    }
+    Ok((header, handed))
+}
+
+/// What a foreground client passes on.
+pub fn request_to_call(request: Request) -> Option<Call> {
+    match request {
+        Request::Signal(args) => Some(Call::Signal(args)),
+        Request::Resize(args) => Some(Call::Resize(args)),
+        _ => None,
+    }
+}

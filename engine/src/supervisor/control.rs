@@ -1,0 +1,147 @@
+//! The control socket's calls: the agent's way of speaking (one call, one connection, length-prefixed
+//! JSON, a stream behind the answer where one is asked for), with what a supervisor has of its own.
+//!
+//! A supervisor and a `hull` of different releases may meet: `Hello` tells the versions, calls and fields
+//! that the other does not know are refused by name, and unknown fields in answers are ignored.
+
+use hull_guest::protocol::{
+    CallError, ContainerArgs, ExecSpec, HelloArgs, Outcome, ResizeArgs, Resources, SignalArgs, Stream,
+};
+use serde::{Deserialize, Serialize};
+
+use super::ContainerPlan;
+use crate::container::restart::RestartPolicy;
+
+/// Goes up with a change that a peer of the version before would misread; new calls are no such change.
+pub const VERSION: u32 = 1;
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "call", content = "args", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Call {
+    /// Answered by [`Answer::Hello`].
+    Hello(HelloArgs),
+    /// Answered when the sandbox is there, or why it is not.
+    Up,
+    /// Brings another container into a pod. It is started like the first, by [`Call::Start`].
+    Add(Box<ContainerPlan>),
+    /// Answered when the container's command runs, or why it does not.
+    Start(ContainerArgs),
+    /// Turns this connection into one of the container's standard streams, from its next output on. May
+    /// come before the start.
+    Attach(AttachArgs),
+    /// Ends one of the container's outputs, as if the reader of a pipe had gone.
+    CloseOutput(OutputArgs),
+    /// Answered by [`Answer::Exited`].
+    Wait(WaitArgs),
+    /// Asks the container to end, and makes it end after a while. Answered when it has.
+    Stop(StopArgs),
+    /// The same, and starts it again.
+    Restart(StopArgs),
+    /// A signal from a user. SIGKILL and the container's stop signal are taken for a wish that it ends.
+    Kill(SignalArgs),
+    /// A signal that a foreground client passes on.
+    Signal(SignalArgs),
+    Resize(ResizeArgs),
+    Pause(ContainerArgs),
+    Resume(ContainerArgs),
+    Update(Box<UpdateArgs>),
+    /// A container that does not run leaves the pod.
+    Forget(ContainerArgs),
+    /// [`Answer::Agent`] with the agent's own.
+    Stats(ContainerArgs),
+    Top(ContainerArgs),
+    /// Prepares a process in a container; from here on its id is good for the three below, `Signal` and
+    /// `Resize`.
+    Exec(Box<ExecSpec>),
+    /// Answered by [`Answer::Done`] with a descriptor: the agent's own stream, without anybody between.
+    ExecAttach(OutputArgs),
+    ExecStart(ContainerArgs),
+    ExecWait(ContainerArgs),
+    /// Ends every container and the sandbox. The connection closes with the supervisor.
+    End,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AttachArgs {
+    pub container: String,
+    pub stream: Stream,
+    /// Names the client, so that its `Wait` can tell it that it was dropped.
+    pub session: String,
+    /// The output waits for this client. Others that fall too far behind are dropped.
+    pub live: bool,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OutputArgs {
+    pub container: String,
+    pub stream: Stream,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WaitArgs {
+    pub container: String,
+    pub until: Until,
+    #[serde(default)]
+    pub session: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Until {
+    /// It does not run, now or later, and will not start again by itself.
+    NotRunning,
+    /// Its next end, even if a policy starts it again.
+    NextExit,
+    /// It is removed.
+    Removed,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StopArgs {
+    pub container: String,
+    /// In place of the container's own.
+    pub signal: Option<u8>,
+    pub timeout_seconds: Option<i64>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UpdateArgs {
+    pub container: String,
+    pub resources: Resources,
+    pub restart: Option<RestartPolicy>,
+}
+
+/// What came of a call.
+pub type Reply = Result<Answer, CallError>;
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "answer", content = "value", rename_all = "snake_case")]
+pub enum Answer {
+    Done,
+    Hello(Hello),
+    Exited(Exit),
+    Agent(Outcome),
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Hello {
+    pub version: u32,
+    /// Of the hull that the supervisor is.
+    pub release: String,
+}
+
+/// How a container ended.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exit {
+    pub code: i32,
+    #[serde(default)]
+    pub oom_killed: bool,
+    /// Why, where it was not the container's command that ended.
+    #[serde(default)]
+    pub error: String,
+}

@@ -1,0 +1,112 @@
+//! Starting a supervisor: its place, which is locked before anything says that it exists, and its process.
+
+use std::ffi::CString;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Seek, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+use nix::sys::memfd::{MFdFlags, memfd_create};
+
+use super::client::Client;
+use super::{COMMAND, Handed, Plan};
+use crate::sandbox::lock::SandboxLock;
+use crate::sandbox::{Spawn, cgroup, socket};
+use crate::store::Store;
+
+#[derive(Debug, thiserror::Error)]
+pub enum SpawnError {
+    #[error("Failed to {what} {}", path.display())]
+    File { what: &'static str, path: PathBuf, source: io::Error },
+    #[error("Failed to {what}")]
+    System { what: &'static str, source: io::Error },
+    #[error("{0} is running already, or about to")]
+    Alive(String),
+}
+
+fn file<'a>(what: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> SpawnError + use<'a> {
+    move |source| SpawnError::File { what, path: path.to_path_buf(), source }
+}
+
+fn system(what: &'static str) -> impl FnOnce(io::Error) -> SpawnError {
+    move |source| SpawnError::System { what, source }
+}
+
+/// A sandbox's folders, made and locked, and its control socket.
+#[derive(Debug)]
+pub struct Place {
+    pub dir: PathBuf,
+    pub run_dir: PathBuf,
+    lock: SandboxLock,
+    listener: UnixListener,
+}
+
+/// Where a supervisor listens.
+pub fn control_path(run_dir: &Path) -> PathBuf {
+    run_dir.join("control.sock")
+}
+
+impl Place {
+    pub fn make(store: &Store, id: &str) -> Result<Place, SpawnError> {
+        let (dir, run_dir) = (store.paths().sandbox(id), store.paths().run_sandbox(id));
+        make_folder(&dir)?;
+        let lock = SandboxLock::attempt(&dir).map_err(file("lock", &dir))?;
+        let lock = lock.ok_or_else(|| SpawnError::Alive(id.to_string()))?;
+        // What a killed supervisor left: with the lock in hand nobody lives there.
+        for socket in ["control.sock", "agent.sock"] {
+            let _ = fs::remove_file(run_dir.join(socket));
+        }
+        make_folder(&run_dir)?;
+        let socket = control_path(&run_dir);
+        let listener = socket::listen(&socket).map_err(file("listen on the socket", &socket))?;
+        Ok(Place { dir, run_dir, lock, listener })
+    }
+
+    /// Starts the supervisor, which owns the place from then on.
+    pub fn spawn(self, plan: &Plan) -> Result<Client, SpawnError> {
+        let program = File::open("/proc/self/exe").map_err(system("open hull itself"))?;
+        let null = OpenOptions::new().read(true).write(true).open("/dev/null");
+        let null = null.map_err(system("open /dev/null"))?;
+        let path = self.dir.join("supervisor.log");
+        let log = OpenOptions::new().append(true).create(true).mode(0o600).open(&path);
+        let log = log.map_err(file("open", &path))?;
+        let (starter, theirs) = UnixStream::pair().map_err(system("make a socket pair"))?;
+        let text = plan_file(plan).map_err(system("write down what to supervise"))?;
+        let words = ["hull", COMMAND, &plan.sandbox.id];
+        let args = words.map(|word| CString::new(word).unwrap_or_default());
+        let handed = Handed {
+            plan: text.as_fd(),
+            lock: self.lock.descriptor(),
+            listener: self.listener.as_fd(),
+            starter: theirs.as_fd(),
+        };
+        let group = cgroup::supervisors().map_err(system("make the supervisors' cgroup"))?;
+        let spawn = Spawn {
+            program: program.as_fd(),
+            args: &args,
+            null: null.as_fd(),
+            stderr: log.as_fd(),
+            handed: &handed.into_array(),
+            cgroup: group.as_ref().map(AsFd::as_fd),
+        };
+        spawn.start().map_err(system("start the supervisor"))?;
+        Ok(Client::new(control_path(&self.run_dir), Some(starter)))
+    }
+}
+
+fn make_folder(path: &Path) -> Result<(), SpawnError> {
+    match DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made.map_err(file("make the sandbox's folder", path)),
+    }
+}
+
+fn plan_file(plan: &Plan) -> io::Result<File> {
+    let text = serde_json::to_vec(plan)?;
+    let mut file = File::from(memfd_create(c"plan", MFdFlags::MFD_CLOEXEC)?);
+    file.write_all(&text)?;
+    file.rewind()?;
+    Ok(file)
+}

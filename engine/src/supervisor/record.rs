@@ -1,0 +1,86 @@
+//! What the keeper has: the store, opened when it is first needed, and what is recorded there.
+
+use std::cell::OnceCell;
+use std::path::PathBuf;
+
+use crate::container::remove;
+use crate::sandbox::cgroup;
+use crate::store::db::states::Change;
+use crate::store::{self, EventKind, Store};
+
+pub struct Kept {
+    root: PathBuf,
+    run: PathBuf,
+    store: OnceCell<Store>,
+}
+
+impl Kept {
+    pub fn new(root: PathBuf, run: PathBuf) -> Kept {
+        Kept { root, run, store: OnceCell::new() }
+    }
+
+    pub fn store(&self) -> Result<&Store, store::Error> {
+        if let Some(store) = self.store.get() {
+            return Ok(store);
+        }
+        let store = Store::open(&self.root, &self.run)?;
+        Ok(self.store.get_or_init(|| store))
+    }
+
+    /// Records a change. What cannot be recorded is told in the supervisor's log: the container goes on.
+    pub fn change(&self, id: &str, change: &Change) {
+        if let Err(error) = self.store().and_then(|store| store.db().change(id, change)) {
+            report("record a change of", id, &error);
+        }
+    }
+
+    pub fn event(&self, id: &str, action: &str, attributes: &[(&str, &str)]) {
+        let recorded = self
+            .store()
+            .and_then(|store| store.db().record_event(EventKind::Container, action, id, attributes));
+        if let Err(error) = recorded {
+            report("record an event of", id, &error);
+        }
+    }
+
+    /// A container's last word, and its removal if that was asked for; true if it is removed.
+    pub fn finish(&self, id: &str, change: &Change, removed: bool) -> bool {
+        self.change(id, change);
+        if !removed {
+            return false;
+        }
+        let done = self.store().and_then(|store| remove::ended(store, id));
+        match done {
+            Ok(()) => true,
+            // It stays as one being removed, and every sweep tries again.
+            Err(error) => {
+                report("remove", id, &error);
+                false
+            }
+        }
+    }
+
+    /// A container whose start nobody waits for any more.
+    pub fn abandon(&self, id: &str, removed: bool) {
+        if removed {
+            self.change(id, &Change::Removing);
+            if let Err(error) = self.store().and_then(|store| remove::ended(store, id)) {
+                report("remove", id, &error);
+            }
+        }
+        self.end_sandbox(id);
+    }
+
+    /// The sandbox's row and sockets go; whoever comes next finds nothing to sweep.
+    pub fn end_sandbox(&self, id: &str) {
+        cgroup::kill(id);
+        match self.store() {
+            Ok(store) => remove::sandbox(store, id),
+            Err(error) => report("end", id, &error),
+        }
+    }
+}
+
+fn report(what: &str, id: &str, error: &dyn std::error::Error) {
+    eprintln!("Failed to {what} {id}: {}", super::caller::chain(error));
+}

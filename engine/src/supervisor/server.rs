@@ -1,0 +1,186 @@
+//! The control socket: a thread a call, which hands the caller on to whoever answers it.
+
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use hull_guest::protocol::{CallError, ErrorKind, FrameError, Request, Stream, read_frame};
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+
+use super::caller::{self, Caller, state_error};
+use super::control::{Answer, AttachArgs, Call, Hello, VERSION};
+use super::exec;
+use super::shared::{Shared, start_thread};
+use super::task::{Order, TaskHandle};
+
+/// What a caller may take to say what it wants.
+const LIMIT: Duration = Duration::from_secs(10);
+/// Calls being read or feeding a stdin, at a time. More wait to be accepted.
+const MAX: usize = 128;
+
+pub fn start(shared: &Arc<Shared>, listener: UnixListener, starter: UnixStream) {
+    let first = shared.clone();
+    start_thread("starter", move || {
+        // It may take its time: the container is being prepared meanwhile.
+        if !serve(&first, starter, None) {
+            first.tasks().iter().for_each(|task| task.tell(Order::Abandon));
+        }
+    });
+    let shared = shared.clone();
+    start_thread("control", move || accept(&shared, &listener));
+}
+
+fn accept(shared: &Arc<Shared>, listener: &UnixListener) {
+    let busy = Arc::new(AtomicUsize::new(0));
+    for connection in listener.incoming() {
+        let Ok(connection) = connection else { continue };
+        if !may_call(&connection) {
+            continue;
+        }
+        if busy.load(Ordering::Acquire) >= MAX {
+            Caller::new(connection).refuse(state_error("The supervisor has too many callers; try again"));
+            continue;
+        }
+        busy.fetch_add(1, Ordering::AcqRel);
+        let (shared, busy) = (shared.clone(), busy.clone());
+        start_thread("call", move || {
+            serve(&shared, connection, Some(LIMIT));
+            busy.fetch_sub(1, Ordering::AcqRel);
+        });
+    }
+}
+
+/// Root, or the user the supervisor runs as.
+fn may_call(connection: &UnixStream) -> bool {
+    let own = nix::unistd::geteuid().as_raw();
+    getsockopt(connection, PeerCredentials).is_ok_and(|peer| peer.uid() == 0 || peer.uid() == own)
+}
+
+/// False: the connection closed before it had said anything.
+fn serve(shared: &Arc<Shared>, connection: UnixStream, limit: Option<Duration>) -> bool {
+    let _ = connection.set_read_timeout(limit);
+    let call = read_frame::<Call>(&mut &connection);
+    let _ = connection.set_read_timeout(None);
+    let caller = Caller::new(connection);
+    match call {
+        Ok(call) => dispatch(shared, call, caller),
+        Err(FrameError::Io(_)) => return false,
+        Err(error) => {
+            let message = format!("The supervisor (release {}): {}", release(), caller::chain(&error));
+            caller.refuse(CallError { kind: ErrorKind::Invalid, message });
+        }
+    }
+    true
+}
+
+fn release() -> String {
+    env!("CARGO_PKG_VERSION").to_string()
+}
+
+fn dispatch(shared: &Arc<Shared>, call: Call, caller: Caller) {
+    match call {
+        Call::Hello(_) => {
+            caller.answer(&Ok(Answer::Hello(Hello { version: VERSION, release: release() })));
+        }
+        Call::Up => match shared.sandbox() {
+            Ok(_) => caller.done(),
+            Err(error) => {
+                caller.refuse(caller::failure(&error));
+                shared.end_pod();
+            }
+        },
+        Call::Add(plan) => {
+            if shared.is_pod() && shared.task(&plan.id).is_err() {
+                shared.add(*plan);
+                caller.done();
+            } else {
+                caller.refuse(state_error("That container cannot be added here"));
+            }
+        }
+        Call::Start(args) => order(shared, &args.container, caller, Order::Start),
+        Call::Attach(args) => attach(shared, args, caller),
+        Call::CloseOutput(args) => match shared.task(&args.container) {
+            Ok(task) => {
+                task.output(args.stream).into_iter().for_each(super::fan::Fan::close);
+                caller.done();
+            }
+            Err(error) => caller.refuse(error),
+        },
+        Call::Wait(args) => {
+            order(shared, &args.container.clone(), caller, |caller| Order::Wait(args, caller));
+        }
+        Call::Stop(args) => order(shared, &args.container.clone(), caller, |caller| Order::Stop {
+            args,
+            again: false,
+            caller: Some(caller),
+        }),
+        Call::Restart(args) => order(shared, &args.container.clone(), caller, |caller| Order::Stop {
+            args,
+            again: true,
+            caller: Some(caller),
+        }),
+        Call::Kill(args) => {
+            order(shared, &args.container, caller, |caller| Order::Kill(args.signal, caller));
+        }
+        Call::Signal(args) => match exec::signal(shared, &args) {
+            Some(reply) => caller.answer(&reply),
+            None => order(shared, &args.container, caller, |caller| Order::Signal(args.signal, caller)),
+        },
+        Call::Resize(args) => match exec::resize(shared, &args) {
+            Some(reply) => caller.answer(&reply),
+            None => {
+                order(shared, &args.container.clone(), caller, |caller| Order::Resize(args, caller));
+            }
+        },
+        Call::Pause(args) => order(shared, &args.container, caller, Order::Pause),
+        Call::Resume(args) => order(shared, &args.container, caller, Order::Resume),
+        Call::Update(args) => {
+            order(shared, &args.container.clone(), caller, |caller| Order::Update(args, caller));
+        }
+        Call::Forget(args) => order(shared, &args.container, caller, Order::Forget),
+        Call::Stats(args) => caller.answer(&exec::question(shared, &Request::Stats(args))),
+        Call::Top(args) => caller.answer(&exec::question(shared, &Request::Top(args))),
+        Call::Exec(spec) => caller.answer(&exec::create(shared, *spec)),
+        Call::ExecAttach(args) => match exec::attach(shared, &args) {
+            Ok(stream) => drop(caller.hand_over(&stream)),
+            Err(error) => caller.refuse(error),
+        },
+        Call::ExecStart(args) => caller.answer(&exec::start(shared, &args)),
+        Call::ExecWait(args) => exec::wait(shared, &args, caller),
+        Call::End if shared.is_pod() => {
+            shared.keep_until_end(caller);
+            shared.end_pod();
+        }
+        Call::End => caller.refuse(state_error("This sandbox is a container's own; stop that")),
+    }
+}
+
+fn order(shared: &Shared, container: &str, caller: Caller, order: impl FnOnce(Caller) -> Order) {
+    match shared.task(container) {
+        Ok(task) => task.tell(order(caller)),
+        Err(error) => caller.refuse(error),
+    }
+}
+
+fn attach(shared: &Shared, args: AttachArgs, caller: Caller) {
+    let task = match shared.task(&args.container) {
+        Ok(task) if task.is_attachable() => task,
+        Ok(_) => return caller.refuse(state_error("The container is not running")),
+        Err(error) => return caller.refuse(error),
+    };
+    let Ok(stream) = caller.into_stream() else { return };
+    match args.stream {
+        Stream::Stdin => task.input.feed(stream),
+        Stream::Stdout | Stream::Stderr => join(&task, args, stream),
+    }
+}
+
+fn join(task: &TaskHandle, args: AttachArgs, stream: UnixStream) {
+    let Some(fan) = task.output(args.stream) else { return };
+    let (task_of_drop, session) = (task.clone(), args.session);
+    let on_drop = move || task_of_drop.tell(Order::Dropped { session: session.clone() });
+    if let Err(error) = fan.join(stream, args.live, Box::new(on_drop)) {
+        eprintln!("Failed to attach a client: {error}");
+    }
+}

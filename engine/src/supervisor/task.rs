@@ -1,0 +1,453 @@
+//! A container's task: the one thread that owns its life. Everybody else sends it orders.
+//!
+//! ```text
+//!            Start               end, policy says no
+//!   idle ───────────► running ───────────────────────► idle (alone in its sandbox: over)
+//!                     ▲     │ end, policy says yes
+//!              timer  │     ▼
+//!                     resting ── Stop ──► idle
+//! ```
+
+mod run;
+mod waiters;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::time::{Duration, Instant};
+
+use hull_guest::protocol::{
+    ContainerArgs, ErrorKind, ExitStatus, Request, ResizeArgs, SignalArgs, Stream, UpdateArgs,
+};
+
+use super::ContainerPlan;
+use super::caller::{self, Caller, state_error};
+use super::control::{self, Exit, Until};
+use super::fan::Fan;
+use super::input::Input;
+use super::shared::{Shared, start_thread};
+use crate::container::restart::Backoff;
+use crate::logs::Writer;
+use crate::sandbox::agent::AgentError;
+use crate::store::db::states::Change;
+use run::Run;
+use waiters::Waiters;
+
+const SIGKILL: u8 = 9;
+/// What an agent may take to pass a signal on, and a killed container to be gone; then its sandbox goes.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The exit code of a container that was killed together with its sandbox: as if by SIGKILL.
+const KILLED: i32 = 137;
+
+pub enum Order {
+    Start(Caller),
+    /// Whoever started the supervisor is gone, and has not said `Start`.
+    Abandon,
+    Stop {
+        args: control::StopArgs,
+        again: bool,
+        caller: Option<Caller>,
+    },
+    Kill(u8, Caller),
+    Signal(u8, Caller),
+    Resize(ResizeArgs, Caller),
+    Pause(Caller),
+    Resume(Caller),
+    Update(Box<control::UpdateArgs>, Caller),
+    Wait(control::WaitArgs, Caller),
+    /// It is to be removed, and does not run.
+    Forget(Caller),
+    /// The pod ends. The sender goes with the task.
+    End(Sender<()>),
+    /// A client that fell behind and was dropped.
+    Dropped {
+        session: String,
+    },
+    /// What the agent said of a run's end.
+    Ended {
+        run: u64,
+        result: Result<ExitStatus, AgentError>,
+    },
+}
+
+/// The others' end of a task.
+#[derive(Clone)]
+pub struct TaskHandle {
+    orders: Sender<Order>,
+    pub stdout: Fan,
+    pub stderr: Fan,
+    pub input: Input,
+    /// Whether a stream of it can be attached to.
+    attachable: Arc<AtomicBool>,
+}
+
+impl TaskHandle {
+    pub fn tell(&self, order: Order) {
+        // A task that is over drops the order, and the caller in it sees its connection close.
+        let _ = self.orders.send(order);
+    }
+
+    pub fn output(&self, stream: Stream) -> Option<&Fan> {
+        match stream {
+            Stream::Stdin => None,
+            Stream::Stdout => Some(&self.stdout),
+            Stream::Stderr => Some(&self.stderr),
+        }
+    }
+
+    pub fn is_attachable(&self) -> bool {
+        self.attachable.load(Ordering::Acquire)
+    }
+}
+
+enum Phase {
+    /// `prepared`: everything up to the exec is done.
+    Idle {
+        prepared: Option<Run>,
+    },
+    Running(Run),
+    Resting {
+        until: Instant,
+        exit: Exit,
+    },
+}
+
+struct Task {
+    shared: Arc<Shared>,
+    plan: ContainerPlan,
+    handle: TaskHandle,
+    orders: Receiver<Order>,
+    phase: Phase,
+    runs: u64,
+    restarts: u32,
+    backoff: Backoff,
+    log: Option<Arc<Writer>>,
+    waiters: Waiters,
+    /// A user wants it to have ended.
+    stopping: bool,
+    /// And then to start again.
+    again: Option<Vec<Caller>>,
+    /// When patience with the present run ends, and what comes then.
+    deadline: Option<(Instant, Escalation)>,
+    over: bool,
+    /// The pod ends, and this with it.
+    ending: Option<Sender<()>>,
+}
+
+#[derive(Clone, Copy)]
+enum Escalation {
+    KillContainer,
+    KillSandbox,
+}
+
+/// Starts a container's task. None: there are no threads to be had.
+pub fn spawn(shared: &Arc<Shared>, plan: ContainerPlan) -> Option<TaskHandle> {
+    let (sender, orders) = mpsc::channel();
+    let process = &plan.config.process;
+    let fans = Fan::new().and_then(|stdout| Ok((stdout, Fan::new()?)));
+    let (stdout, stderr) = fans.inspect_err(|error| eprintln!("Failed to make a pipe: {error}")).ok()?;
+    let handle = TaskHandle {
+        orders: sender,
+        stdout,
+        stderr,
+        input: Input::new(process.terminal.is_some(), plan.config.stdin_once),
+        attachable: Arc::new(AtomicBool::new(true)),
+    };
+    let task = Task {
+        shared: shared.clone(),
+        plan,
+        handle: handle.clone(),
+        orders,
+        phase: Phase::Idle { prepared: None },
+        runs: 0,
+        restarts: 0,
+        backoff: Backoff::default(),
+        log: None,
+        waiters: Waiters::default(),
+        stopping: false,
+        again: None,
+        deadline: None,
+        over: false,
+        ending: None,
+    };
+    start_thread("container", move || task.live())?;
+    Some(handle)
+}
+
+impl Task {
+    fn live(mut self) {
+        // What has to be there before the start is made ready while the client is still on its way.
+        let mut early = self.prepare();
+        if let Ok(run) = &mut early {
+            self.phase = Phase::Idle { prepared: run.take() };
+        }
+        let mut failed = early.err();
+        while !self.over {
+            match self.next() {
+                Some(Order::Start(caller)) => self.on_start(caller, failed.take()),
+                Some(order) => self.on(order),
+                None => self.on_time(),
+            }
+        }
+    }
+
+    /// None: a point in time has come.
+    fn next(&self) -> Option<Order> {
+        let resting = match &self.phase {
+            Phase::Resting { until, .. } => Some(*until),
+            Phase::Idle { .. } | Phase::Running(_) => None,
+        };
+        let until = [resting, self.deadline.map(|(at, _)| at)].into_iter().flatten().min();
+        let order = match until {
+            Some(until) => self.orders.recv_timeout(until.saturating_duration_since(Instant::now())),
+            None => self.orders.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        };
+        // The task itself holds a sender, so there is always somebody to wait for.
+        order.ok()
+    }
+
+    fn on(&mut self, order: Order) {
+        match order {
+            Order::Start(caller) => self.on_start(caller, None),
+            Order::Abandon => self.on_abandon(),
+            Order::Stop { args, again, caller } => self.on_stop(&args, again, caller),
+            Order::Kill(signal, caller) => self.on_kill(signal, caller),
+            Order::Signal(signal, caller) => caller.answer(&self.signal(signal)),
+            Order::Resize(args, caller) => caller.answer(&self.ask(&Request::Resize(args))),
+            Order::Pause(caller) => self.on_pause(caller),
+            Order::Resume(caller) => self.on_resume(caller),
+            Order::Update(args, caller) => self.on_update(*args, caller),
+            Order::Wait(args, caller) => self.on_wait(args, caller),
+            Order::Forget(caller) => self.on_forget(caller),
+            Order::End(sender) => self.on_end(sender),
+            Order::Dropped { session } => self.waiters.drop_session(&session),
+            Order::Ended { run, result } => self.on_ended(run, result),
+        }
+    }
+
+    fn on_start(&mut self, caller: Caller, failed: Option<run::StartError>) {
+        let started = match (&self.phase, failed) {
+            (Phase::Idle { .. }, None) => self.start(),
+            (Phase::Idle { .. }, Some(error)) => Err(self.start_failed(error)),
+            // As docker: to start what runs is no mistake.
+            (Phase::Running(_) | Phase::Resting { .. }, _) => Ok(()),
+        };
+        match started {
+            Ok(()) => caller.done(),
+            Err(error) => {
+                caller.refuse(error);
+                self.leave();
+            }
+        }
+    }
+
+    fn on_abandon(&mut self) {
+        if let Phase::Idle { .. } = self.phase
+            && !self.shared.is_pod()
+        {
+            let (id, removed) = (self.plan.id.clone(), self.plan.config.remove);
+            self.shared.end_sandbox(false);
+            let _ = self.shared.keeper.run(move |kept| kept.abandon(&id, removed));
+            self.leave();
+        }
+    }
+
+    fn on_stop(&mut self, args: &control::StopArgs, again: bool, caller: Option<Caller>) {
+        if again {
+            self.again.get_or_insert_default().extend(caller);
+        } else {
+            self.again = None;
+            self.waiters.add_stopper(caller);
+            self.stopped_by_user();
+        }
+        match &self.phase {
+            Phase::Idle { .. } => self.on_idle_stop(),
+            Phase::Resting { exit, .. } => {
+                let exit = exit.clone();
+                self.come_to_rest(&exit);
+            }
+            Phase::Running(_) => {
+                self.stopping = true;
+                let stop = self.plan.config.stop;
+                self.thaw();
+                let _ = self.signal(args.signal.unwrap_or(stop.signal));
+                let seconds = args.timeout_seconds.unwrap_or(stop.timeout_seconds);
+                self.deadline = u64::try_from(seconds).ok().map(|seconds| {
+                    (Instant::now() + Duration::from_secs(seconds), Escalation::KillContainer)
+                });
+            }
+        }
+    }
+
+    fn on_idle_stop(&mut self) {
+        match self.again.take() {
+            Some(callers) => {
+                let started = self.start();
+                for caller in callers {
+                    caller.answer(&started.clone().map(|()| control::Answer::Done));
+                }
+            }
+            None => self.waiters.stopped(),
+        }
+    }
+
+    fn on_kill(&mut self, signal: u8, caller: Caller) {
+        if !matches!(self.phase, Phase::Running(_)) {
+            return caller.refuse(state_error(format!("Container {} is not running", self.plan.id)));
+        }
+        let ends = signal == SIGKILL;
+        if ends || signal == self.plan.config.stop.signal {
+            self.stopping = true;
+            self.stopped_by_user();
+        }
+        match self.signal(signal) {
+            Ok(_) if ends => {
+                self.thaw();
+                self.deadline = Some((Instant::now() + PATIENCE, Escalation::KillSandbox));
+                self.waiters.add_stopper(Some(caller));
+            }
+            reply => caller.answer(&reply),
+        }
+    }
+
+    fn on_pause(&mut self, caller: Caller) {
+        let reply = self.ask(&Request::Pause(self.args()));
+        if reply.is_ok() {
+            self.record(Change::Paused);
+        }
+        caller.answer(&reply);
+    }
+
+    fn on_resume(&mut self, caller: Caller) {
+        let reply = self.ask(&Request::Resume(self.args()));
+        if reply.is_ok() {
+            self.record(Change::Unpaused);
+        }
+        caller.answer(&reply);
+    }
+
+    fn on_update(&mut self, args: control::UpdateArgs, caller: Caller) {
+        if matches!(self.phase, Phase::Running(_)) {
+            let container = self.plan.id.clone();
+            let request = Request::Update(UpdateArgs { container, resources: args.resources.clone() });
+            if let Err(error) = self.ask(&request) {
+                return caller.refuse(error);
+            }
+        }
+        let config = &mut self.plan.config;
+        config.update(args.resources, args.restart);
+        let json = config.to_row();
+        self.record(Change::Config { json });
+        caller.done();
+    }
+
+    fn on_wait(&mut self, args: control::WaitArgs, caller: Caller) {
+        match &self.phase {
+            Phase::Idle { prepared: None } if self.runs > 0 && args.until == Until::NotRunning => {
+                caller.answer(&Ok(control::Answer::Exited(self.waiters.last.clone())));
+            }
+            _ => self.waiters.add(args, caller),
+        }
+    }
+
+    fn on_end(&mut self, sender: Sender<()>) {
+        self.ending = Some(sender);
+        if let Phase::Idle { .. } = self.phase {
+            self.over = true;
+        } else {
+            let container = self.plan.id.clone();
+            let args = control::StopArgs { container, signal: None, timeout_seconds: None };
+            self.on_stop(&args, false, None);
+        }
+    }
+
+    fn on_forget(&mut self, caller: Caller) {
+        match self.phase {
+            Phase::Idle { .. } => {
+                self.shared.forget(&self.plan.id);
+                self.over = true;
+                caller.done();
+            }
+            Phase::Running(_) | Phase::Resting { .. } => caller.refuse(state_error("The container runs")),
+        }
+    }
+
+    /// Patience has ended, or a rest.
+    fn on_time(&mut self) {
+        if let Phase::Resting { until, .. } = &self.phase
+            && *until <= Instant::now()
+        {
+            return self.start_again();
+        }
+        let Some((at, escalation)) = self.deadline else { return };
+        if at > Instant::now() {
+            return;
+        }
+        self.deadline = None;
+        match escalation {
+            Escalation::KillContainer => {
+                let _ = self.signal(SIGKILL);
+                self.thaw();
+                self.deadline = Some((Instant::now() + PATIENCE, Escalation::KillSandbox));
+            }
+            // Neither the container nor its agent does what it should: the machine, or the agent, goes.
+            Escalation::KillSandbox => {
+                if let Some(sandbox) = self.shared.running_sandbox() {
+                    let _ = self.shared.keeper.run(move |_| sandbox.kill());
+                }
+            }
+        }
+    }
+
+    fn args(&self) -> ContainerArgs {
+        ContainerArgs { container: self.plan.id.clone() }
+    }
+
+    fn signal(&self, signal: u8) -> control::Reply {
+        self.ask(&Request::Signal(SignalArgs { container: self.plan.id.clone(), signal }))
+    }
+
+    /// Whether it was paused or not: a frozen process takes no signal, SIGKILL neither (v1).
+    fn thaw(&self) {
+        let _ = self.ask(&Request::Resume(self.args()));
+    }
+
+    /// A call to the agent that is answered with success or not at all.
+    fn ask(&self, request: &Request) -> control::Reply {
+        let Phase::Running(run) = &self.phase else {
+            return Err(state_error(format!("Container {} is not running", self.plan.id)));
+        };
+        match run.sandbox.agent().done_within(request, PATIENCE) {
+            Ok(()) => Ok(control::Answer::Done),
+            Err(AgentError::Refused(error)) => Err(error),
+            Err(error) => Err(caller::failure(&error)),
+        }
+    }
+
+    fn stopped_by_user(&self) {
+        self.record(Change::StoppedByUser);
+    }
+
+    fn record(&self, change: Change) {
+        let id = self.plan.id.clone();
+        let _ = self.shared.keeper.run(move |kept| kept.change(&id, &change));
+    }
+
+    /// Alone in its sandbox, a container that has ended takes the supervisor with it.
+    fn leave(&mut self) {
+        self.handle.attachable.store(false, Ordering::Release);
+        self.handle.stdout.release();
+        self.handle.stderr.release();
+        self.handle.input.close();
+        if !self.shared.is_pod() {
+            self.over = true;
+            self.shared.finish();
+        }
+        self.over |= self.ending.is_some();
+    }
+}
+
+/// What a start that failed is told as.
+fn setup_error(message: String) -> hull_guest::protocol::CallError {
+    hull_guest::protocol::CallError { kind: ErrorKind::Setup, message }
+}

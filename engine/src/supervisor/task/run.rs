@@ -1,0 +1,294 @@
+//! One run of a container: from the sandbox to its exit.
+
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver};
+use std::time::{Duration, Instant};
+
+use hull_guest::protocol::{CallError, ErrorKind, ExitStatus, Request, Stream};
+
+use super::super::ContainerPlan;
+use super::super::caller::chain;
+use super::super::control::{Answer, Exit};
+use super::super::shared::start_thread;
+use super::super::{health, output::Output};
+use super::{KILLED, Order, Phase, Task, setup_error};
+use crate::container::spec;
+use crate::logs::{self, Writer};
+use crate::sandbox::agent::AgentError;
+use crate::sandbox::mode::Isolation;
+use crate::sandbox::{LaunchError, Sandbox};
+use crate::store::db::states::Change;
+
+pub struct Run {
+    pub sandbox: Arc<Sandbox>,
+    /// The first process as the host sees it: a machine's is its VMM.
+    pid: u32,
+    since: Instant,
+    /// One an output, told when all of it is in the log.
+    drained: Vec<Receiver<()>>,
+    _health: Option<health::Guard>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Launch(#[from] LaunchError),
+    #[error(transparent)]
+    Agent(AgentError),
+    #[error("{0}")]
+    Died(String),
+    #[error("Failed to open the container's log")]
+    Log(#[from] logs::LogError),
+    #[error("Failed to start a thread for the container")]
+    Thread,
+}
+
+impl StartError {
+    /// The agent's own kind, which becomes the exit code.
+    fn call_error(&self) -> CallError {
+        match self {
+            StartError::Agent(AgentError::Refused(error)) => error.clone(),
+            StartError::Launch(LaunchError::Agent(error)) => setup_error(chain(error)),
+            other => setup_error(chain(other)),
+        }
+    }
+}
+
+/// Docker's codes: 127 not found, 126 cannot be executed; what hull itself could not do is 128.
+fn exit_code(kind: ErrorKind) -> i32 {
+    match kind {
+        ErrorKind::CommandNotFound => 127,
+        ErrorKind::CannotExecute => 126,
+        _ => 128,
+    }
+}
+
+impl Task {
+    /// Everything up to the exec.
+    pub(super) fn prepare(&mut self) -> Result<Option<Run>, StartError> {
+        let sandbox = self.shared.sandbox()?;
+        let plan = &self.plan;
+        let source = sandbox.root_source(&plan.id, &plan.root)?;
+        let spec = spec::build(&plan.id, &plan.config, source, sandbox.container_cgroup(&plan.id));
+        let created = sandbox.agent().create(spec).map_err(|error| self.told(&sandbox, error))?;
+        let pid = match sandbox.mode() {
+            Isolation::Vm => sandbox.pid(),
+            Isolation::Namespace => created.pid,
+        };
+        Ok(Some(Run { sandbox, pid, since: Instant::now(), drained: Vec::new(), _health: None }))
+    }
+
+    pub(super) fn start(&mut self) -> Result<(), CallError> {
+        let prepared = match std::mem::replace(&mut self.phase, Phase::Idle { prepared: None }) {
+            Phase::Idle { prepared } => prepared,
+            other => {
+                self.phase = other;
+                return Ok(());
+            }
+        };
+        let prepared = prepared.map_or_else(|| self.prepare(), |run| Ok(Some(run)));
+        let started = prepared.and_then(|run| self.go(run.ok_or(StartError::Thread)?));
+        match started {
+            Ok(run) => {
+                (self.stopping, self.deadline) = (false, None);
+                self.phase = Phase::Running(run);
+                Ok(())
+            }
+            Err(error) => Err(self.start_failed(error)),
+        }
+    }
+
+    /// From the prepared container to its running command.
+    fn go(&mut self, mut run: Run) -> Result<Run, StartError> {
+        self.runs += 1;
+        let log = self.log()?;
+        let process = &self.plan.config.process;
+        let agent = run.sandbox.agent();
+        let attach =
+            |stream| agent.attach(&self.plan.id, stream).map_err(|error| self.told(&run.sandbox, error));
+        if process.stdin {
+            self.handle.input.open(attach(Stream::Stdin)?);
+        }
+        let mut outputs = vec![(Stream::Stdout, &self.handle.stdout)];
+        if process.terminal.is_none() {
+            outputs.push((Stream::Stderr, &self.handle.stderr));
+        }
+        let mut drained = Vec::new();
+        for (stream, fan) in outputs {
+            fan.reset();
+            let (source, fan) = (attach(stream)?, fan.clone());
+            let log = Box::new(Output::new(log.clone(), log_stream(stream)));
+            let (sender, receiver) = mpsc::channel();
+            let carrier = start_thread("output", move || fan.carry(source, log, sender));
+            self.shared.remember_carrier(carrier.ok_or(StartError::Thread)?);
+            drained.push(receiver);
+        }
+        // Written while the agent starts it; who asks after the answer finds it.
+        let (id, pid) = (self.plan.id.clone(), run.pid);
+        let recorded = self.shared.keeper.begin(move |kept| kept.change(&id, &Change::Started { pid }));
+        let started =
+            agent.done(&Request::Start(self.args())).map_err(|error| self.told(&run.sandbox, error));
+        let _ = recorded.wait();
+        if let Err(error) = started {
+            self.handle.stdout.ended();
+            self.handle.stderr.ended();
+            return Err(error);
+        }
+        self.watch(&run)?;
+        run.drained = drained;
+        run.since = Instant::now();
+        run._health = self.plan.config.health.as_ref().and_then(|check| {
+            health::start(&self.shared, &run.sandbox, &self.plan.id, &self.plan.config.process, check)
+        });
+        Ok(run)
+    }
+
+    /// Hears of the run's end in a thread of its own, since the agent keeps the answer back until then.
+    fn watch(&self, run: &Run) -> Result<(), StartError> {
+        let waiting =
+            run.sandbox.agent().wait_begin(&self.plan.id).map_err(|error| self.told(&run.sandbox, error))?;
+        let (agent, orders, number) = (run.sandbox.agent().clone(), self.handle.orders.clone(), self.runs);
+        let watching = start_thread("end", move || {
+            let result = agent.wait_reply(&waiting);
+            let _ = orders.send(Order::Ended { run: number, result });
+        });
+        watching.map(drop).ok_or(StartError::Thread)
+    }
+
+    fn log(&mut self) -> Result<Arc<Writer>, StartError> {
+        if let Some(log) = &self.log {
+            return Ok(log.clone());
+        }
+        let ContainerPlan { id, config, root } = &self.plan;
+        let labels = config.labels.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+        let env = config.process.env.iter().filter_map(|word| std::str::from_utf8(word.as_bytes()).ok());
+        let attrs = config.log.attrs(labels, env.filter_map(|word| word.split_once('=')));
+        let log = Arc::new(Writer::open(&root.dir, id, &config.log, &attrs)?);
+        self.log = Some(log.clone());
+        Ok(log)
+    }
+
+    /// Records a start that came to nothing, and leaves nothing of it.
+    pub(super) fn start_failed(&mut self, error: StartError) -> CallError {
+        let error = error.call_error();
+        let (exit_code, text) = (exit_code(error.kind), error.message.clone());
+        let exit = Exit { code: exit_code, oom_killed: false, error: text.clone() };
+        let change = Change::StartFailed { exit_code, error: text };
+        self.phase = Phase::Idle { prepared: None };
+        self.tidy_up(&change, &exit);
+        error
+    }
+
+    pub(super) fn on_ended(&mut self, number: u64, result: Result<ExitStatus, AgentError>) {
+        if number != self.runs || !matches!(self.phase, Phase::Running(_)) {
+            return;
+        }
+        let Phase::Running(run) = std::mem::replace(&mut self.phase, Phase::Idle { prepared: None }) else {
+            return;
+        };
+        self.deadline = None;
+        self.handle.stdout.ended();
+        self.handle.stderr.ended();
+        self.handle.input.close();
+        for drained in &run.drained {
+            let _ = drained.recv();
+        }
+        let exit = match result {
+            Ok(status) => {
+                Exit { code: status.code.into(), oom_killed: status.oom_killed, error: String::new() }
+            }
+            Err(_) => {
+                let error = self.shared.cause_of_death(&run.sandbox);
+                Exit { code: KILLED, oom_killed: false, error }
+            }
+        };
+        self.decide(&exit, run.since.elapsed());
+    }
+
+    /// A closed connection is the symptom; the sandbox's own last word is the cause.
+    fn told(&self, sandbox: &Arc<Sandbox>, error: AgentError) -> StartError {
+        match error {
+            AgentError::Closed => StartError::Died(self.shared.cause_of_death(sandbox)),
+            error => StartError::Agent(error),
+        }
+    }
+
+    /// After an end: again, or not.
+    fn decide(&mut self, exit: &Exit, ran: Duration) {
+        let again = self.again.take();
+        let wanted = self.plan.config.restart.wants(exit.code, self.restarts);
+        if again.is_none() && (self.stopping || !wanted) {
+            return self.come_to_rest(exit);
+        }
+        if let Some(sandbox) = self.shared.running_sandbox() {
+            let _ = sandbox.agent().done(&Request::Delete(self.args()));
+        }
+        self.handle.input.reset();
+        let (exit_code, oom_killed, error) = (exit.code, exit.oom_killed, exit.error.clone());
+        if let Some(callers) = again {
+            self.record(Change::Exited { exit_code, oom_killed, error });
+            self.waiters.ended(exit);
+            let started = self.start();
+            for caller in callers {
+                caller.answer(&started.clone().map(|()| Answer::Done));
+            }
+            if started.is_err() {
+                self.leave();
+            }
+            return;
+        }
+        self.restarts += 1;
+        self.record(Change::Restarting { exit_code, oom_killed, error });
+        self.waiters.ended(exit);
+        let until = Instant::now() + self.backoff.after(ran);
+        self.phase = Phase::Resting { until, exit: exit.clone() };
+    }
+
+    pub(super) fn start_again(&mut self) {
+        self.phase = Phase::Idle { prepared: None };
+        if let Err(error) = self.start() {
+            eprintln!("Failed to start {} again: {}", self.plan.id, error.message);
+            self.leave();
+        }
+    }
+
+    /// It has ended for good.
+    pub(super) fn come_to_rest(&mut self, exit: &Exit) {
+        self.phase = Phase::Idle { prepared: None };
+        let change =
+            Change::Exited { exit_code: exit.code, oom_killed: exit.oom_killed, error: exit.error.clone() };
+        self.tidy_up(&change, exit);
+        self.leave();
+    }
+
+    /// The container out of its sandbox, the sandbox if it was its own, the record, and whoever waits.
+    fn tidy_up(&mut self, change: &Change, exit: &Exit) {
+        let alone = !self.shared.is_pod();
+        let removed = self.plan.config.remove;
+        if alone {
+            self.shared.end_sandbox(!removed);
+        } else if let Some(sandbox) = self.shared.running_sandbox() {
+            let _ = sandbox.agent().done(&Request::Delete(self.args()));
+        }
+        let (id, sandbox, change) = (self.plan.id.clone(), self.shared.id().to_string(), change.clone());
+        let removed = self.shared.keeper.run(move |kept| {
+            let removed = kept.finish(&id, &change, removed);
+            if alone {
+                kept.end_sandbox(&sandbox);
+            }
+            removed
+        });
+        if removed == Some(true) {
+            self.shared.forget(&self.plan.id);
+            self.over = true;
+        }
+        self.waiters.at_rest(exit, removed == Some(true));
+    }
+}
+
+fn log_stream(stream: Stream) -> logs::Stream {
+    match stream {
+        Stream::Stdin | Stream::Stdout => logs::Stream::Stdout,
+        Stream::Stderr => logs::Stream::Stderr,
+    }
+}
