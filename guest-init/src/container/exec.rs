@@ -117,7 +117,7 @@ impl Entering<'_> {
             None => (Streams::Apart { null: overlaid::open_null()? }, None),
         };
         let identity = user::look_up(process.user.as_bytes())?;
-        Ok(Prepared { identity, streams, controller })
+        Ok(Prepared { identity, streams, controller, late_joins: Vec::new() })
     }
 }
 

@@ -9,6 +9,7 @@ use rustix::process::{
 };
 use rustix::thread::{Gid, Uid, set_no_new_privs, set_thread_groups, set_thread_res_gid};
 
+use super::cgroup::LateJoin;
 use super::spec::ValidProcess;
 use super::task::Channels;
 use super::user::Identity;
@@ -36,6 +37,8 @@ pub struct Prepared {
     pub streams: Streams,
     /// The agent's end of the terminal.
     pub controller: Option<OwnedFd>,
+    /// Cgroups to join at the start.
+    pub late_joins: Vec<LateJoin>,
 }
 
 /// Where the command's standard streams go.
@@ -105,6 +108,7 @@ impl Launch<'_> {
 
     fn become_command(&self, prepared: &Prepared) -> Result<std::convert::Infallible, StepError> {
         let process = self.process;
+        prepared.late_joins.iter().for_each(LateJoin::join);
         prepared.streams.install(self.stdio())?;
         rlimits::apply(&process.rlimits, self.descriptors)?;
         umask(Mode::from_raw_mode(0o022));

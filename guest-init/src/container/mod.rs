@@ -69,8 +69,9 @@ pub fn create(
         cgroup::check_cpus(list)?;
     }
     let mut cgroup = Cgroup::create(&surroundings.layout, &spec.cgroup, &spec.resources)?;
-    match fork_first_process(&spec, joined, &cgroup, surroundings.descriptors) {
+    match fork_first_process(&spec, joined, &cgroup, surroundings) {
         Ok(forked) => {
+            cgroup.make_measured(&surroundings.layout, &spec.cgroup);
             let (id, wants_stdin) = (spec.id.clone(), spec.process.stdin);
             let role = Role::Container(Box::new(Container { spec, freeze: Freeze::Running }));
             let mut task = Task::new(id, role, forked, wants_stdin, session);
@@ -88,7 +89,7 @@ fn fork_first_process(
     spec: &ValidSpec,
     joined: &Joined,
     cgroup: &Cgroup,
-    descriptors: Rlimit,
+    surroundings: &Surroundings,
 ) -> Result<Forked, StepError> {
     let channels = Channels::open(&spec.process)?;
     // SAFETY: the agent has a single thread.
@@ -96,8 +97,9 @@ fn fork_first_process(
     match fork.step("fork into new namespaces")? {
         Fork::Parent(process) => Ok(Forked { process, control: channels.control, ends: channels.ends }),
         Fork::Child => {
-            let launch = Launch { process: &spec.process, channels: &channels, descriptors };
-            FirstProcess { spec, cgroup, joined, launch }.run()
+            let launch =
+                Launch { process: &spec.process, channels: &channels, descriptors: surroundings.descriptors };
+            FirstProcess { spec, cgroup, layout: &surroundings.layout, joined, launch }.run()
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
-use super::cgroup::Cgroup;
+use super::cgroup::{Cgroup, Layout};
 use super::dev::Terminal;
 use super::launch::{Launch, Prepared, Streams};
 use super::mounts::ShmSource;
@@ -20,6 +20,7 @@ pub const NAMESPACES: libc::c_int =
 pub struct FirstProcess<'a> {
     pub spec: &'a ValidSpec,
     pub cgroup: &'a Cgroup,
+    pub layout: &'a Layout,
     pub joined: &'a Joined,
     pub launch: Launch<'a>,
 }
@@ -33,6 +34,7 @@ impl FirstProcess<'_> {
     fn prepare(&self) -> Result<Prepared, StepError> {
         self.launch.cut_loose(self.cgroup.raw().chain(self.joined.raw()))?;
         self.cgroup.join_v1()?;
+        let late_joins = self.cgroup.late_joins(self.layout, &self.spec.cgroup);
         namespaces::enter_cgroup_namespace()?;
         namespaces::join_session_keyring()?;
         let shm = self.joined.enter()?;
@@ -51,7 +53,7 @@ impl FirstProcess<'_> {
         let (streams, controller) = self.open_streams()?;
         self.finish_root()?;
         let identity = user::look_up(self.spec.process.user.as_bytes())?;
-        Ok(Prepared { identity, streams, controller })
+        Ok(Prepared { identity, streams, controller, late_joins })
     }
 
     /// What is mounted in the root, from here seen at "/".

@@ -20,9 +20,11 @@ pub use self::limits::enable_all;
 use crate::error::{Step, StepError};
 use crate::protocol::Resources;
 
-/// The v1 hierarchies that each container has a cgroup in: for its device rules, and to be measured from
-/// its beginning. What only limits can be joined later.
-const ALWAYS: [&str; 3] = ["devices", "memory", "blkio"];
+/// The v1 hierarchies that each container has a cgroup in from the beginning.
+const ALWAYS: [&str; 1] = ["devices"];
+/// Those in which it is measured. They are made while its first process mounts things, and joined when it
+/// starts. What only limits is joined when a limit comes.
+const MEASURED: [&str; 2] = ["memory", "blkio"];
 /// What v2 switches on for each container: there it costs no hierarchy.
 const ALWAYS_ON_V2: [&str; 4] = ["memory", "cpu", "pids", "blkio"];
 /// What a v2 hierarchy does by itself, on hybrid hosts, too.
@@ -104,6 +106,26 @@ impl Cgroup {
         }
         self.enable_v2(layout, path, &limited)?;
         limits::apply(self, resources)
+    }
+
+    /// Adds the groups by which the container is measured on v1. What cannot be made is not measured.
+    pub fn make_measured(&mut self, layout: &Layout, path: &str) {
+        for controller in MEASURED {
+            let _ = self.make_v1(layout, path, controller, false);
+        }
+    }
+
+    /// What the first process joins at its start. Before it enters its root, from which these folders
+    /// cannot be seen, and while [`Cgroup::make_measured`] may be at work.
+    pub fn late_joins(&self, layout: &Layout, path: &str) -> Vec<LateJoin> {
+        let hierarchies = MEASURED.iter().filter(|controller| self.v1(controller).is_none());
+        let late = hierarchies.filter_map(|controller| {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let mount = layout.with(controller)?.mount.as_str();
+            let hierarchy = rustix::fs::open(mount, flags, Mode::empty()).ok()?;
+            Some(LateJoin { hierarchy, file: format!("{path}/tasks") })
+        });
+        late.collect()
     }
 
     /// The group in the v1 hierarchy that carries `controller`, if there is one. True if it is new.
@@ -273,6 +295,21 @@ impl Cgroup {
 
     fn v1(&self, controller: &str) -> Option<&Group> {
         self.groups.iter().find(|group| group.version.carries(controller))
+    }
+}
+
+/// A v1 cgroup that is made while the process that will join it sets itself up.
+pub struct LateJoin {
+    hierarchy: OwnedFd,
+    file: String,
+}
+
+impl LateJoin {
+    pub fn join(&self) {
+        let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+        let tasks = rustix::fs::openat(&self.hierarchy, self.file.as_str(), flags, Mode::empty());
+        // If it could not be made, it is not measured.
+        let _ = tasks.and_then(|tasks| rustix::io::write(tasks, b"0"));
     }
 }
 
