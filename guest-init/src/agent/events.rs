@@ -172,25 +172,32 @@ impl Agent {
                 }
                 return true;
             }
-            Removal::Busy(Some(events)) => {
+            Removal::Busy(events) => {
                 task.being_deleted = true;
-                if !self.watch_cgroup(key, events) {
+                if !self.watch_cgroup(key, events, EventFlags::PRI) {
                     self.give_up_delete(key);
                 }
             }
-            Removal::Busy(None) => self.give_up_delete(key),
+            Removal::Holds(process) => {
+                task.being_deleted = true;
+                task.cgroup_events = None;
+                if !self.watch_cgroup(key, process, EventFlags::IN) {
+                    self.give_up_delete(key);
+                }
+            }
+            Removal::Stuck => self.give_up_delete(key),
         }
         false
     }
 
-    /// Waits for changes of a task's `cgroup.events`. False if that cannot be.
-    pub(super) fn watch_cgroup(&mut self, key: Key, events: OwnedFd) -> bool {
+    /// Waits for changes of a task's `cgroup.events`, or the end of a process in it. False if that cannot be.
+    pub(super) fn watch_cgroup(&mut self, key: Key, events: OwnedFd, flags: EventFlags) -> bool {
         let Some(task) = self.tasks.get_mut(key) else { return false };
         if task.cgroup_events.is_some() {
             return true;
         }
         let data = epoll::EventData::new_u64(Token::CgroupEvents(key).pack());
-        let watched = epoll::add(&self.epoll, &events, data, EventFlags::PRI);
+        let watched = epoll::add(&self.epoll, &events, data, flags);
         task.cgroup_events = Some(events);
         watched.is_ok()
     }
@@ -199,6 +206,7 @@ impl Agent {
     fn give_up_delete(&mut self, key: Key) {
         let Some(task) = self.tasks.get_mut(key) else { return };
         task.being_deleted = false;
+        task.cgroup_events = None;
         let message = "Failed to remove the container's cgroup: a process is still in it".to_owned();
         for session in std::mem::take(&mut task.deleters) {
             self.reply(session, Err(CallError { kind: ErrorKind::Setup, message: message.clone() }));
@@ -274,12 +282,19 @@ impl Agent {
 }
 
 fn end(cgroup: &mut Cgroup) {
-    while let Removal::Busy(Some(events)) = cgroup.remove() {
-        // Only changes after a read are events, so what changed before it is looked at once more.
-        let _ = rustix::io::pread(&events, &mut [0u8; 64], 0);
-        if matches!(cgroup.remove(), Removal::Busy(Some(_))) {
-            let mut change = [PollFd::new(&events, PollFlags::PRI)];
-            let _ = poll(&mut change, None);
+    loop {
+        match cgroup.remove() {
+            Removal::Gone | Removal::Stuck => return,
+            Removal::Busy(events) => {
+                // Only changes after a read are events, so what changed before it is looked at once more.
+                let _ = rustix::io::pread(&events, &mut [0u8; 64], 0);
+                if matches!(cgroup.remove(), Removal::Busy(_)) {
+                    let _ = poll(&mut [PollFd::new(&events, PollFlags::PRI)], None);
+                }
+            }
+            Removal::Holds(process) => {
+                let _ = poll(&mut [PollFd::new(&process, PollFlags::IN)], None);
+            }
         }
     }
 }

@@ -54,8 +54,10 @@ const NAMES: [&str; 41] = [
     "CHECKPOINT_RESTORE",
 ];
 
-/// Every capability there is.
-pub const ALL: CapabilitySet = CapabilitySet::from_bits_retain((1 << NAMES.len()) - 1);
+/// All that the agent itself has: in a guest, every capability there is.
+pub fn own() -> Result<CapabilitySet, StepError> {
+    rustix::thread::capabilities(None).map(|sets| sets.permitted).step("read the capabilities")
+}
 
 /// Names like `CAP_CHOWN` to a set.
 pub fn parse(names: &[String]) -> Result<CapabilitySet, SpecError> {

@@ -19,7 +19,7 @@ use super::spec::{SpecError, ValidProcess};
 use super::task::{Channels, Forked};
 use super::{caps, namespaces, overlaid, paths, spec, user};
 use crate::error::{Step, StepError, shown};
-use crate::protocol::{ErrorKind, ExecPlace, ExecSpec, Seccomp};
+use crate::protocol::{CallError, ErrorKind, ExecPlace, ExecSpec, Seccomp};
 use crate::sys::{self, Fork, PidNamespace};
 
 /// All a container has; its cgroup is joined before.
@@ -45,17 +45,19 @@ pub struct Target<'a> {
 }
 
 /// Checks what an exec asks for.
-pub fn validate(exec: ExecSpec, place: spec::Place) -> Result<ValidExec, SpecError> {
+pub fn validate(exec: ExecSpec, place: spec::Place) -> Result<ValidExec, CallError> {
     spec::check_id("exec_id", &exec.exec_id)?;
     if exec.process.init {
-        return Err(SpecError::Exec("process.init: only a container's first process can have a reaper"));
+        return Err(
+            SpecError::Exec("process.init: only a container's first process can have a reaper").into()
+        );
     }
     if exec.place == ExecPlace::Beside && place == spec::Place::Host {
-        return Err(SpecError::Exec("place: beside a container is the host itself here"));
+        return Err(SpecError::Exec("place: beside a container is the host itself here").into());
     }
     let mut process = spec::validate_process(exec.process)?;
     if exec.place == ExecPlace::Beside {
-        process.capabilities = caps::ALL;
+        process.capabilities = caps::own()?;
         process.seccomp = Seccomp::Unconfined;
     }
     Ok(ValidExec { process, place: exec.place })
@@ -99,6 +101,7 @@ impl Entering<'_> {
         self.launch.cut_loose(kept)?;
         self.target.cgroup.join_v1()?;
         namespaces::join_session_keyring()?;
+        let proc = paths::open_proc()?;
         let entered = match self.exec.place {
             ExecPlace::Container => ALL,
             ExecPlace::Beside => Namespaces::MOUNT,
@@ -106,7 +109,7 @@ impl Entering<'_> {
         move_into_thread_name_spaces(self.container.as_fd(), entered)
             .step("enter the container's namespaces")?;
         // The cgroup's folders are the host's.
-        self.launch.close_all_but(std::iter::empty());
+        self.launch.close_all_but([proc.as_raw_fd()].into_iter());
         let process = self.launch.process;
         enter_working_directory(process.cwd.as_bytes())?;
         let (streams, controller) = match process.terminal {
@@ -116,7 +119,7 @@ impl Entering<'_> {
             }
             None => (Streams::Apart { null: overlaid::open_null()? }, None),
         };
-        let identity = user::look_up(process.user.as_bytes())?;
+        let identity = user::look_up(process.user.as_bytes(), &proc)?;
         Ok(Prepared { identity, streams, controller, late_joins: Vec::new() })
     }
 }

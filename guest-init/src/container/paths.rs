@@ -58,6 +58,12 @@ fn make_folders(path: &[u8]) -> Result<(), StepError> {
     Ok(())
 }
 
+/// The /proc of where one is.
+pub fn open_proc() -> Result<OwnedFd, StepError> {
+    rustix::fs::open("/proc", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .step("open /proc")
+}
+
 /// Parent and name.
 fn split(path: &[u8]) -> Option<(&[u8], &[u8])> {
     let slash = path.iter().rposition(|&byte| byte == b'/').filter(|&at| at > 0)?;

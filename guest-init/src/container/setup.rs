@@ -8,7 +8,7 @@ use super::launch::{Launch, Prepared, Streams};
 use super::mounts::ShmSource;
 use super::shared::Joined;
 use super::spec::ValidSpec;
-use super::{dev, mounts, namespaces, overlaid, rootfs, user};
+use super::{dev, mounts, namespaces, overlaid, paths, rootfs, user};
 use crate::error::{Step, StepError};
 
 /// The namespaces the first process is made in. The cgroup namespace comes later: its root is the cgroup
@@ -52,7 +52,7 @@ impl FirstProcess<'_> {
         self.furnish(files, shm)?;
         let (streams, controller) = self.open_streams()?;
         self.finish_root()?;
-        let identity = user::look_up(self.spec.process.user.as_bytes())?;
+        let identity = user::look_up(self.spec.process.user.as_bytes(), &paths::open_proc()?)?;
         Ok(Prepared { identity, streams, controller, late_joins })
     }
 

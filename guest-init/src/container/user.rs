@@ -1,6 +1,6 @@
 //! Who the container's process runs as, by docker's rules, from files that the image controls.
 
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
@@ -41,10 +41,11 @@ impl From<UserError> for StepError {
     }
 }
 
-/// Looks `user` (as docker's `-u`) up in the container's root, which must be entered.
-pub fn look_up(user: &[u8]) -> Result<Identity, StepError> {
-    let passwd = read_bounded("/etc/passwd")?;
-    let group = read_bounded("/etc/group")?;
+/// Looks `user` (as docker's `-u`) up in the container's root, which must be entered. `proc` is a /proc that
+/// shows this process, and that the container cannot have put something else upon.
+pub fn look_up(user: &[u8], proc: &OwnedFd) -> Result<Identity, StepError> {
+    let passwd = read_bounded("/etc/passwd", proc)?;
+    let group = read_bounded("/etc/group", proc)?;
     Ok(resolve(user, &passwd, &group)?)
 }
 
@@ -148,7 +149,7 @@ fn id(field: &[u8]) -> Option<u32> {
 
 /// Absent is empty. What is no regular file is refused before it is opened: a fifo would never end, and
 /// opening a device node of the image's making can do the host harm.
-fn read_bounded(path: &str) -> Result<Vec<u8>, StepError> {
+fn read_bounded(path: &str, proc: &OwnedFd) -> Result<Vec<u8>, StepError> {
     let found = match paths::open(path.as_bytes(), OFlags::PATH) {
         Ok(found) => found,
         Err(Errno::NOENT | Errno::NOTDIR) => return Ok(Vec::new()),
@@ -160,8 +161,8 @@ fn read_bounded(path: &str) -> Result<Vec<u8>, StepError> {
         let why = format!("The image's {path} is not a regular file of at most {MAX_FILE} bytes");
         return Err(StepError::new(ErrorKind::NoUser, why));
     }
-    let readable = format!("/proc/self/fd/{}", found.as_raw_fd());
-    let file = rustix::fs::open(readable, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+    let readable = format!("self/fd/{}", found.as_raw_fd());
+    let file = rustix::fs::openat(proc, readable, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
         .step(format_args!("open the image's {path}"))?;
     let mut content = Vec::with_capacity(usize::try_from(len).unwrap_or(0));
     // Not past the length seen: the file cannot grow meanwhile, nothing of the container runs yet.

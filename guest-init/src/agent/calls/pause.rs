@@ -1,3 +1,5 @@
+use rustix::event::epoll::EventFlags;
+
 use super::super::session::Pending;
 use super::super::slab::Key;
 use super::super::{Agent, Answer};
@@ -22,7 +24,7 @@ impl Agent {
             }
             Frozen::Soon(events) => {
                 self.set_freeze(key, Freeze::Freezing { session });
-                if !self.watch_cgroup(key, events) {
+                if !self.watch_cgroup(key, events, EventFlags::PRI) {
                     self.thaw(key)?;
                     return Err(StepError::setup("Failed to watch the container's processes stop").into());
                 }

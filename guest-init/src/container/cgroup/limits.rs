@@ -235,7 +235,7 @@ fn write(group: &Group, file: &str, value: &str) -> Result<(), StepError> {
     group.write(file, value.as_bytes()).step(format_args!("set {file} to {value} in {}", group.path))
 }
 
-/// Makes every controller ready that limits may ask for, before the first container. In a guest, where
+/// Makes the controllers ready that every container is measured by, before the first one. In a guest, where
 /// nothing else can be in the way.
 pub fn enable_all(mount: &str, parent: &str) -> Result<(), StepError> {
     let parent_path = format!("{mount}/{parent}");
@@ -247,12 +247,10 @@ pub fn enable_all(mount: &str, parent: &str) -> Result<(), StepError> {
         let file = format!("{folder}/cgroup.subtree_control");
         let opened = rustix::fs::open(&file, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty());
         let opened = opened.step(format_args!("open {file}"))?;
-        rustix::io::write(&opened, b"+cpu +memory +pids")
+        // A switch that is not there spoils the others. cpuset is left for the first who asks for it.
+        rustix::io::write(&opened, b"+cpu +memory +pids +io")
+            .or_else(|_| rustix::io::write(&opened, b"+cpu +memory +pids"))
             .step(format_args!("switch the controllers on in {file}"))?;
-        // What asks for these is refused where they are not.
-        for switch in [b"+cpuset".as_slice(), b"+io"] {
-            let _ = rustix::io::write(&opened, switch);
-        }
     }
     Ok(())
 }

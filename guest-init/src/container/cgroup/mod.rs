@@ -76,7 +76,11 @@ pub struct ContainerView {
 pub enum Removal {
     Gone,
     /// A process is still in it. `cgroup.events` tells of its end (poll(2) for POLLPRI), on v2.
-    Busy(Option<OwnedFd>),
+    Busy(OwnedFd),
+    /// This process is still in it (a pidfd), on v1.
+    Holds(OwnedFd),
+    /// Something is still in it that cannot be told.
+    Stuck,
 }
 
 impl Cgroup {
@@ -283,10 +287,15 @@ impl Cgroup {
     /// Removes what is empty of it; to be called again after the event it may name.
     pub fn remove(&mut self) -> Removal {
         self.groups.retain(|group| !group.remove());
-        match self.groups.first() {
-            None => Removal::Gone,
-            Some(_) => Removal::Busy(self.v2().and_then(|group| group.events().ok())),
+        if let Some(group) = self.v2() {
+            return group.events().map_or(Removal::Stuck, Removal::Busy);
         }
+        if let Some(process) = self.processes(1).into_iter().find_map(pidfd) {
+            return Removal::Holds(process);
+        }
+        // It may have ended in between.
+        self.groups.retain(|group| !group.remove());
+        if self.groups.is_empty() { Removal::Gone } else { Removal::Stuck }
     }
 
     fn v2(&self) -> Option<&Group> {
@@ -390,6 +399,11 @@ impl Group {
     }
 }
 
+fn pidfd(pid: u32) -> Option<OwnedFd> {
+    let pid = rustix::process::Pid::from_raw(i32::try_from(pid).ok()?)?;
+    rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok()
+}
+
 fn collect_processes(folder: &std::path::Path, limit: usize, depth: usize, pids: &mut Vec<u32>) {
     let own = std::fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
     let room = limit.saturating_sub(pids.len());
@@ -439,3 +453,6 @@ fn remove_tree(path: &str) -> bool {
     }
     matches!(unlinkat(CWD, path, AtFlags::REMOVEDIR), Ok(()) | Err(Errno::NOENT))
 }
+
+#[cfg(test)]
+mod tests;
