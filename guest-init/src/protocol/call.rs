@@ -12,7 +12,7 @@ use super::usage::{ProcessInfo, Stats};
 pub enum Request {
     /// Comes first. Answered by [`Outcome::Hello`].
     Hello(HelloArgs),
-    /// Hostname, clock and entropy of the sandbox; once, before the first container.
+    /// Clock and entropy of the sandbox, and a pod's namespaces; once, before the first container.
     ConfigureSandbox(SandboxConfig),
     /// Prepares everything up to the exec: namespaces, root, limits. The process waits for `Start`.
     /// Closing the connection before the answer cancels it, and leaves nothing.

@@ -81,7 +81,7 @@ pub struct ExecSpec {
     pub container: String,
     /// 64 hexadecimal digits, unlike any container's or other exec's.
     pub exec_id: String,
-    /// As a container's; `init` must be false.
+    /// As a container's, but `init` must be false and `cwd` be there.
     pub process: Process,
     pub place: ExecPlace,
 }
