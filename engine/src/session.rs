@@ -9,7 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{self, Sender};
 use std::thread::{self, JoinHandle};
 
-use hull_guest::protocol::{ContainerArgs, ResizeArgs, SignalArgs, Stream};
+use hull_guest::protocol::{ResizeArgs, SignalArgs, Stream};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
@@ -18,7 +18,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use crate::container::names;
 use crate::container::start::Supervised;
 use crate::supervisor::client::{Client, ClientError, exited};
-use crate::supervisor::control::{AttachArgs, Call, Exit, OutputArgs, Until};
+use crate::supervisor::control::{AttachArgs, Call, Exit, OutputArgs, Until, WaitArgs};
 use crate::terminal::{self, RawMode};
 use crate::text::escape;
 
@@ -135,8 +135,8 @@ pub fn run(
 ) -> Result<u8, SessionError> {
     let (id, session) = (supervised.id.clone(), names::new_id().map_err(SessionError::Random)?);
     let streams = attach(&supervised.client, &id, &session, attachment)?;
-    let waiting = supervised.client.wait_begin(&id, attachment.until, Some(session))?;
-    supervised.start()?;
+    let wait = WaitArgs { container: id.clone(), until: attachment.until, session: Some(session) };
+    let waiting = supervised.begin(Some(wait))?;
     converse(&supervised.client, &id, streams, waiting, attachment, signals)
 }
 
@@ -166,8 +166,7 @@ pub fn exec(
     signals: &Signals,
 ) -> Result<u8, SessionError> {
     let streams = Streams::attach(&attachment.streams, |stream| client.exec_attach(exec_id, stream))?;
-    let waiting = client.exec_wait_begin(exec_id)?;
-    client.done(&Call::ExecStart(ContainerArgs { container: exec_id.to_string() }))?;
+    let waiting = client.exec_begin(exec_id)?;
     converse(client, exec_id, streams, waiting, attachment, signals)
 }
 

@@ -1,8 +1,7 @@
 //! From a container's row to its supervisor.
 
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-
-use hull_guest::protocol::ContainerArgs;
 
 use super::config::Config;
 use super::create::{self, CreateError, Creating, New};
@@ -12,7 +11,7 @@ use crate::sandbox::mode::Isolation;
 use crate::sandbox::{self, RootPlan};
 use crate::store::{self, ContainerRow, ContainerState, Store};
 use crate::supervisor::client::{Client, ClientError};
-use crate::supervisor::control::Call;
+use crate::supervisor::control::{Call, StartArgs, WaitArgs};
 use crate::supervisor::launch::{Place, SpawnError, control_path};
 use crate::supervisor::{ContainerPlan, Plan};
 
@@ -44,7 +43,12 @@ pub struct Supervised {
 impl Supervised {
     /// Runs the container's command.
     pub fn start(&mut self) -> Result<(), ClientError> {
-        self.client.start(&Call::Start(ContainerArgs { container: self.id.clone() }))
+        self.begin(None).map(drop)
+    }
+
+    /// The same; with `wait` the connection tells of the end to come.
+    pub fn begin(&mut self, wait: Option<WaitArgs>) -> Result<UnixStream, ClientError> {
+        self.client.start(&Call::Start(StartArgs { container: self.id.clone(), wait }))
     }
 }
 

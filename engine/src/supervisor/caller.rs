@@ -26,6 +26,11 @@ impl Caller {
         let _ = write_frame(&mut &self.0, reply);
     }
 
+    /// The first of two answers. False: nobody is there any more.
+    pub fn promise(&self) -> bool {
+        write_frame(&mut &self.0, &Reply::Ok(Answer::Done)).is_ok()
+    }
+
     pub fn done(self) {
         self.answer(&Ok(Answer::Done));
     }

@@ -7,12 +7,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use hull_guest::protocol::{
-    CallError, ContainerArgs, ErrorKind, FrameError, Outcome, Request, Stream, decode_len, read_frame,
-    write_frame,
+    CallError, ErrorKind, FrameError, Outcome, Request, Stream, decode_len, read_frame, write_frame,
 };
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 
-use super::control::{Answer, AttachArgs, Call, Exit, OutputArgs, Reply, Until, WaitArgs};
+use super::control::{Answer, AttachArgs, Call, ExecStartArgs, Exit, OutputArgs, Reply, Until, WaitArgs};
 use crate::sandbox::socket;
 
 /// What a call may take whose answer does not wait for a container.
@@ -124,14 +123,16 @@ impl Client {
         }
     }
 
-    /// The first call of whoever started the supervisor, or any other's of the same kind.
-    pub fn start(&mut self, call: &Call) -> Result<(), ClientError> {
+    /// The first call of whoever started the supervisor, or any other's of the same kind. The connection,
+    /// for a second answer.
+    pub fn start(&mut self, call: &Call) -> Result<UnixStream, ClientError> {
         let mut stream = match self.starter.take() {
             Some(starter) => starter,
             None => self.connect()?,
         };
         write_frame(&mut stream, call)?;
-        done(receive(&stream)?)
+        done(receive(&stream)?)?;
+        Ok(stream)
     }
 
     /// One of the container's streams, as a connection of its own.
@@ -157,18 +158,26 @@ impl Client {
         handed.map(UnixStream::from).ok_or(ClientError::Unexpected)
     }
 
-    /// Asks for the container's end; [`exited`] reads the answer when the connection is readable.
+    /// A call that is answered twice: that it is under way, and by [`exited`], when the connection is
+    /// readable, how it ended.
+    fn begin(&self, call: &Call) -> Result<UnixStream, ClientError> {
+        let stream = self.send(call)?;
+        done(receive(&stream)?)?;
+        Ok(stream)
+    }
+
     pub fn wait_begin(
         &self,
         container: &str,
         until: Until,
         session: Option<String>,
     ) -> Result<UnixStream, ClientError> {
-        self.send(&Call::Wait(WaitArgs { container: container.to_string(), until, session }))
+        self.begin(&Call::Wait(WaitArgs { container: container.to_string(), until, session }))
     }
 
-    pub fn exec_wait_begin(&self, exec_id: &str) -> Result<UnixStream, ClientError> {
-        self.send(&Call::ExecWait(ContainerArgs { container: exec_id.to_string() }))
+    /// Starts an exec, and will hear of its end.
+    pub fn exec_begin(&self, exec_id: &str) -> Result<UnixStream, ClientError> {
+        self.begin(&Call::ExecStart(ExecStartArgs { exec_id: exec_id.to_string(), wait: true }))
     }
 
     /// Waits until the supervisor has ended, whatever it answers before.

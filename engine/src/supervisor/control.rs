@@ -24,14 +24,15 @@ pub enum Call {
     Up,
     /// Brings another container into a pod. It is started like the first, by [`Call::Start`].
     Add(Box<ContainerPlan>),
-    /// Answered when the container's command runs, or why it does not.
-    Start(ContainerArgs),
+    /// Answered when the container's command runs, or why it does not; with `wait`, once more when it has
+    /// ended, by [`Answer::Exited`]. One connection for both, so that no end is missed.
+    Start(StartArgs),
     /// Turns this connection into one of the container's standard streams, from its next output on. May
     /// come before the start.
     Attach(AttachArgs),
     /// Ends one of the container's outputs, as if the reader of a pipe had gone.
     CloseOutput(OutputArgs),
-    /// Answered by [`Answer::Exited`].
+    /// Answered by [`Answer::Done`] when an end to come will be told, and then by [`Answer::Exited`].
     Wait(WaitArgs),
     /// Asks the container to end, and makes it end after a while. Answered when it has.
     Stop(StopArgs),
@@ -50,15 +51,31 @@ pub enum Call {
     /// [`Answer::Agent`] with the agent's own.
     Stats(ContainerArgs),
     Top(ContainerArgs),
-    /// Prepares a process in a container; from here on its id is good for the three below, `Signal` and
+    /// Prepares a process in a container; from here on its id is good for the two below, `Signal` and
     /// `Resize`.
     Exec(Box<ExecSpec>),
     /// Answered by [`Answer::Done`] with a descriptor: the agent's own stream, without anybody between.
     ExecAttach(OutputArgs),
-    ExecStart(ContainerArgs),
-    ExecWait(ContainerArgs),
+    /// Answered as [`Call::Start`].
+    ExecStart(ExecStartArgs),
     /// Ends every container and the sandbox. The connection closes with the supervisor.
     End,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StartArgs {
+    pub container: String,
+    #[serde(default)]
+    pub wait: Option<WaitArgs>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExecStartArgs {
+    pub exec_id: String,
+    /// Whether the caller wants to know how it ends.
+    pub wait: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

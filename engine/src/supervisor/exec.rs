@@ -10,7 +10,7 @@ use hull_guest::protocol::{
 };
 
 use super::caller::{self, Caller, state_error};
-use super::control::{Answer, Exit, OutputArgs, Reply};
+use super::control::{Answer, ExecStartArgs, Exit, OutputArgs, Reply};
 use super::shared::{Shared, held, start_thread};
 use crate::sandbox::agent::{Agent, AgentError};
 
@@ -63,31 +63,44 @@ pub fn attach(shared: &Shared, args: &OutputArgs) -> Result<UnixStream, CallErro
     agent(shared)?.attach(&args.container, args.stream).map_err(refused)
 }
 
-pub fn start(shared: &Arc<Shared>, args: &ContainerArgs) -> Reply {
-    let id = args.container.clone();
-    let agent = agent(shared)?;
-    let Some((container, command)) =
-        held(&shared.execs.0).get(&id).map(|exec| (exec.container.clone(), exec.command.clone()))
-    else {
-        return Err(no_exec(&id));
+pub fn start(shared: &Arc<Shared>, args: &ExecStartArgs, caller: Caller) {
+    let id = &args.exec_id;
+    let started = begin(shared, id);
+    let agent = match started {
+        Ok(agent) => agent,
+        Err(error) => return caller.refuse(error),
     };
-    if let Err(error) = agent.done(&Request::Start(args.clone())) {
+    if !args.wait {
+        caller.done();
+    } else if caller.promise()
+        && let Some(exec) = held(&shared.execs.0).get_mut(id)
+    {
+        exec.waiters.push(caller);
+    }
+    let (of_reaper, id) = (shared.clone(), id.clone());
+    // Without a thread it stays until its container ends.
+    start_thread("exec", move || {
+        let waited = agent.wait_begin(&id).and_then(|waiting| agent.wait_reply(&waiting));
+        end(&of_reaper, &agent, &id, exit(waited));
+    });
+}
+
+fn begin(shared: &Shared, id: &str) -> Result<Agent, CallError> {
+    let agent = agent(shared)?;
+    let known = held(&shared.execs.0).get(id).map(|exec| (exec.container.clone(), exec.command.clone()));
+    let (container, command) = known.ok_or_else(|| no_exec(id))?;
+    if let Err(error) = agent.done(&Request::Start(ContainerArgs { container: id.to_string() })) {
         let error = refused(error);
         let code = match error.kind {
             ErrorKind::CommandNotFound => 127,
             ErrorKind::CannotExecute => 126,
             _ => 128,
         };
-        end(shared, &agent, &id, Exit { code, oom_killed: false, error: error.message.clone() });
+        end(shared, &agent, id, Exit { code, oom_killed: false, error: error.message.clone() });
         return Err(error);
     }
-    record(shared, &container, format!("exec_start: {command}"), &id, None);
-    let shared = shared.clone();
-    let reaper = start_thread("exec", move || {
-        let waited = agent.wait_begin(&id).and_then(|waiting| agent.wait_reply(&waiting));
-        end(&shared, &agent, &id, exit(waited));
-    });
-    reaper.map(|_| Answer::Done).ok_or_else(|| state_error("There are no threads to be had"))
+    record(shared, &container, format!("exec_start: {command}"), id, None);
+    Ok(agent)
 }
 
 fn exit(waited: Result<ExitStatus, AgentError>) -> Exit {
@@ -104,14 +117,6 @@ fn end(shared: &Shared, agent: &Agent, id: &str, exit: Exit) {
     record(shared, &exec.container, "exec_die".to_string(), id, Some(exit.code));
     for waiter in exec.waiters {
         waiter.answer(&Ok(Answer::Exited(exit.clone())));
-    }
-}
-
-/// Before its start, so that the end is not missed.
-pub fn wait(shared: &Shared, args: &ContainerArgs, caller: Caller) {
-    match held(&shared.execs.0).get_mut(&args.container) {
-        Some(exec) => exec.waiters.push(caller),
-        None => caller.refuse(no_exec(&args.container)),
     }
 }
 

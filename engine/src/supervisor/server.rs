@@ -98,7 +98,9 @@ fn dispatch(shared: &Arc<Shared>, call: Call, caller: Caller) {
                 caller.refuse(state_error("That container cannot be added here"));
             }
         }
-        Call::Start(args) => order(shared, &args.container, caller, Order::Start),
+        Call::Start(args) => {
+            order(shared, &args.container, caller, |caller| Order::Start(args.wait, caller));
+        }
         Call::Attach(args) => attach(shared, args, caller),
         Call::CloseOutput(args) => match shared.task(&args.container) {
             Ok(task) => {
@@ -146,8 +148,7 @@ fn dispatch(shared: &Arc<Shared>, call: Call, caller: Caller) {
             Ok(stream) => drop(caller.hand_over(&stream)),
             Err(error) => caller.refuse(error),
         },
-        Call::ExecStart(args) => caller.answer(&exec::start(shared, &args)),
-        Call::ExecWait(args) => exec::wait(shared, &args, caller),
+        Call::ExecStart(args) => exec::start(shared, &args, caller),
         Call::End if shared.is_pod() => {
             shared.keep_until_end(caller);
             shared.end_pod();

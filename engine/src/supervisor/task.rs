@@ -40,7 +40,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const KILLED: i32 = 137;
 
 pub enum Order {
-    Start(Caller),
+    Start(Option<control::WaitArgs>, Caller),
     /// Whoever started the supervisor is gone, and has not said `Start`.
     Abandon,
     Stop {
@@ -184,7 +184,7 @@ impl Task {
         let mut failed = early.err();
         while !self.over {
             match self.next() {
-                Some(Order::Start(caller)) => self.on_start(caller, failed.take()),
+                Some(Order::Start(wait, caller)) => self.on_start(wait, caller, failed.take()),
                 Some(order) => self.on(order),
                 None => self.on_time(),
             }
@@ -208,7 +208,7 @@ impl Task {
 
     fn on(&mut self, order: Order) {
         match order {
-            Order::Start(caller) => self.on_start(caller, None),
+            Order::Start(wait, caller) => self.on_start(wait, caller, None),
             Order::Abandon => self.on_abandon(),
             Order::Stop { args, again, caller } => self.on_stop(&args, again, caller),
             Order::Kill(signal, caller) => self.on_kill(signal, caller),
@@ -225,16 +225,18 @@ impl Task {
         }
     }
 
-    fn on_start(&mut self, caller: Caller, failed: Option<run::StartError>) {
+    fn on_start(&mut self, wait: Option<control::WaitArgs>, caller: Caller, failed: Option<run::StartError>) {
         let started = match (&self.phase, failed) {
             (Phase::Idle { .. }, None) => self.start(),
             (Phase::Idle { .. }, Some(error)) => Err(self.start_failed(error)),
             // As docker: to start what runs is no mistake.
             (Phase::Running(_) | Phase::Resting { .. }, _) => Ok(()),
         };
-        match started {
-            Ok(()) => caller.done(),
-            Err(error) => {
+        match (started, wait) {
+            (Ok(()), None) => caller.done(),
+            // Its end comes as an order, so it is not told before this.
+            (Ok(()), Some(wait)) => self.waiters.add(wait, caller),
+            (Err(error), _) => {
                 caller.refuse(error);
                 self.leave();
             }
@@ -344,7 +346,9 @@ impl Task {
     fn on_wait(&mut self, args: control::WaitArgs, caller: Caller) {
         match &self.phase {
             Phase::Idle { prepared: None } if self.runs > 0 && args.until == Until::NotRunning => {
-                caller.answer(&Ok(control::Answer::Exited(self.waiters.last.clone())));
+                if caller.promise() {
+                    caller.answer(&Ok(control::Answer::Exited(self.waiters.last.clone())));
+                }
             }
             _ => self.waiters.add(args, caller),
         }

@@ -13,8 +13,11 @@ pub struct Waiters {
 }
 
 impl Waiters {
+    /// One more, who is told that the end will be.
     pub fn add(&mut self, args: WaitArgs, caller: Caller) {
-        self.waiting.push((args, caller));
+        if caller.promise() {
+            self.waiting.push((args, caller));
+        }
     }
 
     pub fn add_stopper(&mut self, caller: Option<Caller>) {
