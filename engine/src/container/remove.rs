@@ -46,26 +46,47 @@ pub fn end(store: &Store, sandbox: &str) -> Result<Option<SandboxLock>, store::E
 /// Removes a container that has ended. Its sandbox's lock is in the caller's hand, or there is no folder
 /// left to lock.
 pub fn ended(store: &Store, id: &str) -> Result<(), store::Error> {
-    let row = match store.db().container(id) {
-        Ok(row) => row,
-        Err(error) if error.kind() == store::Kind::NotFound => return Ok(()),
-        Err(error) => return Err(error),
-    };
-    if row.state != ContainerState::Removing {
-        store.db().change(id, &Change::Removing)?;
+    match store.db().container(id) {
+        Ok(row) => concluded(store, id, row.pod.is_some(), None),
+        Err(error) if error.kind() == store::Kind::NotFound => Ok(()),
+        Err(error) => Err(error),
     }
+}
+
+/// The same for one that has just ended, and how.
+pub fn concluded(store: &Store, id: &str, in_pod: bool, how: Option<&Change>) -> Result<(), store::Error> {
+    let own_sandbox = (!in_pod).then_some(id);
+    match folders(store, id, in_pod) {
+        Ok(()) => store.db().conclude(id, how, true, own_sandbox),
+        Err(error) => {
+            // It goes on as one being removed.
+            store.db().conclude(id, how, false, None)?;
+            match store.db().change(id, &Change::Removing) {
+                Ok(_) | Err(store::Error::State { .. }) => Err(error),
+                Err(other) => Err(other),
+            }
+        }
+    }
+}
+
+fn folders(store: &Store, id: &str, in_pod: bool) -> Result<(), store::Error> {
     let paths = store.paths();
     let mut folders = vec![paths.container(id)];
-    if row.pod.is_none() {
+    if !in_pod {
         folders.extend([paths.run_sandbox(id), paths.sandbox(id)]);
     }
     for folder in folders {
         remove::tree(&folder).map_err(|source| store::Error::io("remove", &folder, source))?;
     }
-    if row.pod.is_none() {
-        store.db().end_sandbox(id)?;
+    Ok(())
+}
+
+/// A container that stays has ended: its own sandbox's sockets go, then the rest is said.
+pub fn kept(store: &Store, id: &str, in_pod: bool, how: &Change) -> Result<(), store::Error> {
+    if !in_pod {
+        let _ = remove::tree(&store.paths().run_sandbox(id));
     }
-    store.db().remove_container(id)
+    store.db().conclude(id, Some(how), false, (!in_pod).then_some(id))
 }
 
 /// A sandbox that has ended: its sockets, then its row. Its folder stays for its logs.

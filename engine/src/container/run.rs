@@ -67,8 +67,6 @@ pub fn run(context: &Context, asked: Asked, manner: &Manner) -> Result<u8, RunEr
         eprintln!("hull: warning: {}", escape(warning));
     }
     let (_, supervised) = start::new(context, &store, &new)?;
-    // The supervisor has its own from here on.
-    drop(store);
     write_id(manner.cid_file.as_deref(), &new.id)?;
     let config = &new.config;
     match signals {

@@ -4,7 +4,6 @@ use std::cell::OnceCell;
 use std::path::PathBuf;
 
 use crate::container::remove;
-use crate::sandbox::cgroup;
 use crate::store::db::states::Change;
 use crate::store::{self, EventKind, Store};
 
@@ -44,36 +43,32 @@ impl Kept {
     }
 
     /// A container's last word, and its removal if that was asked for; true if it is removed.
-    pub fn finish(&self, id: &str, change: &Change, removed: bool) -> bool {
-        self.change(id, change);
-        if !removed {
-            return false;
-        }
-        let done = self.store().and_then(|store| remove::ended(store, id));
-        match done {
-            Ok(()) => true,
-            // It stays as one being removed, and every sweep tries again.
-            Err(error) => {
-                report("remove", id, &error);
-                false
+    pub fn finish(&self, id: &str, in_pod: bool, how: &Change, removed: bool) -> bool {
+        let done = self.store().and_then(|store| {
+            if removed {
+                remove::concluded(store, id, in_pod, Some(how))
+            } else {
+                remove::kept(store, id, in_pod, how)
             }
+        });
+        if let Err(error) = &done {
+            report("record the end of", id, error);
         }
+        removed && done.is_ok()
     }
 
     /// A container whose start nobody waits for any more.
     pub fn abandon(&self, id: &str, removed: bool) {
-        if removed {
-            self.change(id, &Change::Removing);
-            if let Err(error) = self.store().and_then(|store| remove::ended(store, id)) {
-                report("remove", id, &error);
-            }
+        if !removed {
+            return self.end_sandbox(id);
         }
-        self.end_sandbox(id);
+        if let Err(error) = self.store().and_then(|store| remove::concluded(store, id, false, None)) {
+            report("remove", id, &error);
+        }
     }
 
     /// The sandbox's row and sockets go; whoever comes next finds nothing to sweep.
     pub fn end_sandbox(&self, id: &str) {
-        cgroup::kill(id);
         match self.store() {
             Ok(store) => remove::sandbox(store, id),
             Err(error) => report("end", id, &error),

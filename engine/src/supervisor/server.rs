@@ -1,12 +1,13 @@
 //! The control socket: a thread a call, which hands the caller on to whoever answers it.
 
+use std::os::fd::AsRawFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use hull_guest::protocol::{CallError, ErrorKind, FrameError, Request, Stream, read_frame};
-use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+use hull_guest::protocol::{CallError, ErrorKind, FrameError, Request, Stream, decode_len, read_frame};
+use nix::sys::socket::{MsgFlags, getsockopt, recv, sockopt::PeerCredentials};
 
 use super::caller::{self, Caller, state_error};
 use super::control::{Answer, AttachArgs, Call, Hello, VERSION};
@@ -16,6 +17,8 @@ use super::task::{Order, TaskHandle};
 
 /// What a caller may take to say what it wants.
 const LIMIT: Duration = Duration::from_secs(10);
+/// A call that is read as soon as it is there; longer ones take a thread.
+const SMALL: usize = 64 * 1024;
 /// Calls being read or feeding a stdin, at a time. More wait to be accepted.
 const MAX: usize = 128;
 
@@ -38,17 +41,62 @@ fn accept(shared: &Arc<Shared>, listener: &UnixListener) {
         if !may_call(&connection) {
             continue;
         }
-        if busy.load(Ordering::Acquire) >= MAX {
-            Caller::new(connection).refuse(state_error("The supervisor has too many callers; try again"));
-            continue;
+        let call = is_whole(&connection).then(|| read_frame::<Call>(&mut &connection));
+        match call {
+            Some(Ok(call)) if !may_block(&call) => dispatch(shared, call, Caller::new(connection)),
+            Some(Err(error)) => refuse(Caller::new(connection), &error),
+            Some(Ok(call)) => serve_apart(shared, connection, Some(call), &busy),
+            None => serve_apart(shared, connection, None, &busy),
         }
-        busy.fetch_add(1, Ordering::AcqRel);
-        let (shared, busy) = (shared.clone(), busy.clone());
-        start_thread("call", move || {
-            serve(&shared, connection, Some(LIMIT));
-            busy.fetch_sub(1, Ordering::AcqRel);
-        });
     }
+}
+
+/// Whether all of a call is there to be read: clients write it in one piece, so most of the time it is.
+fn is_whole(connection: &UnixStream) -> bool {
+    let mut header = [0; 4];
+    let peek = |bytes: &mut [u8]| {
+        let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
+        recv(connection.as_raw_fd(), bytes, flags).unwrap_or(0)
+    };
+    if peek(&mut header) < header.len() {
+        return false;
+    }
+    match decode_len(header) {
+        Ok(len) if len <= SMALL => peek(&mut vec![0; header.len() + len]) == header.len() + len,
+        Ok(_) | Err(_) => false,
+    }
+}
+
+fn refuse(caller: Caller, error: &FrameError) {
+    let message = format!("The supervisor (release {}): {}", release(), caller::chain(error));
+    caller.refuse(CallError { kind: ErrorKind::Invalid, message });
+}
+
+/// Whether whoever answers it may have to wait for an agent, or for the caller.
+fn may_block(call: &Call) -> bool {
+    match call {
+        Call::Up | Call::Stats(_) | Call::Top(_) | Call::Exec(_) | Call::ExecAttach(_) => true,
+        Call::ExecStart(_) | Call::End | Call::Signal(_) | Call::Resize(_) => true,
+        Call::Attach(args) => args.stream == Stream::Stdin,
+        Call::Hello(_) | Call::Add(_) | Call::Start(_) | Call::CloseOutput(_) | Call::Wait(_) => false,
+        Call::Stop(_) | Call::Restart(_) | Call::Kill(_) | Call::Pause(_) | Call::Resume(_) => false,
+        Call::Update(_) | Call::Forget(_) => false,
+    }
+}
+
+fn serve_apart(shared: &Arc<Shared>, connection: UnixStream, call: Option<Call>, busy: &Arc<AtomicUsize>) {
+    if busy.load(Ordering::Acquire) >= MAX {
+        return Caller::new(connection).refuse(state_error("The supervisor has too many callers; try again"));
+    }
+    busy.fetch_add(1, Ordering::AcqRel);
+    let (shared, busy) = (shared.clone(), busy.clone());
+    start_thread("call", move || {
+        match call {
+            Some(call) => dispatch(&shared, call, Caller::new(connection)),
+            None => drop(serve(&shared, connection, Some(LIMIT))),
+        }
+        busy.fetch_sub(1, Ordering::AcqRel);
+    });
 }
 
 /// Root, or the user the supervisor runs as.
@@ -66,10 +114,7 @@ fn serve(shared: &Arc<Shared>, connection: UnixStream, limit: Option<Duration>) 
     match call {
         Ok(call) => dispatch(shared, call, caller),
         Err(FrameError::Io(_)) => return false,
-        Err(error) => {
-            let message = format!("The supervisor (release {}): {}", release(), caller::chain(&error));
-            caller.refuse(CallError { kind: ErrorKind::Invalid, message });
-        }
+        Err(error) => refuse(caller, &error),
     }
     true
 }

@@ -138,11 +138,12 @@ fn a_container_that_ends_while_it_is_removed_stays_in_removal() {
     let row = ContainerRow { sandbox: Some("s".to_owned()), ..container("a", "one") };
     db.add_sandbox_with_container(&sandbox("s"), None, &row).unwrap();
     db.change("a", &Change::Removing).unwrap();
-    db.end_container("a", Some(137)).unwrap();
+    let killed = Change::Exited { exit_code: 137, oom_killed: false, error: String::new() };
+    db.conclude("a", Some(&killed), false, Some("s")).unwrap();
     let row = db.container("a").unwrap();
     assert_eq!((row.state, row.exit_code, row.sandbox), (ContainerState::Removing, 137, None));
     assert!(db.sandboxes().unwrap().is_empty());
-    db.end_container("a", None).unwrap();
-    db.end_container("a", None).unwrap();
+    db.conclude("a", None, true, Some("s")).unwrap();
+    db.conclude("a", None, true, Some("s")).unwrap();
     assert!(db.containers().unwrap().is_empty());
 }

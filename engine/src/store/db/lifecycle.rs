@@ -47,41 +47,36 @@ impl Database {
 
     /// Takes all containers out of a sandbox and removes it, if it is there; its user id is free again.
     pub fn end_sandbox(&self, id: &str) -> Result<()> {
-        self.write("end a sandbox", |tx| {
-            tx.prepare_cached("UPDATE containers SET sandbox = NULL WHERE sandbox = ?")?.execute([id])?;
-            tx.prepare_cached("DELETE FROM sandboxes WHERE id = ?")?.execute([id])?;
-            Ok(())
-        })
+        self.write("end a sandbox", |tx| delete_sandbox(tx, id))
     }
 
-    /// Takes a container out of its sandbox.
-    pub fn detach_container(&self, id: &str) -> Result<()> {
-        self.write("detach a container", |tx| detach(tx, id))
-    }
-
-    /// Ends a container with its exit code, or removes it, and its sandbox if it was the last in it.
-    /// Does nothing where that is done already. One that is being removed stays so.
-    pub fn end_container(&self, id: &str, exit_code: Option<i32>) -> Result<()> {
+    /// A container's last words in one transaction: how it ended, where it did; its row's end, where it is
+    /// removed; and its sandbox's, where that was its own. What is done already is no mistake.
+    pub fn conclude(
+        &self,
+        id: &str,
+        change: Option<&Change>,
+        removed: bool,
+        sandbox: Option<&str>,
+    ) -> Result<()> {
         self.write("end a container", |tx| {
-            let Some(row) = container_with_id(tx, id)? else { return Ok(()) };
-            match exit_code {
-                None => delete_container(tx, id)?,
-                Some(exit_code) => {
-                    let change = Change::Exited { exit_code, oom_killed: false, error: String::new() };
-                    if change.target(row.state).is_some() {
-                        states::apply(tx, id, &change)?;
-                    }
-                    detach(tx, id)?;
+            if let Some(row) = container_with_id(tx, id)? {
+                if let Some(change) = change.filter(|change| change.target(row.state).is_some()) {
+                    states::apply(tx, id, change)?;
+                }
+                if removed {
+                    delete_container(tx, id)?;
                 }
             }
-            tx.prepare_cached(
-                "DELETE FROM sandboxes WHERE id = ?1
-                 AND NOT EXISTS (SELECT 1 FROM containers WHERE sandbox = ?1)",
-            )?
-            .execute([row.sandbox])?;
-            Ok(())
+            sandbox.map_or(Ok(()), |sandbox| delete_sandbox(tx, sandbox))
         })
     }
+}
+
+fn delete_sandbox(tx: &Connection, id: &str) -> Result<(), Failure> {
+    tx.prepare_cached("UPDATE containers SET sandbox = NULL WHERE sandbox = ?")?.execute([id])?;
+    tx.prepare_cached("DELETE FROM sandboxes WHERE id = ?")?.execute([id])?;
+    Ok(())
 }
 
 fn join(tx: &Connection, sandbox: &str, container: &str) -> Result<(), Failure> {
@@ -98,13 +93,5 @@ fn join(tx: &Connection, sandbox: &str, container: &str) -> Result<(), Failure> 
         return Err(not_found("sandbox", sandbox).into());
     }
     tx.prepare_cached("UPDATE containers SET sandbox = ? WHERE id = ?")?.execute([sandbox, container])?;
-    Ok(())
-}
-
-fn detach(tx: &Connection, id: &str) -> Result<(), Failure> {
-    let changed = tx.prepare_cached("UPDATE containers SET sandbox = NULL WHERE id = ?")?.execute([id])?;
-    if changed == 0 {
-        return Err(Error::NotFound { what: "container", name: id.to_owned() }.into());
-    }
     Ok(())
 }

@@ -270,14 +270,8 @@ impl Task {
         } else if let Some(sandbox) = self.shared.running_sandbox() {
             let _ = sandbox.agent().done(&Request::Delete(self.args()));
         }
-        let (id, sandbox, change) = (self.plan.id.clone(), self.shared.id().to_string(), change.clone());
-        let removed = self.shared.keeper.run(move |kept| {
-            let removed = kept.finish(&id, &change, removed);
-            if alone {
-                kept.end_sandbox(&sandbox);
-            }
-            removed
-        });
+        let (id, change) = (self.plan.id.clone(), change.clone());
+        let removed = self.shared.keeper.run(move |kept| kept.finish(&id, !alone, &change, removed));
         if removed == Some(true) {
             self.shared.forget(&self.plan.id);
             self.over = true;
