@@ -9,7 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{self, Sender};
 use std::thread::{self, JoinHandle};
 
-use hull_guest::protocol::{ResizeArgs, SignalArgs, Stream};
+use hull_guest::protocol::{ExecSpec, ResizeArgs, SignalArgs, Stream};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
@@ -110,20 +110,12 @@ struct Streams {
 }
 
 impl Streams {
-    fn attach(
-        wanted: &[Stream],
-        attach: impl Fn(Stream) -> Result<UnixStream, ClientError>,
-    ) -> Result<Streams, ClientError> {
-        let mut streams = Streams::default();
-        for stream in wanted {
-            let connection = Some(attach(*stream)?);
-            match stream {
-                Stream::Stdin => streams.stdin = connection,
-                Stream::Stdout => streams.stdout = connection,
-                Stream::Stderr => streams.stderr = connection,
-            }
+    fn put(&mut self, stream: Stream, connection: UnixStream) {
+        match stream {
+            Stream::Stdin => self.stdin = Some(connection),
+            Stream::Stdout => self.stdout = Some(connection),
+            Stream::Stderr => self.stderr = Some(connection),
         }
-        Ok(streams)
     }
 }
 
@@ -158,23 +150,30 @@ pub fn join(
     converse(client, id, streams, waiting, attachment, signals)
 }
 
-/// An exec that was created: starts it and stays to its end.
+/// Runs one more process in a container that runs, and stays to its end.
 pub fn exec(
     client: &Client,
-    exec_id: &str,
+    spec: ExecSpec,
     attachment: &Attachment,
     signals: &Signals,
 ) -> Result<u8, SessionError> {
-    let streams = Streams::attach(&attachment.streams, |stream| client.exec_attach(exec_id, stream))?;
-    let waiting = client.exec_begin(exec_id)?;
-    converse(client, exec_id, streams, waiting, attachment, signals)
+    let id = spec.exec_id.clone();
+    let (connections, waiting) = client.exec(spec, &attachment.streams)?;
+    let mut streams = Streams::default();
+    for (stream, connection) in attachment.streams.iter().zip(connections) {
+        streams.put(*stream, connection);
+    }
+    converse(client, &id, streams, waiting, attachment, signals)
 }
 
 fn attach(client: &Client, id: &str, session: &str, attachment: &Attachment) -> Result<Streams, ClientError> {
-    Streams::attach(&attachment.streams, |stream| {
+    let mut streams = Streams::default();
+    for stream in attachment.streams.iter().copied() {
         let (container, session) = (id.to_string(), session.to_string());
-        client.attach(AttachArgs { container, stream, session, live: attachment.live })
-    })
+        let args = AttachArgs { container, stream, session, live: attachment.live };
+        streams.put(stream, client.attach(args)?);
+    }
+    Ok(streams)
 }
 
 /// What ends a conversation.

@@ -7,6 +7,7 @@ mod bad_input;
 mod containers;
 mod entrypoint;
 mod environment;
+mod exec;
 mod filesystem;
 mod images;
 mod import;

@@ -8,6 +8,7 @@
 
 pub mod archive;
 pub mod command;
+pub mod container;
 pub mod cpio;
 pub mod listing;
 pub mod paths;
@@ -16,6 +17,7 @@ pub mod store;
 pub mod traces;
 
 pub use command::{Hull, Output, Running, hull, run};
+pub use container::Container;
 pub use paths::{Isolation, isolation};
 pub use pty::Terminal;
 pub use store::Store;

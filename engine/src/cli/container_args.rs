@@ -194,7 +194,7 @@ fn security(words: &[String]) -> Result<(bool, bool), anyhow::Error> {
 
 /// With `.` and `..` resolved as words, as docker does: what they would mean behind a symlink of the
 /// image's is not for the command line to say.
-fn absolute(dir: &OsString) -> Result<Text, anyhow::Error> {
+pub fn absolute(dir: &OsString) -> Result<Text, anyhow::Error> {
     if dir.as_bytes().first() != Some(&b'/') {
         anyhow::bail!("-w {}: the working directory must be an absolute path", dir.display());
     }

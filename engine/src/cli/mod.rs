@@ -1,6 +1,7 @@
 //! The command line: one file a command.
 
 mod container_args;
+mod exec;
 mod images;
 mod info;
 mod life;
@@ -61,6 +62,10 @@ enum Command {
     Pause(life::Names),
     /// Thaw containers
     Unpause(life::Names),
+    /// Run a command in a container that runs
+    Exec(Box<exec::ExecArgs>),
+    /// Run a shell beside a container, in its virtual machine
+    Debug(exec::DebugArgs),
     /// Rename a container
     Rename(life::RenameArgs),
     /// Load images from an archive or a folder (docker-archive or OCI layout)
@@ -119,6 +124,8 @@ impl Cli {
             Command::Wait(args) => life::wait(&context, &args),
             Command::Pause(args) => life::pause(&context, &args),
             Command::Unpause(args) => life::unpause(&context, &args),
+            Command::Exec(args) => exec::exec(&context, *args),
+            Command::Debug(args) => exec::debug(&context, args),
             Command::Rename(args) => life::rename(&context, &args),
             Command::Load(args) => images::load(&context, &args),
             Command::Import(args) => images::import(&context, &args),

@@ -90,6 +90,11 @@ pub fn resolve(add: &[String], drop: &[String]) -> Result<Vec<String>, UnknownCa
     Ok(ALL.into_iter().filter(|name| set.contains(name)).map(String::from).collect())
 }
 
+/// Every capability there is.
+pub fn all() -> Vec<String> {
+    ALL.map(String::from).to_vec()
+}
+
 fn normalise(name: &str) -> Result<&'static str, UnknownCapability> {
     let upper = name.to_ascii_uppercase();
     if upper == "ALL" {

@@ -47,6 +47,10 @@ impl Environment {
         }
     }
 
+    pub fn has(&self, name: &[u8]) -> bool {
+        self.0.iter().any(|(known, _)| known == name)
+    }
+
     /// `-e NAME=value`, or `-e NAME`: the caller's own value, or none at all if the caller has none.
     pub fn apply(&mut self, word: &OsStr) -> Result<(), EnvError> {
         let bytes = word.as_bytes();

@@ -4,6 +4,7 @@ pub mod caps;
 pub mod config;
 pub mod create;
 pub mod env;
+pub mod exec;
 pub mod health;
 pub mod life;
 pub mod limits;

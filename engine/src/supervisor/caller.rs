@@ -1,7 +1,7 @@
 //! A client of the control socket that waits for its answer.
 
 use std::io::{self, IoSlice};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
@@ -23,6 +23,7 @@ impl Caller {
     }
 
     pub fn answer(self, reply: &Reply) {
+        // A caller that has left does not miss it.
         let _ = write_frame(&mut &self.0, reply);
     }
 
@@ -46,14 +47,15 @@ impl Caller {
         Ok(self.0)
     }
 
-    /// Answers with a descriptor (SCM_RIGHTS, unix(7)), which the client has for itself from then on.
-    pub fn hand_over(self, stream: &UnixStream) -> io::Result<()> {
+    /// Answers with descriptors (SCM_RIGHTS, unix(7)), which the client has for itself from then on.
+    pub fn hand_over(&self, streams: &[UnixStream]) -> io::Result<()> {
         let mut frame = Vec::new();
         write_frame(&mut frame, &Reply::Ok(Answer::Done)).map_err(io::Error::other)?;
-        let fds = [stream.as_fd().as_raw_fd()];
+        let fds: Vec<RawFd> = streams.iter().map(AsRawFd::as_raw_fd).collect();
         let rights = [ControlMessage::ScmRights(&fds)];
+        let rights = if fds.is_empty() { &rights[..0] } else { &rights[..] };
         let bytes = [IoSlice::new(&frame)];
-        sendmsg::<()>(self.0.as_raw_fd(), &bytes, &rights, MsgFlags::MSG_NOSIGNAL, None)?;
+        sendmsg::<()>(self.0.as_raw_fd(), &bytes, rights, MsgFlags::MSG_NOSIGNAL, None)?;
         Ok(())
     }
 }

@@ -7,11 +7,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use hull_guest::protocol::{
-    CallError, ErrorKind, FrameError, Outcome, Request, Stream, decode_len, read_frame, write_frame,
+    CallError, ErrorKind, ExecSpec, FrameError, Outcome, Request, Stream, decode_len, read_frame, write_frame,
 };
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 
-use super::control::{Answer, AttachArgs, Call, ExecStartArgs, Exit, OutputArgs, Reply, Until, WaitArgs};
+use super::control::{Answer, AttachArgs, Call, ExecArgs, Exit, Reply, Until, WaitArgs};
 use crate::sandbox::socket;
 
 /// What a call may take whose answer does not wait for a container.
@@ -144,18 +144,27 @@ impl Client {
         Ok(stream)
     }
 
-    /// One of an exec's streams: the agent's own, which the supervisor hands over.
-    pub fn exec_attach(&self, exec_id: &str, stream: Stream) -> Result<UnixStream, ClientError> {
-        let args = OutputArgs { container: exec_id.to_string(), stream };
-        let connection = self.send(&Call::ExecAttach(args))?;
+    /// Runs a process in a container: its streams, in the order asked for, and the connection that [`exited`]
+    /// reads its end from.
+    pub fn exec(
+        &self,
+        spec: ExecSpec,
+        streams: &[Stream],
+    ) -> Result<(Vec<UnixStream>, UnixStream), ClientError> {
+        let args = ExecArgs { spec, streams: streams.to_vec() };
+        let connection = self.send(&Call::Exec(Box::new(args)))?;
         connection.set_read_timeout(Some(LIMIT))?;
-        let (header, handed) = receive_descriptor(&connection)?;
+        let (header, handed) = receive_descriptors(&connection)?;
         let mut body = vec![0; decode_len(header)?];
         let mut rest = &connection;
         rest.read_exact(&mut body)?;
         let reply: Reply = serde_json::from_slice(&body).map_err(FrameError::Json)?;
         done(reply.map_err(ClientError::Refused)?)?;
-        handed.map(UnixStream::from).ok_or(ClientError::Unexpected)
+        if handed.len() != streams.len() {
+            return Err(ClientError::Unexpected);
+        }
+        connection.set_read_timeout(None)?;
+        Ok((handed.into_iter().map(UnixStream::from).collect(), connection))
     }
 
     /// A call that is answered twice: that it is under way, and by [`exited`], when the connection is
@@ -173,11 +182,6 @@ impl Client {
         session: Option<String>,
     ) -> Result<UnixStream, ClientError> {
         self.begin(&Call::Wait(WaitArgs { container: container.to_string(), until, session }))
-    }
-
-    /// Starts an exec, and will hear of its end.
-    pub fn exec_begin(&self, exec_id: &str) -> Result<UnixStream, ClientError> {
-        self.begin(&Call::ExecStart(ExecStartArgs { exec_id: exec_id.to_string(), wait: true }))
     }
 
     /// Waits until the supervisor has ended, whatever it answers before.
@@ -212,21 +216,22 @@ fn done(answer: Answer) -> Result<(), ClientError> {
     }
 }
 
-/// A frame's header, and the descriptor that came with it.
-fn receive_descriptor(stream: &UnixStream) -> Result<([u8; 4], Option<OwnedFd>), ClientError> {
+/// A frame's header, and the descriptors that came with it.
+fn receive_descriptors(stream: &UnixStream) -> Result<([u8; 4], Vec<OwnedFd>), ClientError> {
     let mut header = [0; 4];
-    let mut space = nix::cmsg_space!(RawFd);
+    // One a stream.
+    let mut space = nix::cmsg_space!([RawFd; 3]);
     let (received, handed) = {
         let mut bytes = [IoSliceMut::new(&mut header)];
         let flags = MsgFlags::MSG_CMSG_CLOEXEC | MsgFlags::MSG_WAITALL;
         let message = recvmsg::<()>(stream.as_raw_fd(), &mut bytes, Some(&mut space), flags)
             .map_err(io::Error::from)?;
-        let mut handed = None;
+        let mut handed = Vec::new();
         for control in message.cmsgs().map_err(io::Error::from)? {
             if let ControlMessageOwned::ScmRights(fds) = control {
                 // SAFETY: the kernel has just made these descriptors for this process; nobody else knows
                 // of them.
-                handed = fds.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }).next();
+                handed.extend(fds.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }));
             }
         }
         (message.bytes, handed)

@@ -51,13 +51,10 @@ pub enum Call {
     /// [`Answer::Agent`] with the agent's own.
     Stats(ContainerArgs),
     Top(ContainerArgs),
-    /// Prepares a process in a container; from here on its id is good for the two below, `Signal` and
-    /// `Resize`.
-    Exec(Box<ExecSpec>),
-    /// Answered by [`Answer::Done`] with a descriptor: the agent's own stream, without anybody between.
-    ExecAttach(OutputArgs),
-    /// Answered as [`Call::Start`].
-    ExecStart(ExecStartArgs),
+    /// Runs one more process in a container. Answered by [`Answer::Done`] when it runs, with the streams asked
+    /// for as descriptors: the agent's own, without anybody between. [`Answer::Exited`] follows on the
+    /// connection when it has ended. Until then its id is good for `Signal` and `Resize`.
+    Exec(Box<ExecArgs>),
     /// Ends every container and the sandbox. The connection closes with the supervisor.
     End,
 }
@@ -72,14 +69,6 @@ pub struct StartArgs {
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct ExecStartArgs {
-    pub exec_id: String,
-    /// Whether the caller wants to know how it ends.
-    pub wait: bool,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct AttachArgs {
     pub container: String,
     pub stream: Stream,
@@ -87,6 +76,14 @@ pub struct AttachArgs {
     pub session: String,
     /// The output waits for this client. Others that fall too far behind are dropped.
     pub live: bool,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExecArgs {
+    pub spec: ExecSpec,
+    /// The descriptors come in this order. An output that nobody asks for is dropped.
+    pub streams: Vec<Stream>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

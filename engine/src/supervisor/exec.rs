@@ -5,30 +5,44 @@ use std::collections::HashMap;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex};
 
-use hull_guest::protocol::{
-    CallError, ContainerArgs, ErrorKind, ExecSpec, ExitStatus, Request, ResizeArgs, SignalArgs,
-};
+use hull_guest::protocol::{CallError, ContainerArgs, ExitStatus, Request, ResizeArgs, SignalArgs, Stream};
 
 use super::caller::{self, Caller, state_error};
-use super::control::{Answer, ExecStartArgs, Exit, OutputArgs, Reply};
+use super::control::{Answer, ExecArgs, Exit, Reply};
 use super::shared::{Shared, held, start_thread};
 use crate::sandbox::agent::{Agent, AgentError};
 
 /// At most so many at a time, of all containers of the sandbox: each takes a thread here.
 const MAX: usize = 256;
 
+/// Those that run, each with its container.
 #[derive(Default)]
-pub struct Execs(Mutex<HashMap<String, Exec>>);
-
-struct Exec {
-    container: String,
-    command: String,
-    waiters: Vec<Caller>,
-}
+pub struct Execs(Mutex<HashMap<String, String>>);
 
 impl Execs {
-    fn container(&self, id: &str) -> Option<String> {
-        held(&self.0).get(id).map(|exec| exec.container.clone())
+    fn knows(&self, id: &str) -> bool {
+        held(&self.0).contains_key(id)
+    }
+}
+
+/// One that the agent has prepared. Dropping it forgets it.
+struct Exec {
+    shared: Arc<Shared>,
+    agent: Agent,
+    id: String,
+    container: String,
+}
+
+impl Exec {
+    fn args(&self) -> ContainerArgs {
+        ContainerArgs { container: self.id.clone() }
+    }
+}
+
+impl Drop for Exec {
+    fn drop(&mut self) {
+        let _ = self.agent.done(&Request::Delete(self.args()));
+        held(&self.shared.execs.0).remove(&self.id);
     }
 }
 
@@ -44,63 +58,55 @@ fn refused(error: AgentError) -> CallError {
     }
 }
 
-pub fn create(shared: &Shared, spec: ExecSpec) -> Reply {
+/// Starts the process, hands its streams over, and says how it ended when it has. A caller that leaves takes
+/// nothing with it.
+pub fn run(shared: &Arc<Shared>, args: ExecArgs, caller: Caller) {
+    // A terminal outlives a client that goes without a word: its input stays open here, too.
+    let input = args.streams.iter().position(|stream| *stream == Stream::Stdin);
+    let input = input.filter(|_| args.spec.process.terminal.is_some());
+    let (exec, mut streams, waiting) = match begin(shared, args) {
+        Ok(begun) => begun,
+        Err(error) => return caller.refuse(error),
+    };
+    let _ = caller.hand_over(&streams);
+    let input = input.map(|place| streams.swap_remove(place));
+    drop(streams);
+    // The thread that read the call goes back to those there are for that.
+    let waiter = start_thread("exec", move || {
+        let _input = input;
+        let exit = exit(exec.agent.wait_reply(&waiting));
+        record(&exec.shared, &exec.container, "exec_die".to_string(), &exec.id, Some(exit.code));
+        drop(exec);
+        caller.answer(&Ok(Answer::Exited(exit)));
+    });
+    // Those that end with the container are told before the supervisor ends.
+    waiter.into_iter().for_each(|waiter| shared.remember(waiter));
+}
+
+/// From what was asked for to a process that runs, its streams and the connection that its end comes by.
+fn begin(shared: &Arc<Shared>, args: ExecArgs) -> Result<(Exec, Vec<UnixStream>, UnixStream), CallError> {
+    let ExecArgs { spec, streams } = args;
     shared.task(&spec.container)?;
+    let agent = agent(shared)?;
     let (id, container) = (spec.exec_id.clone(), spec.container.clone());
     let words = spec.process.args.iter().map(|word| String::from_utf8_lossy(word.as_bytes()));
     let command = words.collect::<Vec<_>>().join(" ");
-    if held(&shared.execs.0).len() >= MAX {
-        return Err(state_error(format!("There are {MAX} execs in this sandbox already")));
-    }
-    agent(shared)?.exec(spec).map_err(refused)?;
-    record(shared, &container, format!("exec_create: {command}"), &id, None);
-    held(&shared.execs.0).insert(id, Exec { container, command, waiters: Vec::new() });
-    Ok(Answer::Done)
-}
-
-/// The agent's own stream, for the client: nobody is between them from here on.
-pub fn attach(shared: &Shared, args: &OutputArgs) -> Result<UnixStream, CallError> {
-    agent(shared)?.attach(&args.container, args.stream).map_err(refused)
-}
-
-pub fn start(shared: &Arc<Shared>, args: &ExecStartArgs, caller: Caller) {
-    let id = &args.exec_id;
-    let started = begin(shared, id);
-    let agent = match started {
-        Ok(agent) => agent,
-        Err(error) => return caller.refuse(error),
-    };
-    if !args.wait {
-        caller.done();
-    } else if caller.promise()
-        && let Some(exec) = held(&shared.execs.0).get_mut(id)
     {
-        exec.waiters.push(caller);
+        let mut all = held(&shared.execs.0);
+        if all.len() >= MAX {
+            return Err(state_error(format!("There are {MAX} execs in this sandbox already")));
+        }
+        all.insert(id.clone(), container.clone());
     }
-    let (of_reaper, id) = (shared.clone(), id.clone());
-    // Without a thread it stays until its container ends.
-    start_thread("exec", move || {
-        let waited = agent.wait_begin(&id).and_then(|waiting| agent.wait_reply(&waiting));
-        end(&of_reaper, &agent, &id, exit(waited));
-    });
-}
-
-fn begin(shared: &Shared, id: &str) -> Result<Agent, CallError> {
-    let agent = agent(shared)?;
-    let known = held(&shared.execs.0).get(id).map(|exec| (exec.container.clone(), exec.command.clone()));
-    let (container, command) = known.ok_or_else(|| no_exec(id))?;
-    if let Err(error) = agent.done(&Request::Start(ContainerArgs { container: id.to_string() })) {
-        let error = refused(error);
-        let code = match error.kind {
-            ErrorKind::CommandNotFound => 127,
-            ErrorKind::CannotExecute => 126,
-            _ => 128,
-        };
-        end(shared, &agent, id, Exit { code, oom_killed: false, error: error.message.clone() });
-        return Err(error);
-    }
-    record(shared, &container, format!("exec_start: {command}"), id, None);
-    Ok(agent)
+    let exec = Exec { shared: shared.clone(), agent, id, container };
+    exec.agent.exec(spec).map_err(refused)?;
+    record(shared, &exec.container, format!("exec_create: {command}"), &exec.id, None);
+    let attached = streams.iter().map(|stream| exec.agent.attach(&exec.id, *stream).map_err(refused));
+    let attached = attached.collect::<Result<Vec<_>, _>>()?;
+    let waiting = exec.agent.wait_begin(&exec.id).map_err(refused)?;
+    exec.agent.done(&Request::Start(exec.args())).map_err(refused)?;
+    record(shared, &exec.container, format!("exec_start: {command}"), &exec.id, None);
+    Ok((exec, attached, waiting))
 }
 
 fn exit(waited: Result<ExitStatus, AgentError>) -> Exit {
@@ -111,24 +117,13 @@ fn exit(waited: Result<ExitStatus, AgentError>) -> Exit {
     }
 }
 
-fn end(shared: &Shared, agent: &Agent, id: &str, exit: Exit) {
-    let _ = agent.done(&Request::Delete(ContainerArgs { container: id.to_string() }));
-    let Some(exec) = held(&shared.execs.0).remove(id) else { return };
-    record(shared, &exec.container, "exec_die".to_string(), id, Some(exit.code));
-    for waiter in exec.waiters {
-        waiter.answer(&Ok(Answer::Exited(exit.clone())));
-    }
-}
-
 /// A signal or a size for an exec; None: the id is none of an exec.
 pub fn signal(shared: &Shared, args: &SignalArgs) -> Option<Reply> {
-    shared.execs.container(&args.container)?;
-    Some(ask(shared, &Request::Signal(args.clone())))
+    shared.execs.knows(&args.container).then(|| ask(shared, &Request::Signal(args.clone())))
 }
 
 pub fn resize(shared: &Shared, args: &ResizeArgs) -> Option<Reply> {
-    shared.execs.container(&args.container)?;
-    Some(ask(shared, &Request::Resize(args.clone())))
+    shared.execs.knows(&args.container).then(|| ask(shared, &Request::Resize(args.clone())))
 }
 
 fn ask(shared: &Shared, request: &Request) -> Reply {
@@ -138,10 +133,6 @@ fn ask(shared: &Shared, request: &Request) -> Reply {
 /// Any question whose answer is the agent's own.
 pub fn question(shared: &Shared, request: &Request) -> Reply {
     agent(shared)?.ask(request).map(Answer::Agent).map_err(refused)
-}
-
-fn no_exec(id: &str) -> CallError {
-    CallError { kind: ErrorKind::NoContainer, message: format!("There is no exec {id}") }
 }
 
 fn record(shared: &Shared, container: &str, action: String, exec: &str, code: Option<i32>) {

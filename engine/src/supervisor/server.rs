@@ -75,8 +75,8 @@ fn refuse(caller: Caller, error: &FrameError) {
 /// Whether whoever answers it may have to wait for an agent, or for the caller.
 fn may_block(call: &Call) -> bool {
     match call {
-        Call::Up | Call::Stats(_) | Call::Top(_) | Call::Exec(_) | Call::ExecAttach(_) => true,
-        Call::ExecStart(_) | Call::End | Call::Signal(_) | Call::Resize(_) => true,
+        Call::Up | Call::Stats(_) | Call::Top(_) | Call::Exec(_) => true,
+        Call::End | Call::Signal(_) | Call::Resize(_) => true,
         Call::Attach(args) => args.stream == Stream::Stdin,
         Call::Hello(_) | Call::Add(_) | Call::Start(_) | Call::CloseOutput(_) | Call::Wait(_) => false,
         Call::Stop(_) | Call::Restart(_) | Call::Kill(_) | Call::Pause(_) | Call::Resume(_) => false,
@@ -188,12 +188,7 @@ fn dispatch(shared: &Arc<Shared>, call: Call, caller: Caller) {
         Call::Forget(args) => order(shared, &args.container, caller, Order::Forget),
         Call::Stats(args) => caller.answer(&exec::question(shared, &Request::Stats(args))),
         Call::Top(args) => caller.answer(&exec::question(shared, &Request::Top(args))),
-        Call::Exec(spec) => caller.answer(&exec::create(shared, *spec)),
-        Call::ExecAttach(args) => match exec::attach(shared, &args) {
-            Ok(stream) => drop(caller.hand_over(&stream)),
-            Err(error) => caller.refuse(error),
-        },
-        Call::ExecStart(args) => exec::start(shared, &args, caller),
+        Call::Exec(args) => exec::run(shared, *args, caller),
         Call::End if shared.is_pod() => {
             shared.keep_until_end(caller);
             shared.end_pod();

@@ -26,7 +26,8 @@ pub struct Shared {
     pub keeper: Keeper,
     /// Let go when nothing of the sandbox is left, however long a client takes to read the rest.
     lock: Mutex<Option<OwnedFd>>,
-    carriers: Mutex<Vec<JoinHandle<()>>>,
+    /// Threads with something for a client, which the process does not end before.
+    finishing: Mutex<Vec<JoinHandle<()>>>,
     /// Callers whose answer is the supervisor's end.
     kept: Mutex<Vec<Caller>>,
 }
@@ -54,7 +55,7 @@ impl Shared {
             execs: Execs::default(),
             keeper,
             lock: Mutex::new(Some(lock)),
-            carriers: Mutex::default(),
+            finishing: Mutex::default(),
             kept: Mutex::default(),
         }
     }
@@ -177,18 +178,19 @@ impl Shared {
         held(&self.tasks).values().cloned().collect()
     }
 
-    pub fn remember_carrier(&self, carrier: JoinHandle<()>) {
-        let mut carriers = held(&self.carriers);
-        carriers.retain(|carrier| !carrier.is_finished());
-        carriers.push(carrier);
+    /// A thread that the end of the supervisor waits for.
+    pub fn remember(&self, thread: JoinHandle<()>) {
+        let mut finishing = held(&self.finishing);
+        finishing.retain(|thread| !thread.is_finished());
+        finishing.push(thread);
     }
 
     /// The end of the supervisor: the lock first, then what clients have still to read, then the process.
     pub fn finish(&self) {
         held(&self.lock).take();
-        let carriers = std::mem::take(&mut *held(&self.carriers));
-        for carrier in carriers {
-            let _ = carrier.join();
+        let finishing = std::mem::take(&mut *held(&self.finishing));
+        for thread in finishing {
+            let _ = thread.join();
         }
         self.keeper.end();
     }

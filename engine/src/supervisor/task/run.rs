@@ -120,7 +120,7 @@ impl Task {
             let log = Box::new(Output::new(log.clone(), log_stream(stream)));
             let (sender, receiver) = mpsc::channel();
             let carrier = start_thread("output", move || fan.carry(source, log, sender));
-            self.shared.remember_carrier(carrier.ok_or(StartError::Thread)?);
+            self.shared.remember(carrier.ok_or(StartError::Thread)?);
             drained.push(receiver);
         }
         // Written while the agent starts it; who asks after the answer finds it.
