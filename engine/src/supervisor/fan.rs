@@ -57,10 +57,19 @@ impl Fan {
         Ok(Fan { state: Arc::default(), wake: Arc::new(wake) })
     }
 
-    /// From the next output on.
-    pub fn join(&self, socket: UnixStream, live: bool, on_drop: OnDrop) -> io::Result<()> {
+    /// From the next output on. `accept` tells the client so, and yields its socket: no output comes before
+    /// that, and none is missed by a client that has been told.
+    pub fn join(
+        &self,
+        accept: impl FnOnce() -> io::Result<UnixStream>,
+        live: bool,
+        on_drop: OnDrop,
+    ) -> io::Result<()> {
+        let mut state = self.state();
+        let socket = accept()?;
         socket.set_nonblocking(true)?;
-        self.state().joining.push(Client { socket, live, pending: VecDeque::new(), on_drop });
+        state.joining.push(Client { socket, live, pending: VecDeque::new(), on_drop });
+        drop(state);
         self.wake();
         Ok(())
     }
@@ -189,6 +198,8 @@ impl Carrier<'_> {
             Ok(len @ 1..) => {
                 let bytes = buffer.get(..len).unwrap_or_default();
                 self.log.write(bytes);
+                // Whoever came while this was waited for was told that it misses nothing.
+                self.clients.append(&mut self.fan.state().joining);
                 self.clients.retain_mut(|client| hand(client, bytes));
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -301,7 +312,7 @@ mod tests {
     fn join(run: &Run, live: bool) -> (UnixStream, mpsc::Receiver<()>) {
         let (theirs, ours) = UnixStream::pair().unwrap();
         let (dropped, told) = mpsc::channel();
-        run.fan.join(theirs, live, Box::new(move || dropped.send(()).unwrap_or_default())).unwrap();
+        run.fan.join(|| Ok(theirs), live, Box::new(move || dropped.send(()).unwrap_or_default())).unwrap();
         (ours, told)
     }
 

@@ -12,6 +12,7 @@ use nix::sys::socket::{MsgFlags, getsockopt, recv, sockopt::PeerCredentials};
 use super::caller::{self, Caller, state_error};
 use super::control::{Answer, AttachArgs, Call, Hello, VERSION};
 use super::exec;
+use super::fan::Fan;
 use super::shared::{Shared, start_thread};
 use super::task::{Order, TaskHandle};
 
@@ -149,7 +150,7 @@ fn dispatch(shared: &Arc<Shared>, call: Call, caller: Caller) {
         Call::Attach(args) => attach(shared, args, caller),
         Call::CloseOutput(args) => match shared.task(&args.container) {
             Ok(task) => {
-                task.output(args.stream).into_iter().for_each(super::fan::Fan::close);
+                task.output(args.stream).into_iter().for_each(Fan::close);
                 caller.done();
             }
             Err(error) => caller.refuse(error),
@@ -210,18 +211,20 @@ fn attach(shared: &Shared, args: AttachArgs, caller: Caller) {
         Ok(_) => return caller.refuse(state_error("The container is not running")),
         Err(error) => return caller.refuse(error),
     };
-    let Ok(stream) = caller.into_stream() else { return };
-    match args.stream {
-        Stream::Stdin => task.input.feed(stream),
-        Stream::Stdout | Stream::Stderr => join(&task, args, stream),
+    match task.output(args.stream) {
+        Some(fan) => join(&task, fan, args, caller),
+        None => {
+            if let Ok(stream) = caller.into_stream() {
+                task.input.feed(stream);
+            }
+        }
     }
 }
 
-fn join(task: &TaskHandle, args: AttachArgs, stream: UnixStream) {
-    let Some(fan) = task.output(args.stream) else { return };
-    let (task_of_drop, session) = (task.clone(), args.session);
-    let on_drop = move || task_of_drop.tell(Order::Dropped { session: session.clone() });
-    if let Err(error) = fan.join(stream, args.live, Box::new(on_drop)) {
+fn join(task: &TaskHandle, fan: &Fan, args: AttachArgs, caller: Caller) {
+    let (task, session) = (task.clone(), args.session);
+    let on_drop = move || task.tell(Order::Dropped { session: session.clone() });
+    if let Err(error) = fan.join(|| caller.into_stream(), args.live, Box::new(on_drop)) {
         eprintln!("Failed to attach a client: {error}");
     }
 }
