@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use hull_tests::{BUSYBOX, Running, Store, paths, traces};
+use hull_tests::{BUSYBOX, Running, Store, Traces, paths};
 
 /// Marsaglia's xorshift64: repeatable from the seed that a failure prints.
 struct Random(u64);
@@ -71,26 +71,13 @@ fn start(store: &Store, random: &mut Random) -> Running {
     }
 }
 
-/// What is there now and was not before, once it has had a moment to die.
-fn left_over(store: &Store, before: &[String]) -> Vec<String> {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    loop {
-        let mut left = traces::of(&store.root, &store.run);
-        left.retain(|trace| !before.contains(trace));
-        if left.is_empty() || Instant::now() > deadline {
-            return left;
-        }
-        std::thread::sleep(Duration::from_millis(100));
-    }
-}
-
 #[test]
 fn nothing_is_left_of_what_was_killed_at_random_moments() {
     let seed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().subsec_nanos() | 1;
     let mut random = Random(seed.into());
     let store = Store::with_busybox();
     let images = store.hull(["images", "-q"]).output().text();
-    let before = traces::of(&store.root, &store.run);
+    let mut traces = Traces::follow(&store.root, &store.run);
     nix::sys::prctl::set_child_subreaper(true).unwrap();
     // What takes milliseconds takes seconds in the KVM test host.
     let emulated = std::env::var_os("HULL_KVM_HOST").is_some_and(|value| !value.is_empty());
@@ -120,7 +107,7 @@ fn nothing_is_left_of_what_was_killed_at_random_moments() {
     if !kept.is_empty() {
         store.hull(["rm", "-f"]).args(kept.lines()).output().exits(0);
     }
-    let left = left_over(&store, &before);
+    let left = traces.left();
     assert!(left.is_empty(), "seed {seed}: left over:\n{}", left.join("\n"));
     assert_eq!(store.hull(["images", "-q"]).output().text(), images);
     assert_eq!(store.run([BUSYBOX, "echo", "fine"]).output().text(), "fine");

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
@@ -13,7 +14,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::paths;
+use crate::{paths, unique};
 
 /// `hull run --rm` in the mode under test, to its end, with nothing on stdin.
 pub fn run<const N: usize>(args: [&str; N]) -> Output {
@@ -29,6 +30,7 @@ pub fn hull<const N: usize>(args: [&str; N]) -> Output {
 pub struct Hull {
     pub(crate) command: Command,
     stdin: Option<Vec<u8>>,
+    pub(crate) container: Option<Container>,
 }
 
 impl Hull {
@@ -38,7 +40,7 @@ impl Hull {
         command.args(args);
         command.env("HULL_ROOT", paths::shared_root()).env("HULL_RUN", paths::shared_run());
         command.env("HULL_CONFIG", paths::no_config()).env_remove("HULL_ISOLATION");
-        Hull { command, stdin: None }
+        Hull { command, stdin: None, container: None }
     }
 
     /// `hull run --rm --isolation MODE ARGS...`
@@ -48,7 +50,11 @@ impl Hull {
 
     /// `hull run --isolation MODE ARGS...`: the container stays until somebody removes it.
     pub fn keep<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Hull {
-        Hull::new(["run", "--isolation", paths::isolation().word()]).args(args)
+        let container = Container { id_file: paths::temporary().join(unique("id")) };
+        let mut hull = Hull::new(["run", "--isolation", paths::isolation().word(), "--cidfile"]);
+        hull.command.arg(&container.id_file).args(args);
+        hull.container = Some(container);
+        hull
     }
 
     pub fn args<S: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = S>) -> Hull {
@@ -84,7 +90,7 @@ impl Hull {
 
     /// Starts it, with pipes on all three.
     pub fn spawn(mut self) -> Running {
-        let shown = shown(&self.command);
+        let (shown, env) = (shown(&self.command), environment(&self.command));
         self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = self.command.spawn().unwrap_or_else(|e| panic!("{shown}: {e}; run `make` first"));
         Running {
@@ -93,8 +99,36 @@ impl Hull {
             stderr: Stream::new(child.stderr.take().unwrap()),
             child,
             shown,
+            container: self.container,
+            env,
         }
     }
+}
+
+/// The container that a `hull run` makes: killing `hull` does not end it.
+pub(crate) struct Container {
+    id_file: PathBuf,
+}
+
+impl Container {
+    /// Removes it from the store that `hull` had.
+    pub(crate) fn kill(&self, env: &[(OsString, OsString)]) {
+        let Ok(id) = std::fs::read_to_string(&self.id_file) else { return };
+        let mut command = Command::new(paths::binary("hull"));
+        command.args(["rm", "-f", &id]).envs(env.iter().cloned());
+        let _ = command.stdin(Stdio::null()).output();
+    }
+}
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.id_file);
+    }
+}
+
+/// The variables that a command sets.
+pub(crate) fn environment(command: &Command) -> Vec<(OsString, OsString)> {
+    command.get_envs().filter_map(|(name, value)| Some((name.into(), value?.into()))).collect()
 }
 
 fn shown(command: &Command) -> String {
@@ -102,13 +136,15 @@ fn shown(command: &Command) -> String {
     words.fold("hull".to_owned(), |line, word| line + " " + &word)
 }
 
-/// A `hull` that runs. Killed when dropped.
+/// A `hull` that runs. Killed when dropped, and its container with it.
 pub struct Running {
     pub stdin: Option<ChildStdin>,
     pub stdout: Stream,
     pub stderr: Stream,
     child: Child,
     shown: String,
+    container: Option<Container>,
+    env: Vec<(OsString, OsString)>,
 }
 
 impl Running {
@@ -149,8 +185,12 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
+        let ended = matches!(self.child.try_wait(), Ok(Some(_)));
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if let (Some(container), false) = (&self.container, ended) {
+            container.kill(&self.env);
+        }
     }
 }
 

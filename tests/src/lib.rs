@@ -21,6 +21,7 @@ pub use container::Container;
 pub use paths::{Isolation, isolation};
 pub use pty::Terminal;
 pub use store::Store;
+pub use traces::Traces;
 
 /// Debian's busybox-static, every applet a hard link.
 pub const BUSYBOX: &str = "busybox";

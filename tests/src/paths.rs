@@ -1,5 +1,6 @@
 //! Where things are: the binaries under test, the prepared store, the image archives.
 
+use std::hash::{Hash, Hasher};
 use std::path::PathBuf;
 
 /// Where the containers of this run of the suite live.
@@ -48,9 +49,12 @@ pub fn shared_root() -> PathBuf {
     prepared().join("root")
 }
 
-/// The run folder of that store. Short, since socket paths have 107 bytes (unix(7)).
+/// The run folder of that store, its own: whoever sweeps a run folder takes what his store does not know for
+/// an orphan. Short, since socket paths have 107 bytes (unix(7)).
 pub fn shared_run() -> PathBuf {
-    PathBuf::from("/run/hull-e2e")
+    let mut hasher = std::hash::DefaultHasher::new();
+    prepared().hash(&mut hasher);
+    PathBuf::from(format!("/run/hull-e2e-{:08x}", hasher.finish() & 0xffff_ffff))
 }
 
 /// For files of a case, on the file system of the store.

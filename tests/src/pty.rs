@@ -1,5 +1,6 @@
 //! `hull` on a pseudo terminal, as a person has it.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -11,7 +12,7 @@ use std::time::Instant;
 use nix::pty::{OpenptyResult, Winsize, openpty};
 use nix::sys::termios::{LocalFlags, tcgetattr};
 
-use crate::command::{Hull, contains, exit_code, wait_within};
+use crate::command::{Container, Hull, contains, environment, exit_code, wait_within};
 use crate::paths;
 
 /// A running `hull` whose stdin, stdout and stderr are one terminal, which also controls it.
@@ -23,6 +24,8 @@ pub struct Terminal {
     /// All that was printed, and how much of it `expect` has passed.
     printed: Vec<u8>,
     passed: usize,
+    container: Option<Container>,
+    env: Vec<(OsString, OsString)>,
 }
 
 impl Terminal {
@@ -44,6 +47,7 @@ impl Terminal {
             });
         }
         let child = hull.command.spawn().unwrap();
+        let env = environment(&hull.command);
         let mut reader = File::from(master.try_clone().unwrap());
         let (sender, chunks) = mpsc::channel();
         std::thread::spawn(move || {
@@ -54,7 +58,16 @@ impl Terminal {
                 }
             }
         });
-        Terminal { master: File::from(master), slave, child, chunks, printed: Vec::new(), passed: 0 }
+        Terminal {
+            master: File::from(master),
+            slave,
+            child,
+            chunks,
+            printed: Vec::new(),
+            passed: 0,
+            container: hull.container,
+            env,
+        }
     }
 
     /// Types.
@@ -116,8 +129,12 @@ impl Terminal {
 
 impl Drop for Terminal {
     fn drop(&mut self) {
+        let ended = matches!(self.child.try_wait(), Ok(Some(_)));
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if let (Some(container), false) = (&self.container, ended) {
+            container.kill(&self.env);
+        }
     }
 }
 

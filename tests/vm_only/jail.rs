@@ -3,6 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 use hull_tests::{BUSYBOX, Hull, Running};
 
 use crate::alone;
@@ -103,14 +106,15 @@ fn process_is_in_a_cgroup_of_its_own() {
 }
 
 #[test]
-fn machine_ends_with_its_hull() {
+fn machine_ends_with_its_supervisor() {
     let _turn = alone();
     let (running, machine) = waiting();
-    running.signal(nix::sys::signal::Signal::SIGKILL);
-    drop(running);
+    let supervisor = status(&machine, "PPid").parse().unwrap();
+    kill(Pid::from_raw(supervisor), Signal::SIGKILL).unwrap();
     let deadline = std::time::Instant::now() + hull_tests::paths::patience();
     while machine.exists() {
         assert!(std::time::Instant::now() < deadline, "{} is still there", machine.display());
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
+    drop(running);
 }
