@@ -5,6 +5,7 @@
 mod duration;
 mod parse;
 
+use std::ffi::CStr;
 use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -37,6 +38,16 @@ pub fn rfc3339_fixed(ns: i64) -> String {
 /// `2026-01-31T13:00:00.250000000+01:00`: in this machine's zone, as `events` prints it.
 pub fn rfc3339_local(ns: i64) -> String {
     Rfc3339 { offset: local_offset(ns), ..Rfc3339::fixed(ns) }.to_string()
+}
+
+/// `2026-01-31 13:00:00 +0100 CET`: in this machine's zone, without a fraction, as Go prints times and `ps`
+/// shows when a container was created.
+pub fn go_local(ns: i64) -> String {
+    let (offset, zone) = local_zone(ns);
+    let whole = Rfc3339 { offset, ..Rfc3339::trimmed(ns.div_euclid(SECOND) * SECOND) }.to_string();
+    let (sign, minutes) = (if offset < 0 { '-' } else { '+' }, offset.abs() / 60);
+    let date_time = whole.get(..19).unwrap_or(&whole).replace('T', " ");
+    format!("{date_time} {sign}{:02}{:02} {zone}", minutes / 60, minutes % 60)
 }
 
 /// A time to be written without a `String` between.
@@ -94,12 +105,22 @@ impl Rfc3339 {
 
 /// Seconds that this machine's zone is east of Greenwich at a time; 0 if the zone cannot be found out.
 fn local_offset(ns: i64) -> i64 {
+    local_zone(ns).0
+}
+
+/// The same, and the zone's short name.
+fn local_zone(ns: i64) -> (i64, String) {
     let seconds: libc::time_t = ns.div_euclid(SECOND);
     // SAFETY: all of tm's fields are integers but tm_zone, a pointer for which null is a value.
     let mut local: libc::tm = unsafe { std::mem::zeroed() };
     // SAFETY: both pointers are to live locals; localtime_r(3) keeps neither.
     let known = unsafe { !libc::localtime_r(&raw const seconds, &raw mut local).is_null() };
-    if known { local.tm_gmtoff } else { 0 }
+    if !known || local.tm_zone.is_null() {
+        return (0, "UTC".to_string());
+    }
+    // SAFETY: localtime_r(3) has set it to a text of the C library's own, which stays for this zone.
+    let zone = unsafe { CStr::from_ptr(local.tm_zone) };
+    (local.tm_gmtoff, zone.to_string_lossy().into_owned())
 }
 
 /// Days from 0000-03-01 to 1970-01-01.
@@ -150,6 +171,14 @@ mod tests {
         assert_eq!(rfc3339_nano(250_000_000), "1970-01-01T00:00:00.25Z");
         assert_eq!(rfc3339_nano(10), "1970-01-01T00:00:00.00000001Z");
         assert_eq!(rfc3339_nano(i64::MAX), "2262-04-11T23:47:16.854775807Z");
+    }
+
+    #[test]
+    fn local_times_in_gos_form_have_no_fraction() {
+        let (shown, rfc) = (go_local(1_500_000_000), rfc3339_local(1_500_000_000));
+        assert_eq!(shown.get(..10), rfc.get(..10), "{shown}");
+        let words: Vec<_> = shown.split(' ').collect();
+        assert!(words.len() == 4 && words[1].len() == 8 && words[2].len() == 5, "{shown}");
     }
 
     #[test]

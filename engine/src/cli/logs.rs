@@ -1,17 +1,24 @@
 //! `hull logs`: its options, and entries on their way to the caller's two outputs.
 
-use std::io::{self, Write};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::ops::ControlFlow;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use anyhow::Context as _;
 use clap::Args;
 
+use super::{Exit, swept};
+use crate::container::log;
+use crate::context::Context;
 use crate::logs::{Item, Options, Printer, Reader, Stream};
+use crate::text::escape;
 use crate::time::{self, TimeError};
 
 /// Entries gathered before they are written.
 const BATCH: usize = 64 << 10;
+/// Bytes of a console's line that are shown as one.
+const CONSOLE_LINE: u64 = 64 << 10;
 
 #[derive(Debug, Args)]
 #[command(args_override_self = true)]
@@ -34,9 +41,13 @@ pub struct LogsArgs {
     /// Show the labels and variables that --log-opt labels and env named
     #[arg(long)]
     details: bool,
+    /// Show what the guest's kernel and init wrote on their console (virtual machines, with boot_log = true
+    /// in the config file)
+    #[arg(long, conflicts_with_all = ["follow", "tail", "since", "until", "timestamps", "details"])]
+    boot: bool,
     /// Name, id or start of an id
     #[arg(value_name = "CONTAINER")]
-    pub container: String,
+    container: String,
 }
 
 /// How many lines; None is all of them.
@@ -56,14 +67,40 @@ fn time(word: &str) -> Result<i64, TimeError> {
     time::parse_since(word, time::now_ns())
 }
 
-impl LogsArgs {
-    pub fn follow(&self) -> bool {
-        self.follow
+pub fn logs(context: &Context, args: &LogsArgs) -> Exit {
+    let store = swept(context)?;
+    if args.boot {
+        return print_console(log::console(&store, &args.container)?);
     }
+    let row = store.db().container(&args.container)?;
+    let reader = log::open(&store, &row)?;
+    let end = if args.follow { log::end(&store, &row)? } else { None };
+    args.print(&reader, end.as_ref().map(AsFd::as_fd))?;
+    Ok(0)
+}
 
+/// Line by line, escaped: the guest wrote it.
+fn print_console(console: File) -> Exit {
+    let (mut console, mut stdout) = (BufReader::new(console), io::stdout().lock());
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        let read = console.by_ref().take(CONSOLE_LINE).read_until(b'\n', &mut line);
+        if read.context("Failed to read the console's log")? == 0 {
+            return Ok(0);
+        }
+        let text = line.strip_suffix(b"\n").unwrap_or(&line);
+        match writeln!(stdout, "{}", escape(text.strip_suffix(b"\r").unwrap_or(text))) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(0),
+            written => written.context("Failed to write the log to the output")?,
+        }
+    }
+}
+
+impl LogsArgs {
     /// Prints the log to stdout and stderr, each what went there. Follows until `stop` is readable, if
     /// there is one: nothing will be written to the log of a container that does not run.
-    pub fn print(&self, reader: &Reader, stop: Option<BorrowedFd<'_>>) -> Result<(), anyhow::Error> {
+    fn print(&self, reader: &Reader, stop: Option<BorrowedFd<'_>>) -> Result<(), anyhow::Error> {
         let options = Options {
             tail: self.tail.0,
             since: self.since,
@@ -168,7 +205,7 @@ mod tests {
             parse(&["--since", "5", "--until", "1970-01-01T00:00:06Z"]).unwrap().until,
             Some(6 * time::SECOND)
         );
-        assert!(parse(&["-ft", "--since=-1h"]).unwrap().follow());
+        assert!(parse(&["-ft", "--since=-1h"]).unwrap().follow);
         for bad in [["--tail", "many"], ["--since", "noon"], ["--until", ""]] {
             assert!(parse(&bad).is_err(), "{bad:?}");
         }

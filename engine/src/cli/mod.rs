@@ -5,7 +5,7 @@ mod exec;
 mod images;
 mod info;
 mod life;
-pub mod logs;
+mod logs;
 pub mod output;
 mod ps;
 mod run;
@@ -44,6 +44,8 @@ enum Command {
     Run(Box<run::RunArgs>),
     /// List containers
     Ps(ps::PsArgs),
+    /// Show what containers printed
+    Logs(logs::LogsArgs),
     /// Remove containers
     Rm(life::RmArgs),
     /// Create a container and do not start it
@@ -115,6 +117,7 @@ impl Cli {
         match self.command {
             Command::Run(args) => run::run(&context, *args),
             Command::Ps(args) => ps::list(&context, &args),
+            Command::Logs(args) => logs::logs(&context, &args),
             Command::Rm(args) => life::remove(&context, &args),
             Command::Create(args) => run::create(&context, *args),
             Command::Start(args) => life::start(&context, &args),

@@ -1,7 +1,9 @@
 //! Tables, and the forms in which docker shows amounts, times and states (go-units and the daemon's words).
 
 use std::fmt;
+use std::io::{self, Write};
 
+use super::Exit;
 use crate::format::{float, tabwriter};
 use crate::text::escape;
 
@@ -14,6 +16,16 @@ pub fn table(headings: &[&str], rows: &[Vec<String>]) {
         text.push_str(&cells.join("\t"));
     }
     println!("{}", tabwriter::align(&text));
+}
+
+/// A command's answer. Whoever read it and has had enough is no error.
+pub fn print(text: &str) -> Exit {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(anyhow::Error::new(error).context("Failed to write to stdout").into())
+        }
+        _ => Ok(0),
+    }
 }
 
 /// Decimal units, three digits, as `docker images` and `ps --size` show sizes: `1.23MB`.
@@ -82,6 +94,18 @@ pub enum Health {
     Starting,
     Healthy,
     Unhealthy,
+}
+
+impl Health {
+    /// Of the word that the container's row has for it.
+    pub fn from_word(word: &str) -> Option<Health> {
+        match word {
+            "starting" => Some(Health::Starting),
+            "healthy" => Some(Health::Healthy),
+            "unhealthy" => Some(Health::Unhealthy),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for Health {

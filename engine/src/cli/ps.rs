@@ -1,54 +1,153 @@
 //! `hull ps`.
 
-use clap::Args;
+use std::collections::HashMap;
 
-use super::output::{ago, short, table};
+use clap::Args;
+use serde_json::{Map, Value, json};
+
+use super::output::{self, Health, Status, ago, short, size};
 use super::{Exit, swept};
 use crate::container::config::Config;
+use crate::container::list::{self, FILTERS, Listed, Selection};
+use crate::container::written;
 use crate::context::Context;
-use crate::store::{ContainerRow, ContainerState};
-use crate::time::{SECOND, now_ns};
+use crate::format::filter::Filters;
+use crate::format::quote;
+use crate::format::rows::{Headings, Row, RowFormat, ellipsis};
+use crate::image::digest::Digest;
+use crate::store::{ContainerRow, ContainerState, Store};
+use crate::time::{SECOND, go_local, now_ns};
 
 #[derive(Debug, Args)]
+#[command(args_override_self = true)]
 pub struct PsArgs {
     /// Ended containers too
     #[arg(short, long)]
     all: bool,
+    /// The N containers made last, running or not
+    #[arg(short = 'n', long, value_name = "N", allow_negative_numbers = true)]
+    last: Option<i64>,
+    /// The container made last, running or not
+    #[arg(short, long)]
+    latest: bool,
     /// Ids only
     #[arg(short, long)]
     quiet: bool,
+    /// How much each has written, and its image's size on top
+    #[arg(short, long)]
+    size: bool,
+    /// Whole ids and commands
+    #[arg(long)]
+    no_trunc: bool,
+    /// Columns, as a Go template: table, json, 'table {{.ID}}\t{{.Names}}', '{{.Names}}'
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<String>,
+    /// Only those that match: id, name, label, status, exited, before, since, ancestor, health, isolation
+    #[arg(short, long, value_name = "KEY=VALUE")]
+    #[arg(action = clap::ArgAction::Append)]
+    filter: Vec<String>,
 }
+
+const HEADINGS: Headings = &[
+    ("ID", "CONTAINER ID"),
+    ("Names", "NAMES"),
+    ("Image", "IMAGE"),
+    ("Command", "COMMAND"),
+    ("CreatedAt", "CREATED AT"),
+    ("RunningFor", "CREATED"),
+    ("Ports", "PORTS"),
+    ("State", "STATE"),
+    ("Status", "STATUS"),
+    ("Size", "SIZE"),
+    ("Labels", "LABELS"),
+    ("Mounts", "MOUNTS"),
+    ("LocalVolumes", "LOCAL VOLUMES"),
+    ("Networks", "NETWORKS"),
+    ("Isolation", "ISOLATION"),
+    ("Pod", "POD"),
+];
+const COLUMNS: &str =
+    r"{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Isolation}}\t{{.Names}}";
 
 pub fn list(context: &Context, args: &PsArgs) -> Exit {
+    let filters = Filters::parse(&args.filter, &FILTERS)?;
+    let columns = if args.size { format!(r"{COLUMNS}\t{{{{.Size}}}}") } else { COLUMNS.to_string() };
+    let format = match (args.quiet, &args.format) {
+        (true, format) => {
+            if format.is_some() {
+                eprintln!("WARNING: Ignoring custom format, because both --format and --quiet are set.");
+            }
+            RowFormat::parse(Some("{{.ID}}"), &columns)?
+        }
+        (false, format) => RowFormat::parse(format.as_deref(), &columns)?,
+    };
+    let latest = if args.latest { Some(1) } else { args.last.and_then(|n| usize::try_from(n).ok()) };
+    let selection = Selection { all: args.all, latest: latest.filter(|most| *most > 0), filters };
     let store = swept(context)?;
-    let rows = store.db().containers()?;
-    // Newest first, as docker.
-    let shown = rows.iter().rev().filter(|row| args.all || row.state == ContainerState::Running);
-    if args.quiet {
-        shown.for_each(|row| println!("{}", short(&row.id)));
-        return Ok(0);
-    }
-    let headings = ["CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "ISOLATION", "NAMES"];
-    table(&headings, &shown.map(cells).collect::<Vec<_>>());
-    Ok(0)
+    let images = store.db().images()?;
+    let listed = list::list(&store, &selection, &images)?;
+    let with_size = args.size || format.mentions("Size");
+    let sizes = if with_size { list::image_sizes(&store, &images, &listed)? } else { HashMap::new() };
+    let rows: Vec<Row> = listed
+        .into_iter()
+        .map(|item| {
+            let written = if with_size { shown_size(&store, &item, &sizes) } else { size(0) };
+            fields(item, written, args.no_trunc)
+        })
+        .collect();
+    output::print(&format.render(HEADINGS, &rows)?)
 }
 
-fn cells(row: &ContainerRow) -> Vec<String> {
-    let config = Config::from_row(&row.config).ok();
-    let (image, command) = config.map_or_else(Default::default, |c| (c.image.clone(), c.command_line()));
-    let command: String = match command.char_indices().nth(20) {
-        Some((end, _)) => format!("\"{}…\"", command.get(..end - 1).unwrap_or_default()),
-        None => format!("\"{command}\""),
+/// `3.15MB (virtual 5.13MB)`. Where the host cannot see what a container has written, only the image's.
+fn shown_size(store: &Store, item: &Listed, sizes: &HashMap<Digest, u64>) -> String {
+    let image = sizes.get(&item.row.image).copied().unwrap_or(0);
+    let written = item.config.as_ref().map(|config| written::bytes(store, &item.row, config));
+    match written {
+        Some(Ok(Some(bytes))) => format!("{} (virtual {})", size(bytes), size(bytes.saturating_add(image))),
+        _ => format!("unknown (image {})", size(image)),
+    }
+}
+
+fn fields(item: Listed, size: String, whole: bool) -> Row {
+    let Listed { row, config, image, health } = item;
+    let command = config.as_ref().map(Config::command_line).unwrap_or_default();
+    let labels = config.map(|config| config.labels).unwrap_or_default();
+    let pairs: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let fields = json!({
+        "ID": if whole { &row.id } else { short(&row.id) },
+        "Names": row.name,
+        "Image": if whole || !image.starts_with("sha256:") { &image } else { short(&image) },
+        "Command": quote(&if whole { command.into() } else { ellipsis(&command, 20) }),
+        "CreatedAt": go_local(row.created),
+        "RunningFor": ago((now_ns() - row.created) / SECOND),
+        "Ports": "",
+        "State": row.state.as_str(),
+        "Status": status(&row, health.as_deref()).to_string(),
+        "Size": size,
+        "Labels": pairs.join(","),
+        "Mounts": "",
+        "LocalVolumes": "0",
+        "Networks": "",
+        "Isolation": row.mode,
+        "Pod": row.pod.unwrap_or_default(),
+    });
+    let fields = match fields {
+        Value::Object(fields) => fields,
+        _ => Map::new(),
     };
-    let status = match row.state {
-        ContainerState::Created => "Created".to_string(),
-        ContainerState::Running => "Up".to_string(),
-        ContainerState::Paused => "Up (Paused)".to_string(),
-        ContainerState::Restarting => format!("Restarting ({})", row.exit_code),
-        ContainerState::Dead => "Dead".to_string(),
-        ContainerState::Removing => "Removal In Progress".to_string(),
-        ContainerState::Exited => format!("Exited ({})", row.exit_code),
-    };
-    let created = ago((now_ns() - row.created) / SECOND);
-    vec![short(&row.id).into(), image, command, created, status, row.mode.clone(), row.name.clone()]
+    Row::new(fields).with_labels(labels)
+}
+
+fn status(row: &ContainerRow, health: Option<&str>) -> Status {
+    let since = |then: i64| (now_ns() - then) / SECOND;
+    let (started, ended, code) = (since(row.started), since(row.finished), row.exit_code);
+    match row.state {
+        ContainerState::Created => Status::Created,
+        ContainerState::Running => Status::Up { started, health: health.and_then(Health::from_word) },
+        ContainerState::Paused => Status::Paused { started },
+        ContainerState::Restarting => Status::Restarting { code, ended },
+        ContainerState::Removing => Status::Removing,
+        ContainerState::Exited => Status::Exited { code, ended },
+        ContainerState::Dead => Status::Dead,
+    }
 }

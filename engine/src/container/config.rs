@@ -107,9 +107,15 @@ impl Config {
         self.restart = restart.unwrap_or(self.restart);
     }
 
-    /// The command as `ps` shows it.
+    /// The command as `ps` shows it: docker's quotes around arguments with a space.
     pub fn command_line(&self) -> String {
-        let words = self.process.args.iter().map(|word| String::from_utf8_lossy(word.as_bytes()));
-        words.collect::<Vec<_>>().join(" ")
+        let mut line = String::new();
+        for (index, word) in self.process.args.iter().enumerate() {
+            let word = String::from_utf8_lossy(word.as_bytes());
+            let quote = if index > 0 && word.contains(' ') { "'" } else { "" };
+            let space = if index > 0 { " " } else { "" };
+            line.extend([space, quote, &word, quote]);
+        }
+        line
     }
 }

@@ -4,7 +4,7 @@ use std::io;
 
 use serde::Serialize;
 use serde_json::Value;
-use serde_json::ser::{Formatter, Serializer};
+use serde_json::ser::{Formatter, PrettyFormatter, Serializer};
 
 use crate::text::is_shown;
 
@@ -15,6 +15,64 @@ pub fn to_json(value: &Value) -> String {
     // Of the two that can fail, a Vec takes every byte and a Value has only text for keys.
     let _ = value.serialize(&mut Serializer::with_formatter(&mut bytes, Go));
     String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// The same over several lines, as `inspect` shows it.
+pub fn to_json_pretty(value: &Value) -> String {
+    let mut bytes = Vec::new();
+    let _ = value.serialize(&mut Serializer::with_formatter(
+        &mut bytes,
+        Indented(PrettyFormatter::with_indent(b"    ")),
+    ));
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+struct Indented(PrettyFormatter<'static>);
+
+impl Formatter for Indented {
+    fn write_f64<W: ?Sized + io::Write>(&mut self, writer: &mut W, value: f64) -> io::Result<()> {
+        Go.write_f64(writer, value)
+    }
+
+    fn write_string_fragment<W: ?Sized + io::Write>(&mut self, writer: &mut W, text: &str) -> io::Result<()> {
+        Go.write_string_fragment(writer, text)
+    }
+
+    fn begin_array<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.0.begin_array(writer)
+    }
+
+    fn end_array<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.0.end_array(writer)
+    }
+
+    fn begin_array_value<W: ?Sized + io::Write>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
+        self.0.begin_array_value(writer, first)
+    }
+
+    fn end_array_value<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.0.end_array_value(writer)
+    }
+
+    fn begin_object<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.0.begin_object(writer)
+    }
+
+    fn end_object<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.0.end_object(writer)
+    }
+
+    fn begin_object_key<W: ?Sized + io::Write>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
+        self.0.begin_object_key(writer, first)
+    }
+
+    fn begin_object_value<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.0.begin_object_value(writer)
+    }
+
+    fn end_object_value<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.0.end_object_value(writer)
+    }
 }
 
 struct Go;
@@ -56,6 +114,13 @@ mod tests {
     fn numbers_are_written_as_gos() {
         let numbers = json!([1.0, 1.5, 1e21, 1e-7, 0.0, 5, u64::MAX]);
         assert_eq!(to_json(&numbers), "[1,1.5,1e+21,1e-7,0,5,18446744073709551615]");
+    }
+
+    #[test]
+    fn indented_json_is_dockers_and_as_safe() {
+        let value = json!({"A": [], "B": {"c": ["\u{9b}", 1.0]}, "D": {}});
+        let text = "{\n    \"A\": [],\n    \"B\": {\n        \"c\": [\n            \"\\u009b\",\n            1\n        ]\n    },\n    \"D\": {}\n}";
+        assert_eq!(to_json_pretty(&value), text);
     }
 
     #[test]

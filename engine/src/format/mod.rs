@@ -35,7 +35,8 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-pub use json::to_json;
+pub use json::{to_json, to_json_pretty};
+pub use printf::quote;
 
 /// What of Go's templates there is, for a help text.
 pub const SUBSET: &str = r#"A format is text with actions in {{ }}, a subset of Go's text/template:

@@ -213,7 +213,7 @@ impl Printer {
 }
 
 /// strconv.Quote: a Go string literal, safe to show.
-fn quote(text: &str) -> String {
+pub fn quote(text: &str) -> String {
     let mut quoted = String::from("\"");
     for c in text.chars() {
         match c {
