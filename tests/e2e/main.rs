@@ -12,6 +12,7 @@ mod filesystem;
 mod images;
 mod import;
 mod info;
+mod inspect;
 mod isolation;
 mod layers;
 mod limits;

@@ -4,6 +4,7 @@ mod container_args;
 mod exec;
 mod images;
 mod info;
+mod inspect;
 mod life;
 mod logs;
 pub mod output;
@@ -68,6 +69,8 @@ enum Command {
     Exec(Box<exec::ExecArgs>),
     /// Run a shell beside a container, in its virtual machine
     Debug(exec::DebugArgs),
+    /// Show all that is known of containers, images and pods, as JSON
+    Inspect(inspect::InspectArgs),
     /// Rename a container
     Rename(life::RenameArgs),
     /// Load images from an archive or a folder (docker-archive or OCI layout)
@@ -129,6 +132,7 @@ impl Cli {
             Command::Unpause(args) => life::unpause(&context, &args),
             Command::Exec(args) => exec::exec(&context, *args),
             Command::Debug(args) => exec::debug(&context, args),
+            Command::Inspect(args) => inspect::inspect(&context, &args),
             Command::Rename(args) => life::rename(&context, &args),
             Command::Load(args) => images::load(&context, &args),
             Command::Import(args) => images::import(&context, &args),

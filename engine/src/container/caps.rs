@@ -95,6 +95,13 @@ pub fn all() -> Vec<String> {
     ALL.map(String::from).to_vec()
 }
 
+/// What a set has beyond Docker's default, and what it lacks of it.
+pub fn beyond_default(set: &[String]) -> (Vec<&str>, Vec<&str>) {
+    let added = set.iter().map(String::as_str).filter(|name| !DEFAULT.contains(name)).collect();
+    let dropped = DEFAULT.into_iter().filter(|name| !set.iter().any(|held| held == name)).collect();
+    (added, dropped)
+}
+
 fn normalise(name: &str) -> Result<&'static str, UnknownCapability> {
     let upper = name.to_ascii_uppercase();
     if upper == "ALL" {
@@ -120,6 +127,13 @@ mod tests {
         assert!(resolved(&["net_admin"], &[]).contains(&"CAP_NET_ADMIN".to_string()));
         assert!(!resolved(&[], &["CAP_CHOWN"]).contains(&"CAP_CHOWN".to_string()));
         assert!(resolve(&["NET_ADMN".into()], &[]).is_err());
+    }
+
+    #[test]
+    fn a_set_is_told_by_how_it_differs_from_the_default() {
+        let set = resolved(&["NET_ADMIN"], &["CHOWN"]);
+        assert_eq!(beyond_default(&set), (vec!["CAP_NET_ADMIN"], vec!["CAP_CHOWN"]));
+        assert_eq!(beyond_default(&resolved(&[], &[])), (vec![], vec![]));
     }
 
     #[test]

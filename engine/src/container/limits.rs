@@ -62,8 +62,12 @@ pub fn ulimit(text: &str) -> Result<Rlimit, LimitError> {
     Ok(Rlimit { name: known.to_string(), soft, hard })
 }
 
-/// Thousandths of a CPU.
-/// Thousandths; zero is no limit, as docker's.
+/// The name docker has for a limit.
+pub fn rlimit_name(name: &str) -> &str {
+    RLIMITS.into_iter().find(|(_, known)| *known == name).map_or(name, |(short, _)| short)
+}
+
+/// Thousandths of a CPU; zero is no limit, as docker's.
 pub fn cpus(text: &str, online: usize) -> Result<Option<u64>, LimitError> {
     let refuse = || LimitError::Cpus(text.to_string());
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));

@@ -89,8 +89,8 @@ pub fn console(store: &Store, name: &str) -> Result<File, LogError> {
 
 fn pod_console(store: &Store, name: &str) -> Result<(String, String, bool), LogError> {
     let row = store.db().pod(name)?;
-    let kept = pod::Config::from_row(&row)?.boot_log;
-    Ok((row.id, row.mode, kept))
+    let config = pod::Config::from_row(&row).map_err(|_| start::StartError::Config(row.name.clone()))?;
+    Ok((row.id, row.mode, config.boot_log))
 }
 
 fn config(row: &ContainerRow) -> Result<Config, start::StartError> {

@@ -6,6 +6,7 @@ pub mod create;
 pub mod env;
 pub mod exec;
 pub mod health;
+pub mod inspect;
 pub mod life;
 pub mod limits;
 pub mod list;

@@ -77,6 +77,11 @@ impl LogError {
     }
 }
 
+/// Where the log of container `id` in folder `dir` is written to.
+pub fn live_path(dir: &Path, id: &str) -> PathBuf {
+    dir.join(files::live_name(id))
+}
+
 /// The longest JSON line a reader takes. The writer's are shorter: 16 KiB of text are at most 96 KiB when
 /// escaped, and attrs are bounded.
 const MAX_LINE: usize = 1 << 20;

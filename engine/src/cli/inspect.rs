@@ -1,0 +1,138 @@
+//! `hull inspect`.
+
+use std::fmt::Write as _;
+use std::io;
+
+use clap::{Args, ValueEnum};
+use serde_json::{Value, json};
+
+use super::{Exit, Failure, output, swept};
+use crate::container::inspect as container;
+use crate::context::Context;
+use crate::format::{Template, to_json, to_json_pretty};
+use crate::image::{self, inspect as image_inspect};
+use crate::pod;
+use crate::store::{Kind, PodRow, Store};
+use crate::terminal;
+use crate::text::escape;
+use crate::time::rfc3339_nano;
+
+#[derive(Debug, Args)]
+#[command(args_override_self = true)]
+pub struct InspectArgs {
+    /// What to show, as a Go template: '{{.State.Status}}', '{{json .Config}}', json
+    #[arg(short, long, value_name = "FORMAT")]
+    format: Option<String>,
+    /// How much containers have written, too
+    #[arg(short, long)]
+    size: bool,
+    /// Only things of this kind
+    #[arg(long = "type", value_enum, value_name = "TYPE")]
+    kind: Option<ThingKind>,
+    /// Names, ids or starts of ids
+    #[arg(required = true, value_name = "NAME")]
+    names: Vec<String>,
+}
+
+/// In the order in which a name is looked up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum ThingKind {
+    Container,
+    Image,
+    Pod,
+}
+
+impl ThingKind {
+    fn word(self) -> &'static str {
+        match self {
+            ThingKind::Container => "container",
+            ThingKind::Image => "image",
+            ThingKind::Pod => "pod",
+        }
+    }
+}
+
+/// Docker's way: what was found is printed, then what went wrong is told, each in a line.
+pub fn inspect(context: &Context, args: &InspectArgs) -> Exit {
+    let template = match args.format.as_deref() {
+        None | Some("") | Some("json") => None,
+        Some(text) => match Template::parse(text) {
+            Ok(template) => Some(template),
+            Err(error) => return Err(Failure { code: error.inspect_exit_code(), error: error.into() }),
+        },
+    };
+    let store = swept(context)?;
+    let (mut found, mut text, mut errors) = (Vec::new(), String::new(), Vec::new());
+    for name in &args.names {
+        match (look_up(&store, name, args), &template) {
+            (Ok(Some(thing)), None) => found.push(thing),
+            (Ok(Some(thing)), Some(template)) => match render(template, &thing) {
+                Ok(line) => drop(writeln!(text, "{line}")),
+                Err(error) => errors.push(format!("hull: {error}")),
+            },
+            (Ok(None), _) => {
+                errors
+                    .push(format!("Error: No such {}: {name}", args.kind.map_or("object", ThingKind::word)));
+            }
+            (Err(error), _) => errors.push(format!("hull: {error:#}")),
+        }
+    }
+    let text = match (&template, args.format.as_deref()) {
+        (None, Some("json")) => to_json(&Value::Array(found)) + "\n",
+        (None, _) => to_json_pretty(&Value::Array(found)) + "\n",
+        // As docker, where a template has nothing to show.
+        (Some(_), _) if text.is_empty() => "\n".to_string(),
+        (Some(_), _) => text,
+    };
+    output::print(&text)?;
+    errors.iter().for_each(|error| eprintln!("{}", escape(error)));
+    Ok(u8::from(!errors.is_empty()))
+}
+
+/// Programs get the data as it is.
+fn render(template: &Template, thing: &Value) -> Result<String, crate::format::TemplateError> {
+    if terminal::is_terminal(&io::stdout()) { template.render_escaped(thing) } else { template.render(thing) }
+}
+
+fn look_up(store: &Store, name: &str, args: &InspectArgs) -> Result<Option<Value>, anyhow::Error> {
+    for kind in ThingKind::value_variants().iter().filter(|kind| args.kind.is_none_or(|only| only == **kind))
+    {
+        let found = match kind {
+            ThingKind::Container => match store.db().container(name) {
+                Err(error) if error.kind() == Kind::NotFound => None,
+                row => Some(container::inspect(store, &row?, args.size)?),
+            },
+            ThingKind::Image => match image_inspect::inspect(store, name) {
+                Err(image::Error::NotFound(_) | image::Error::Reference(_)) => None,
+                image => Some(serde_json::to_value(image?)?),
+            },
+            ThingKind::Pod => match store.db().pod(name) {
+                Err(error) if error.kind() == Kind::NotFound => None,
+                row => Some(pod(store, &row?)?),
+            },
+        };
+        if found.is_some() {
+            return Ok(found);
+        }
+    }
+    Ok(None)
+}
+
+fn pod(store: &Store, row: &PodRow) -> Result<Value, anyhow::Error> {
+    let config = pod::Config::from_row(row)?;
+    let containers = store.db().containers_of_pod(&row.id)?;
+    let containers: Vec<Value> = containers
+        .iter()
+        .map(|row| json!({"Id": row.id, "Name": row.name, "State": row.state.as_str()}))
+        .collect();
+    Ok(json!({
+        "Id": row.id,
+        "Name": row.name,
+        "Created": rfc3339_nano(row.created),
+        "Isolation": row.mode,
+        "Hostname": config.hostname,
+        "Labels": config.labels,
+        "NumContainers": containers.len(),
+        "Containers": containers,
+    }))
+}
