@@ -15,7 +15,8 @@
 //!   any but removing -- Removing --> removing -- Dead --> dead
 //! ```
 //!
-//! `StartFailed` leaves `created` and `exited` as they are, and ends `restarting`. A container's row goes
+//! `StartFailed` leaves `created` and `exited` as they are, and ends `restarting`. It takes `Started` back,
+//! which is recorded while the start is under way: what never ran is `created` again. A container's row goes
 //! by [`Database::remove_container`], from any state.
 //!
 //! `Exited`, `Restarting` and `StartFailed` of a container in `removing` are recorded and leave it there:
@@ -155,7 +156,7 @@ impl Change {
         match (self, is) {
             (Self::Started { .. }, Created | Exited | Restarting) => Some(Running),
             (Self::StartFailed { .. }, Created) => Some(Created),
-            (Self::StartFailed { .. }, Exited | Restarting) => Some(Exited),
+            (Self::StartFailed { .. }, Running | Exited | Restarting) => Some(Exited),
             (Self::Exited { .. }, Running | Paused | Restarting) => Some(Exited),
             (Self::Restarting { .. }, Running | Paused) => Some(Restarting),
             (Self::StartFailed { .. } | Self::Exited { .. } | Self::Restarting { .. }, Removing) => {
@@ -209,6 +210,9 @@ fn after(before: &ContainerRow, change: &Change, now: i64) -> Result<ContainerRo
         }
         Change::StartFailed { exit_code, error } => {
             (row.pid, row.exit_code, row.error) = (0, *exit_code, error.clone());
+            if before.state == ContainerState::Running && before.finished == 0 {
+                (row.state, row.started) = (ContainerState::Created, 0);
+            }
         }
         Change::Exited { exit_code, oom_killed, error }
         | Change::Restarting { exit_code, oom_killed, error } => {
@@ -282,6 +286,10 @@ fn tell(tx: &Connection, before: &ContainerRow, row: &ContainerRow, change: &Cha
             if *oom_killed {
                 tell("oom", &[])?;
             }
+            tell("die", &[("exitCode", &exit_code.to_string())])
+        }
+        // Its start was told.
+        Change::StartFailed { exit_code, .. } if before.state == ContainerState::Running => {
             tell("die", &[("exitCode", &exit_code.to_string())])
         }
         Change::Paused => tell("pause", &[]),

@@ -42,7 +42,7 @@ fn the_table_allows_these_moves_and_no_other() {
         .collect();
     let alive = [Created, Running, Paused, Restarting, Exited];
     assert_eq!(moves[0], [Created, Restarting, Exited]);
-    assert_eq!(moves[1], [Created, Restarting, Removing, Exited]);
+    assert_eq!(moves[1], [Created, Running, Restarting, Removing, Exited]);
     assert_eq!(moves[2], [Running, Paused, Restarting, Removing]);
     assert_eq!(moves[3], [Running, Paused, Removing]);
     assert_eq!((&moves[4][..], &moves[5][..]), (&[Running][..], &[Paused][..]));
@@ -109,6 +109,22 @@ fn a_life_is_recorded_with_its_times_codes_and_events() {
         ])
         .collect();
     assert_eq!(fixture.events(), told);
+}
+
+#[test]
+fn start_that_was_recorded_and_then_failed_is_taken_back() {
+    let fixture = Fixture::new();
+    fixture.add("a", "one");
+    let created = fixture.db().container("a").unwrap();
+    fixture.db().change("a", &Change::Started { pid: 7 }).unwrap();
+    let row = fixture.db().change("a", &start_failed()).unwrap();
+    assert_eq!((row.state, row.exit_code, row.pid, row.started), (Created, 127, 0, created.started));
+    assert_eq!(fixture.events().last().unwrap(), "a die a=1 exitCode=127 image=debian name=one");
+    fixture.db().change("a", &Change::Started { pid: 8 }).unwrap();
+    fixture.db().change("a", &exited(3)).unwrap();
+    fixture.db().change("a", &Change::Started { pid: 9 }).unwrap();
+    let row = fixture.db().change("a", &start_failed()).unwrap();
+    assert_eq!((row.state, row.exit_code), (Exited, 127));
 }
 
 #[test]
@@ -198,7 +214,7 @@ fn drawn(change: &Change, is: ContainerState) -> Option<&'static str> {
         (Change::Renamed { .. } | Change::Config { .. }, _) => is,
         (Change::Started { .. }, "created" | "exited" | "restarting") => "running",
         (Change::StartFailed { .. }, "created") => "created",
-        (Change::StartFailed { .. }, "exited" | "restarting") => "exited",
+        (Change::StartFailed { .. }, "running" | "exited" | "restarting") => "exited",
         (Change::Exited { .. }, "running" | "paused" | "restarting") => "exited",
         (Change::Restarting { .. }, "running" | "paused") => "restarting",
         (Change::Paused, "running") => "paused",
@@ -206,6 +222,12 @@ fn drawn(change: &Change, is: ContainerState) -> Option<&'static str> {
         (Change::Health { .. }, "running" | "paused") => is,
         _ => return None,
     })
+}
+
+/// Whether a change leads from a state to the row's. What never ran has not ended: it is `created` again.
+fn leads_to(change: &Change, is: ContainerState, row: &ContainerRow) -> bool {
+    let taken_back = matches!(change, Change::StartFailed { .. }) && is == Running && row.state == Created;
+    drawn(change, is) == Some(row.state.as_str()) || taken_back && row.finished == 0
 }
 
 /// What holds of any row, whatever happened.
@@ -242,8 +264,8 @@ proptest! {
         for (number, change) in order {
             let (row, change) = (&mut model[number], &changes[change]);
             match (drawn(change, row.state), fixture.db().change(&row.id, change)) {
-                (Some(state), Ok(after)) => {
-                    prop_assert_eq!(state, after.state.as_str());
+                (Some(_), Ok(after)) => {
+                    prop_assert!(leads_to(change, row.state, &after), "{:?} led to {:?}", change, after);
                     *row = after;
                 }
                 (None, Err(Error::State { is, .. })) => prop_assert_eq!(is, row.state),
@@ -283,7 +305,7 @@ proptest! {
             match outcome {
                 Ok(row) => {
                     check_row(&row)?;
-                    let to = |is: &ContainerState| drawn(&changes[change], *is) == Some(row.state.as_str());
+                    let to = |is: &ContainerState| leads_to(&changes[change], *is, &row);
                     prop_assert!(ContainerState::ALL.iter().any(to), "{:?} led to {:?}", changes[change], row);
                 }
                 Err(Error::State { is, .. }) => prop_assert_eq!(drawn(&changes[change], is), None),
