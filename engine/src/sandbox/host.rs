@@ -1,7 +1,7 @@
 //! Namespace mode: the agent on the host.
 
 use std::ffi::CString;
-use std::fs::File;
+use std::fs::{self, File};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Mutex;
@@ -24,6 +24,8 @@ pub fn launch(plan: &Plan, parts: &Parts) -> Result<Sandbox, LaunchError> {
         return Err(LaunchError::Died("The parts at hand are a virtual machine's".to_string()));
     };
     let socket = socket_path(&plan.run_dir);
+    // Of an agent that was killed; this supervisor starts no two at a time.
+    let _ = fs::remove_file(&socket);
     let listener = socket::listen(&socket)
         .map_err(|source| LaunchError::file("listen on the socket", &socket, source))?;
     let (life, theirs) = UnixStream::pair().map_err(LaunchError::system("make a socket pair"))?;

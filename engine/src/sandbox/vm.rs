@@ -1,7 +1,7 @@
 //! vm mode: a virtual machine, its disks and the agent in it.
 
 use std::ffi::CString;
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
@@ -58,6 +58,8 @@ pub fn launch(plan: &Plan, parts: &Parts) -> Result<Sandbox, LaunchError> {
     let (life, theirs) = UnixStream::pair().map_err(LaunchError::system("make a socket pair"))?;
     let control = handed.add(theirs);
     let socket = socket_path(&plan.run_dir);
+    // Of a machine that has ended; this supervisor starts no two at a time.
+    let _ = fs::remove_file(&socket);
     let listener = socket::listen(&socket)
         .map_err(|source| LaunchError::file("listen on the socket", &socket, source))?;
     let vsock = VsockConfig { cid: GUEST_CID, socket: handed.source(listener) };
