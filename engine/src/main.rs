@@ -33,8 +33,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Help and version are answers; everything else is a mistake, told in one line: 125 from `run`, as
-/// docker's.
+/// Help and version are answers; everything else is a mistake, told in one line. The codes are docker's: 125
+/// for an option it does not know or a value it cannot read, and for all of `run`'s; 1 for the rest.
 fn usage(error: &clap::Error) -> ExitCode {
     if let ErrorKind::DisplayHelp | ErrorKind::DisplayVersion = error.kind() {
         let _ = error.print();
@@ -46,5 +46,9 @@ fn usage(error: &clap::Error) -> ExitCode {
     let line = first.split_whitespace().collect::<Vec<_>>().join(" ");
     let run = std::env::args_os().any(|word| word == "run");
     eprintln!("hull: {} (see hull {}--help)", escape(&line), if run { "run " } else { "" });
-    ExitCode::from(if run { 125 } else { 1 })
+    let option = matches!(
+        error.kind(),
+        ErrorKind::UnknownArgument | ErrorKind::InvalidValue | ErrorKind::ValueValidation
+    );
+    ExitCode::from(if run || option { 125 } else { 1 })
 }

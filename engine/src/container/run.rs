@@ -122,8 +122,10 @@ impl Manner {
 }
 
 fn start_detached(mut supervised: Supervised) -> Result<u8, RunError> {
-    supervised.start().map_err(StartError::from)?;
+    let started = supervised.start().map_err(StartError::from);
+    // As docker: there is a container of this id, whether its command runs or not.
     println!("{}", supervised.id);
+    started?;
     Ok(0)
 }
 
