@@ -3,8 +3,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a helper that cannot go on fails its test")]
 
+mod background;
 mod bad_input;
 mod containers;
+mod detaching;
 mod entrypoint;
 mod environment;
 mod exec;
@@ -14,13 +16,17 @@ mod import;
 mod info;
 mod inspect;
 mod isolation;
+mod killed;
 mod layers;
 mod limits;
 mod logs;
 mod network;
+mod policies;
 mod privileges;
 mod programs;
 mod ps;
+mod removing;
 mod signals;
+mod stopping;
 mod streams;
 mod terminal;

@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, reason = "a fixture that cannot go on fails its test")]
 
 pub mod archive;
+pub mod background;
 pub mod command;
 pub mod container;
 pub mod cpio;
@@ -16,6 +17,7 @@ pub mod pty;
 pub mod store;
 pub mod traces;
 
+pub use background::{Background, eventually};
 pub use command::{Hull, Output, Running, hull, run};
 pub use container::Container;
 pub use paths::{Isolation, isolation};
