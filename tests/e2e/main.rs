@@ -9,6 +9,7 @@ mod containers;
 mod detaching;
 mod entrypoint;
 mod environment;
+mod events;
 mod exec;
 mod filesystem;
 mod images;

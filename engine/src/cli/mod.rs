@@ -1,6 +1,7 @@
 //! The command line: one file a command.
 
 mod container_args;
+mod events;
 mod exec;
 mod images;
 mod info;
@@ -69,6 +70,8 @@ enum Command {
     Exec(Box<exec::ExecArgs>),
     /// Run a shell beside a container, in its virtual machine
     Debug(exec::DebugArgs),
+    /// Show what happens to containers, images and pods
+    Events(events::EventsArgs),
     /// Show all that is known of containers, images and pods, as JSON
     Inspect(inspect::InspectArgs),
     /// Rename a container
@@ -132,6 +135,7 @@ impl Cli {
             Command::Unpause(args) => life::unpause(&context, &args),
             Command::Exec(args) => exec::exec(&context, *args),
             Command::Debug(args) => exec::debug(&context, args),
+            Command::Events(args) => events::events(&context, &args),
             Command::Inspect(args) => inspect::inspect(&context, &args),
             Command::Rename(args) => life::rename(&context, &args),
             Command::Load(args) => images::load(&context, &args),
