@@ -14,6 +14,7 @@ pub mod sandbox;
 pub mod session;
 pub mod store;
 pub mod supervisor;
+pub mod system;
 pub mod terminal;
 pub mod text;
 pub mod time;

@@ -102,6 +102,15 @@ pub struct ContainerArgs {
     /// Pod to run in
     #[arg(long, value_name = "POD")]
     pod: Option<String>,
+    /// Join the pod of a container: container:NAME
+    #[arg(long, visible_alias = "net", value_name = "container:NAME")]
+    network: Option<String>,
+    /// Share a container's IPC namespace, in its pod: container:NAME
+    #[arg(long, value_name = "container:NAME")]
+    ipc: Option<String>,
+    /// Share a container's processes, in its pod: container:NAME
+    #[arg(long, value_name = "container:NAME")]
+    pid: Option<String>,
     /// Guest kernel for this container, ELF or bzImage
     #[arg(long, value_name = "PATH")]
     kernel: Option<PathBuf>,
@@ -123,6 +132,7 @@ impl ContainerArgs {
             anyhow::bail!("--rm conflicts with --restart: what is removed when it ends cannot start again");
         }
         let resources = self.resources()?;
+        let share = self.share()?;
         let (no_new_privileges, seccomp_unconfined) = security(&self.security_opt)?;
         let options = Options {
             hostname: self.hostname,
@@ -159,7 +169,24 @@ impl ContainerArgs {
             storage_bytes: None,
             stdin_once: true,
             pod: self.pod,
-            share: Share::default(),
+            share,
+        })
+    }
+
+    /// The names as given; what they mean is for the store to say.
+    fn share(&self) -> Result<Share, anyhow::Error> {
+        let name = |option, word: &Option<String>| match word.as_deref() {
+            None => Ok(None),
+            Some(word) => match word.strip_prefix("container:") {
+                Some(name) if !name.is_empty() => Ok(Some(name.to_string())),
+                _ => anyhow::bail!("{option} \"{word}\" is not container:NAME"),
+            },
+        };
+        Ok(Share {
+            network: name("--network", &self.network)?,
+            ipc: name("--ipc", &self.ipc)?,
+            pid: name("--pid", &self.pid)?,
+            uts: None,
         })
     }
 
@@ -210,7 +237,7 @@ pub fn absolute(dir: &OsString) -> Result<Text, anyhow::Error> {
 }
 
 /// Names that sethostname(2) and /etc/hosts take.
-fn check_hostname(name: &str) -> Result<(), anyhow::Error> {
+pub fn check_hostname(name: &str) -> Result<(), anyhow::Error> {
     let sound = (1..=63).contains(&name.len())
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
     if !sound {

@@ -9,8 +9,10 @@ mod inspect;
 mod life;
 mod logs;
 pub mod output;
+mod pod;
 mod ps;
 mod run;
+mod system;
 
 use std::path::PathBuf;
 
@@ -76,6 +78,12 @@ enum Command {
     Inspect(inspect::InspectArgs),
     /// Rename a container
     Rename(life::RenameArgs),
+    /// Look after pods
+    #[command(subcommand)]
+    Pod(pod::PodCommand),
+    /// Look after all of it
+    #[command(subcommand)]
+    System(system::SystemCommand),
     /// Load images from an archive or a folder (docker-archive or OCI layout)
     Load(images::LoadArgs),
     /// Make an image of a root file system's tar archive
@@ -138,6 +146,8 @@ impl Cli {
             Command::Events(args) => events::events(&context, &args),
             Command::Inspect(args) => inspect::inspect(&context, &args),
             Command::Rename(args) => life::rename(&context, &args),
+            Command::Pod(command) => pod::pod(&context, command),
+            Command::System(command) => system::system(&context, &command),
             Command::Load(args) => images::load(&context, &args),
             Command::Import(args) => images::import(&context, &args),
             Command::Images(args) => images::list(&context, &args),

@@ -19,6 +19,7 @@ use super::{names, signals};
 use crate::context::Context;
 use crate::image::{self, Image, catalog};
 use crate::logs::LogConfig;
+use crate::pod;
 use crate::sandbox::mode::{self, Isolation, IsolationRequest, ModeError};
 use crate::sandbox::probe;
 use crate::sandbox::probe::boot_id;
@@ -28,7 +29,7 @@ use crate::time::now_ns;
 /// Users that VMMs run as: a range of 65,536 above what distributions and useradd hand out.
 pub const VMM_UIDS: (u32, u32) = (0x6875_0000, 1 << 16);
 /// Tries at a name nobody has; each doubles as a bound on a store full of names.
-const NAME_ATTEMPTS: usize = 64;
+pub const NAME_ATTEMPTS: usize = 64;
 
 /// Everything `hull run` and `hull create` were asked for, checked.
 #[derive(Debug)]
@@ -51,7 +52,7 @@ pub struct Asked {
     /// Whether the client that starts it feeds its stdin, and ends it.
     pub stdin_once: bool,
     pub pod: Option<String>,
-    /// `--network`, `--ipc`, `--pid container:NAME`
+    /// `--network`, `--ipc`, `--pid container:NAME`: the names.
     pub share: Share,
 }
 
@@ -85,6 +86,17 @@ pub enum CreateError {
     StorageNeedsVm,
     #[error("{what} is for a virtual machine of the container's own, and a pod has one already")]
     PodHas { what: &'static str },
+    #[error("-h conflicts with a pod: its containers have the pod's host name")]
+    PodHostname,
+    #[error("The config of pod {0} is of a release of hull that this one cannot read")]
+    PodConfig(String),
+    #[error(
+        "{option} container:{name}: only containers of one pod share namespaces, and {name} is in none; \
+         make a pod (hull pod create) and run both in it (--pod)"
+    )]
+    NotInPod { option: &'static str, name: String },
+    #[error("{option} container:{name}: {name} is in another pod, and a container can be in one only")]
+    OtherPod { option: &'static str, name: String },
 }
 
 /// A container that has no row yet.
@@ -101,16 +113,48 @@ pub struct New {
 }
 
 /// Checks what was asked for against the image and the machine. Nothing is changed yet.
-pub fn plan(context: &Context, store: &Store, asked: Asked) -> Result<New, CreateError> {
+pub fn plan(context: &Context, store: &Store, mut asked: Asked) -> Result<New, CreateError> {
     let image = catalog::resolve(store, &asked.image).map_err(|error| match error {
         image::Error::NotFound(name) => CreateError::NoImage(name),
         other => other.into(),
     })?;
     let pod = asked.pod.as_deref().map(|name| store.db().pod(name)).transpose()?;
+    let pod = resolve_share(store, &mut asked.share, pod)?;
+    if let Some(pod) = &pod {
+        if asked.options.hostname.is_some() {
+            return Err(CreateError::PodHostname);
+        }
+        let config = pod::Config::from_row(pod).map_err(|_| CreateError::PodConfig(pod.name.clone()))?;
+        asked.options.hostname = Some(config.hostname);
+    }
     let (mode, warning) = decide_mode(context, &asked, pod.as_ref())?;
     let id = names::new_id().map_err(CreateError::Random)?;
     let config = config(context, &id, &image, &asked)?;
     Ok(New { id, image, mode, config, name: asked.name, pod, warning })
+}
+
+/// Turns the names into ids. Whose namespaces it shares, their pod it is in.
+fn resolve_share(
+    store: &Store,
+    share: &mut Share,
+    mut pod: Option<PodRow>,
+) -> Result<Option<PodRow>, CreateError> {
+    for (option, wanted) in
+        [("--network", &mut share.network), ("--ipc", &mut share.ipc), ("--pid", &mut share.pid)]
+    {
+        let Some(name) = wanted else { continue };
+        let row = store.db().container(name)?;
+        match (&row.pod, &pod) {
+            (None, _) => return Err(CreateError::NotInPod { option, name: name.clone() }),
+            (Some(its), Some(pod)) if *its != pod.id => {
+                return Err(CreateError::OtherPod { option, name: name.clone() });
+            }
+            (Some(its), None) => pod = Some(store.db().pod(its)?),
+            (Some(_), Some(_)) => {}
+        }
+        *name = row.id;
+    }
+    Ok(pod)
 }
 
 fn decide_mode(
@@ -127,8 +171,7 @@ fn decide_mode(
         if let Some(what) = what {
             return Err(CreateError::PodHas { what });
         }
-        let mode = if pod.mode == Isolation::Vm.to_string() { Isolation::Vm } else { Isolation::Namespace };
-        return Ok((mode, None));
+        return Ok((pod::mode_of(pod), None));
     }
     let request = asked.isolation.unwrap_or(context.config.isolation);
     let (mode, warning) = mode::decide(request, context.config.require_vm, || probe::verdict(&context.run))?;

@@ -1,6 +1,6 @@
 //! What users do to containers that exist: start, stop, kill, wait, pause, rename, remove.
 
-use hull_guest::protocol::{ContainerArgs, SignalArgs};
+use hull_guest::protocol::{ContainerArgs, ErrorKind, SignalArgs};
 
 use super::names;
 use super::remove;
@@ -112,7 +112,8 @@ pub fn wait(store: &Store, row: &ContainerRow) -> Result<i32> {
         let waiting = start::client(store, row).wait_begin(&row.id, Until::NotRunning, None);
         match waiting.and_then(|waiting| exited(&waiting)) {
             Ok(exit) => return Ok(exit.code),
-            Err(error) if error.is_gone() => {}
+            // The latter of a pod.
+            Err(error) if error.is_gone() || error.kind() == Some(ErrorKind::NoContainer) => {}
             Err(error) => return Err(error.into()),
         }
     }
@@ -166,15 +167,24 @@ fn remove_ending(store: &Store, row: &ContainerRow) -> Result<()> {
         store.db().change(&row.id, &Change::Removing)?;
     }
     let row = store.db().container(&row.id)?;
-    if let Some(pod) = &row.pod {
-        let client = crate::pod::client(store, pod);
-        // A pod that does not live has nothing to let go of.
-        let kill = SignalArgs { container: row.id.clone(), signal: SIGKILL };
-        let _ = client.done_whenever(&Call::Kill(kill));
-        let _ = client.done(&Call::Forget(args(&row)));
+    if row.pod.is_some() { remove_member(store, &row) } else { Ok(remove::whole(store, &row)?) }
+}
+
+/// Takes a container that is to be removed out of its pod, whose others live on.
+pub fn remove_member(store: &Store, row: &ContainerRow) -> Result<()> {
+    let _alone = remove::lock_member(store, &row.id)?;
+    let client = start::client(store, row);
+    let container = row.id.clone();
+    let kill = StopArgs { container, signal: Some(SIGKILL), timeout_seconds: Some(0) };
+    for let_go in [Call::Stop(kill), Call::Forget(args(row))] {
+        match client.done_whenever(&let_go) {
+            Ok(()) => {}
+            // The pod does not live, or has not heard of it.
+            Err(error) if error.is_gone() || error.kind() == Some(ErrorKind::NoContainer) => break,
+            Err(error) => return Err(error.into()),
+        }
     }
-    remove::whole(store, &row)?;
-    Ok(())
+    Ok(remove::discard(store, &row.id, true, None)?)
 }
 
 fn record(store: &Store, row: &ContainerRow, action: &str, attributes: &[(&str, &str)]) {

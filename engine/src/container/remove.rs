@@ -44,7 +44,8 @@ pub fn end(store: &Store, sandbox: &str) -> Result<Option<SandboxLock>, store::E
 }
 
 /// Removes a container that has ended. Its sandbox's lock is in the caller's hand, or there is no folder
-/// left to lock.
+/// left to lock. One of a pod, whose sandbox lives on, is removed by one process at a time: who comes second
+/// leaves it to the first.
 pub fn ended(store: &Store, id: &str) -> Result<(), store::Error> {
     match store.db().container(id) {
         Ok(row) => concluded(store, id, row.pod.is_some(), None),
@@ -55,6 +56,32 @@ pub fn ended(store: &Store, id: &str) -> Result<(), store::Error> {
 
 /// The same for one that has just ended, and how.
 pub fn concluded(store: &Store, id: &str, in_pod: bool, how: Option<&Change>) -> Result<(), store::Error> {
+    if !in_pod {
+        return discard(store, id, false, how);
+    }
+    let folder = store.paths().container(id);
+    match SandboxLock::attempt(&folder) {
+        Ok(Some(_alone)) => discard(store, id, true, how),
+        Ok(None) => store.db().conclude(id, how, false, None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => discard(store, id, true, how),
+        Err(source) => Err(store::Error::io("lock", &folder, source)),
+    }
+}
+
+/// A member's folder, locked against others who would remove it. None: there is no folder.
+pub fn lock_member(store: &Store, id: &str) -> Result<Option<SandboxLock>, store::Error> {
+    let folder = store.paths().container(id);
+    let failed = |source| Err(store::Error::io("lock", &folder, source));
+    match SandboxLock::wait(&folder, END_LIMIT, || ()) {
+        Ok(Some(lock)) => Ok(Some(lock)),
+        Ok(None) => failed(io::ErrorKind::TimedOut.into()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => failed(source),
+    }
+}
+
+/// The container's folders, then its rows.
+pub fn discard(store: &Store, id: &str, in_pod: bool, how: Option<&Change>) -> Result<(), store::Error> {
     let own_sandbox = (!in_pod).then_some(id);
     match folders(store, id, in_pod) {
         Ok(()) => store.db().conclude(id, how, true, own_sandbox),

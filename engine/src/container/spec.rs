@@ -1,8 +1,8 @@
 //! From an image's defaults and the user's options to the agent's [`ContainerSpec`].
 
 use hull_guest::protocol::{
-    ContainerSpec, Mount, OverlaidFile, Process, Resources, Rlimit, Root, RootSource, Seccomp, TerminalSize,
-    Text,
+    ContainerSpec, Mount, OverlaidFile, Process, Resources, Rlimit, Root, RootSource, Seccomp, Share,
+    TerminalSize, Text,
 };
 
 use super::config::Config;
@@ -128,7 +128,8 @@ pub fn build(id: &str, config: &Config, source: RootSource, cgroup: Option<Strin
         readonly_paths: own(&READ_ONLY),
         resources,
         cgroup,
-        share: config.share.clone(),
+        // All of a pod have its network and IPC namespaces, whose life does not hang on one of them.
+        share: Share { pid: config.share.pid.clone(), ..Share::default() },
     }
 }
 

@@ -7,6 +7,7 @@ use super::config::Config;
 use super::create::{self, CreateError, Creating, New};
 use crate::context::Context;
 use crate::image::{self, Root, catalog};
+use crate::pod;
 use crate::sandbox::mode::Isolation;
 use crate::sandbox::{self, RootPlan};
 use crate::store::{self, ContainerRow, ContainerState, Store};
@@ -29,6 +30,8 @@ pub enum StartError {
     Client(#[from] ClientError),
     #[error("The config of container {0} is of a release of hull that this one cannot read")]
     Config(String),
+    #[error("Pod {0} ends again and again while it is to start")]
+    Ending(String),
     #[error("You cannot start and attach to a container that is being removed")]
     Removing,
 }
@@ -150,15 +153,32 @@ fn in_pod(
     config: Config,
     root: Root,
 ) -> Result<Supervised, StartError> {
-    let client = crate::pod::up(context, store, row.pod.as_deref().unwrap_or_default())?;
-    let plan = container_plan(store, &row.id, config, root);
-    // One that ran before is there still.
-    match client.done(&Call::Add(Box::new(plan))) {
-        Ok(()) => store.db().join_sandbox(row.pod.as_deref().unwrap_or_default(), &row.id)?,
-        Err(ClientError::Refused(_)) => {}
-        Err(error) => return Err(error.into()),
+    let pod = row.pod.as_deref().unwrap_or_default();
+    let call = Call::Add(Box::new(container_plan(store, &row.id, config, root)));
+    for _ in 1..pod::ATTEMPTS {
+        match join(context, store, pod, &row.id, &call) {
+            Err(error) if pod::has_ended(&error) => pod::wait_for_end(store, pod),
+            joined => return Ok(Supervised { id: row.id.clone(), client: joined? }),
+        }
     }
-    Ok(Supervised { id: row.id.clone(), client })
+    Ok(Supervised { id: row.id.clone(), client: join(context, store, pod, &row.id, &call)? })
+}
+
+fn join(
+    context: &Context,
+    store: &Store,
+    pod: &str,
+    container: &str,
+    call: &Call,
+) -> Result<Client, StartError> {
+    let mut client = pod::up(context, store, pod)?;
+    // Before it is there: who finds the pod dead finds all that were in it.
+    store.db().join_sandbox(pod, container)?;
+    match client.add(call) {
+        // It runs already, which its start will find as well.
+        Ok(()) | Err(ClientError::Refused(_)) => Ok(client),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// A supervisor's working folder is not its caller's.

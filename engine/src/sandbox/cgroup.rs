@@ -135,7 +135,7 @@ fn processes(folder: &Path) -> Vec<libc::pid_t> {
 }
 
 /// None if the process is gone already.
-fn pidfd(pid: libc::pid_t) -> Option<OwnedFd> {
+pub fn pidfd(pid: libc::pid_t) -> Option<OwnedFd> {
     // SAFETY: pidfd_open(2) takes no pointers.
     let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
     // SAFETY: a fresh descriptor that nobody else has.

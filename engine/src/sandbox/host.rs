@@ -4,7 +4,7 @@ use std::ffi::CString;
 use std::fs::{self, File};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use hull_guest::protocol::{Request, SandboxConfig};
@@ -57,6 +57,7 @@ pub fn launch(plan: &Plan, parts: &Parts) -> Result<Sandbox, LaunchError> {
         child,
         life: Mutex::new(life),
         last_words: Mutex::new(last_words),
+        cause: OnceLock::new(),
         cgroup: Mutex::new(cgroup),
         roots: Mutex::new(Roots::on_host()),
         pod: plan.pod.clone(),

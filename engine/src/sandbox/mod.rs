@@ -24,7 +24,7 @@ pub mod vm;
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use hull_guest::protocol::{PodConfig, Request, Resources, RootSource, write_frame};
@@ -99,6 +99,7 @@ pub struct Sandbox {
     child: Child,
     life: Mutex<UnixStream>,
     last_words: Mutex<LastWords>,
+    cause: OnceLock<String>,
     cgroup: Mutex<Option<SandboxCgroup>>,
     roots: Mutex<Roots>,
     pod: Option<PodConfig>,
@@ -163,6 +164,11 @@ impl Sandbox {
     /// What a process that ended without that left in its stderr.
     pub fn last_words(&self) -> String {
         held(&self.last_words).read(self.mode)
+    }
+
+    /// Why it ended, found out by the first who asks.
+    pub fn cause(&self, find: impl FnOnce() -> String) -> String {
+        self.cause.get_or_init(find).clone()
     }
 
     /// Whether its process has ended.

@@ -1,12 +1,13 @@
 //! Clearing away after supervisors that were killed, and starting again what its policy wants to run.
 
+use std::collections::HashMap;
 use std::{fs, io};
 
 use super::lock::SandboxLock;
 use super::{cgroup, remove};
 use crate::container::config::Config;
 use crate::container::create::Creating;
-use crate::container::{remove as container_remove, start};
+use crate::container::{life, remove as container_remove, start};
 use crate::context::Context;
 use crate::store::db::states::Change;
 use crate::store::{ContainerRow, ContainerState, SandboxRow, Store};
@@ -17,14 +18,29 @@ const KILLED: i32 = 137;
 /// Ends every sandbox whose row claims to live and whose lock nobody holds, and starts the containers
 /// again whose policy asks for it. Any command may do this at any time, several at once too: each step may
 /// be repeated.
-pub fn dead(context: &Context, store: &Store) {
+///
+/// Returns those that run again.
+pub fn dead(context: &Context, store: &Store) -> Vec<ContainerRow> {
+    let mut started = Vec::new();
     for sandbox in store.db().sandboxes().unwrap_or_default() {
         let mut again = Vec::new();
         if_dead(store, &sandbox.id, || again = end(store, &sandbox));
-        for row in again {
-            restart(context, store, &row);
-        }
+        in_order(&mut again);
+        started.extend(again.into_iter().filter(|row| restart(context, store, row)));
     }
+    started
+}
+
+/// Whose process namespace others share comes before them.
+pub fn in_order(rows: &mut [ContainerRow]) {
+    let shares: HashMap<String, String> = rows
+        .iter()
+        .filter_map(|row| Some((row.id.clone(), Config::from_row(&row.config).ok()?.share.pid?)))
+        .collect();
+    let depth = |row: &ContainerRow| {
+        std::iter::successors(shares.get(&row.id), |other| shares.get(*other)).take(shares.len()).count()
+    };
+    rows.sort_by_key(depth);
 }
 
 /// With the lock in hand, or without a folder to hold one in, nobody else can be alive. Where it cannot
@@ -70,9 +86,15 @@ fn end_container(store: &Store, row: &ContainerRow) -> Option<ContainerRow> {
 }
 
 /// A start that does not work is recorded with the container; there is nobody to tell it here.
-fn restart(context: &Context, store: &Store, row: &ContainerRow) {
-    if let Ok(mut supervised) = start::existing(context, store, row) {
-        let _ = supervised.start();
+pub fn restart(context: &Context, store: &Store, row: &ContainerRow) -> bool {
+    start::existing(context, store, row).is_ok_and(|mut supervised| supervised.start().is_ok())
+}
+
+/// Goes on with the removal of a pod's container, unless somebody is at it.
+fn remove_member(store: &Store, row: &ContainerRow) {
+    let busy = SandboxLock::attempt(&store.paths().container(&row.id)).is_ok_and(|lock| lock.is_none());
+    if !busy {
+        let _ = life::remove_member(store, row);
     }
 }
 
@@ -81,8 +103,12 @@ fn restart(context: &Context, store: &Store, row: &ContainerRow) {
 pub fn orphans(store: &Store) {
     let Some(_alone) = Creating::nobody_is(&store.paths().sandboxes()) else { return };
     let (Ok(rows), Ok(pods)) = (store.db().containers(), store.db().pods()) else { return };
-    for row in rows.iter().filter(|row| row.state == ContainerState::Removing && row.sandbox.is_none()) {
-        if_dead(store, &row.id, || drop(container_remove::ended(store, &row.id)));
+    for row in rows.iter().filter(|row| row.state == ContainerState::Removing) {
+        if row.pod.is_some() {
+            remove_member(store, row);
+        } else if row.sandbox.is_none() {
+            if_dead(store, &row.id, || drop(container_remove::ended(store, &row.id)));
+        }
     }
     let known = |id: &str| rows.iter().any(|row| row.id == id) || pods.iter().any(|pod| pod.id == id);
     for parent in [store.paths().containers(), store.paths().sandboxes(), store.paths().run_sandboxes()] {

@@ -5,7 +5,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hull_guest::protocol::{AGENT_PORT, IoLimit, Request, Resources, SandboxConfig, Text, read_frame};
@@ -87,6 +87,7 @@ pub fn launch(plan: &Plan, parts: &Parts) -> Result<Sandbox, LaunchError> {
         child,
         life: Mutex::new(life),
         last_words: Mutex::new(last_words),
+        cause: OnceLock::new(),
         cgroup: Mutex::new(cgroup),
         roots: Mutex::new(roots),
         pod: plan.pod.clone(),

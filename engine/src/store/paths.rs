@@ -41,6 +41,11 @@ impl Paths {
         self.root.join("files.lock")
     }
 
+    /// Held by whoever starts or removes a pod's sandbox.
+    pub fn pods_lock(&self) -> PathBuf {
+        self.root.join("pods.lock")
+    }
+
     pub fn tmp(&self) -> PathBuf {
         self.root.join("tmp")
     }

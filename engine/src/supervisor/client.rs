@@ -7,15 +7,18 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use hull_guest::protocol::{
-    CallError, ErrorKind, ExecSpec, FrameError, Outcome, Request, Stream, decode_len, read_frame, write_frame,
+    CallError, ErrorKind, ExecSpec, FrameError, HelloArgs, Outcome, Request, Stream, decode_len, read_frame,
+    write_frame,
 };
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 
-use super::control::{Answer, AttachArgs, Call, ExecArgs, Exit, Reply, Until, WaitArgs};
+use super::control::{Answer, AttachArgs, Call, ExecArgs, Exit, Hello, Reply, Until, VERSION, WaitArgs};
 use crate::sandbox::socket;
 
 /// What a call may take whose answer does not wait for a container.
 const LIMIT: Duration = Duration::from_secs(150);
+/// What a supervisor may take to say that it is there.
+const HELLO_LIMIT: Duration = Duration::from_secs(5);
 
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
@@ -115,6 +118,16 @@ impl Client {
         done(receive(&self.send(call)?)?)
     }
 
+    /// Who is there. Asked by who has others to look after, too.
+    pub fn hello(&self) -> Result<Hello, ClientError> {
+        let stream = self.send(&Call::Hello(HelloArgs { version: VERSION }))?;
+        stream.set_read_timeout(Some(HELLO_LIMIT))?;
+        match receive(&stream)? {
+            Answer::Hello(hello) => Ok(hello),
+            _ => Err(ClientError::Unexpected),
+        }
+    }
+
     /// A question that the agent answers.
     pub fn agent(&self, call: &Call) -> Result<Outcome, ClientError> {
         match self.call(call)? {
@@ -133,6 +146,12 @@ impl Client {
         write_frame(&mut stream, call)?;
         done(receive(&stream)?)?;
         Ok(stream)
+    }
+
+    /// A call that the container's start follows on the same connection.
+    pub fn add(&mut self, call: &Call) -> Result<(), ClientError> {
+        self.starter = Some(self.start(call)?);
+        Ok(())
     }
 
     /// One of the container's streams, as a connection of its own.

@@ -22,7 +22,9 @@ pub enum Call {
     Hello(HelloArgs),
     /// Answered when the sandbox is there, or why it is not.
     Up,
-    /// Brings another container into a pod. It is started like the first, by [`Call::Start`].
+    /// Brings another container into a pod, or one that has ended there into it again. It is started like
+    /// the first, by [`Call::Start`], which is best said on the same connection: closed without it, the
+    /// container is let go of.
     Add(Box<ContainerPlan>),
     /// Answered when the container's command runs, or why it does not; with `wait`, once more when it has
     /// ended, by [`Answer::Exited`]. One connection for both, so that no end is missed.
@@ -55,8 +57,8 @@ pub enum Call {
     /// for as descriptors: the agent's own, without anybody between. [`Answer::Exited`] follows on the
     /// connection when it has ended. Until then its id is good for `Signal` and `Resize`.
     Exec(Box<ExecArgs>),
-    /// Ends every container and the sandbox. The connection closes with the supervisor.
-    End,
+    /// Ends every container and the sandbox of a pod. The connection closes when that is done.
+    End(EndArgs),
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -124,6 +126,13 @@ pub struct StopArgs {
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+pub struct EndArgs {
+    /// In place of the containers' own.
+    pub timeout_seconds: Option<i64>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct UpdateArgs {
     pub container: String,
     pub resources: Resources,
@@ -147,6 +156,9 @@ pub struct Hello {
     pub version: u32,
     /// Of the hull that the supervisor is.
     pub release: String,
+    /// The supervisor's process.
+    #[serde(default)]
+    pub pid: u32,
 }
 
 /// How a container ended.

@@ -29,6 +29,7 @@ mod privileges;
 mod record;
 mod server;
 mod shared;
+mod slot;
 mod task;
 
 use std::ffi::OsString;
@@ -143,7 +144,8 @@ fn supervise(plan: Plan, lock: OwnedFd, listener: UnixListener, starter: UnixStr
     let (keeper, jobs) = keeper::keeper();
     let shared = Arc::new(Shared::new(sandbox, parts, first, keeper, lock));
     if let Some(container) = container {
-        shared.add(container);
+        // Nothing ends it yet; without a thread the caller sees its connection close.
+        let _ = shared.add(container);
     }
     server::start(&shared, listener, starter);
     jobs.serve(&record::Kept::new(root, run));

@@ -67,6 +67,15 @@ impl Kept {
         }
     }
 
+    /// The same in a pod, whose sandbox stays.
+    pub fn abandon_member(&self, id: &str, removed: bool) {
+        if removed
+            && let Err(error) = self.store().and_then(|store| remove::concluded(store, id, true, None))
+        {
+            report("remove", id, &error);
+        }
+    }
+
     /// The sandbox's row and sockets go; whoever comes next finds nothing to sweep.
     pub fn end_sandbox(&self, id: &str) {
         match self.store() {

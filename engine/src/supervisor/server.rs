@@ -9,11 +9,12 @@ use std::time::Duration;
 use hull_guest::protocol::{CallError, ErrorKind, FrameError, Request, Stream, decode_len, read_frame};
 use nix::sys::socket::{MsgFlags, getsockopt, recv, sockopt::PeerCredentials};
 
+use super::ContainerPlan;
 use super::caller::{self, Caller, state_error};
 use super::control::{Answer, AttachArgs, Call, Hello, VERSION};
 use super::exec;
 use super::fan::Fan;
-use super::shared::{Shared, start_thread};
+use super::shared::{NotAdded, Shared, start_thread};
 use super::task::{Order, TaskHandle};
 
 /// What a caller may take to say what it wants.
@@ -76,10 +77,10 @@ fn refuse(caller: Caller, error: &FrameError) {
 /// Whether whoever answers it may have to wait for an agent, or for the caller.
 fn may_block(call: &Call) -> bool {
     match call {
-        Call::Up | Call::Stats(_) | Call::Top(_) | Call::Exec(_) => true,
-        Call::End | Call::Signal(_) | Call::Resize(_) => true,
+        Call::Up | Call::Add(_) | Call::Stats(_) | Call::Top(_) | Call::Exec(_) => true,
+        Call::End(_) | Call::Signal(_) | Call::Resize(_) => true,
         Call::Attach(args) => args.stream == Stream::Stdin,
-        Call::Hello(_) | Call::Add(_) | Call::Start(_) | Call::CloseOutput(_) | Call::Wait(_) => false,
+        Call::Hello(_) | Call::Start(_) | Call::CloseOutput(_) | Call::Wait(_) => false,
         Call::Stop(_) | Call::Restart(_) | Call::Kill(_) | Call::Pause(_) | Call::Resume(_) => false,
         Call::Update(_) | Call::Forget(_) => false,
     }
@@ -127,23 +128,11 @@ fn release() -> String {
 fn dispatch(shared: &Arc<Shared>, call: Call, caller: Caller) {
     match call {
         Call::Hello(_) => {
-            caller.answer(&Ok(Answer::Hello(Hello { version: VERSION, release: release() })));
+            let hello = Hello { version: VERSION, release: release(), pid: std::process::id() };
+            caller.answer(&Ok(Answer::Hello(hello)));
         }
-        Call::Up => match shared.sandbox() {
-            Ok(_) => caller.done(),
-            Err(error) => {
-                caller.refuse(caller::failure(&error));
-                shared.end_pod();
-            }
-        },
-        Call::Add(plan) => {
-            if shared.is_pod() && shared.task(&plan.id).is_err() {
-                shared.add(*plan);
-                caller.done();
-            } else {
-                caller.refuse(state_error("That container cannot be added here"));
-            }
-        }
+        Call::Up => up(shared, caller),
+        Call::Add(plan) => add(shared, *plan, caller),
         Call::Start(args) => {
             order(shared, &args.container, caller, |caller| Order::Start(args.wait, caller));
         }
@@ -190,11 +179,46 @@ fn dispatch(shared: &Arc<Shared>, call: Call, caller: Caller) {
         Call::Stats(args) => caller.answer(&exec::question(shared, &Request::Stats(args))),
         Call::Top(args) => caller.answer(&exec::question(shared, &Request::Top(args))),
         Call::Exec(args) => exec::run(shared, *args, caller),
-        Call::End if shared.is_pod() => {
+        Call::End(args) if shared.is_pod() => {
             shared.keep_until_end(caller);
-            shared.end_pod();
+            shared.end_pod(args.timeout_seconds);
         }
-        Call::End => caller.refuse(state_error("This sandbox is a container's own; stop that")),
+        Call::End(_) => caller.refuse(state_error("This sandbox is a container's own; stop that")),
+    }
+}
+
+fn up(shared: &Arc<Shared>, caller: Caller) {
+    if shared.is_ending() {
+        // Its connection closes when another can be started.
+        return shared.keep_until_end(caller);
+    }
+    match shared.sandbox() {
+        Ok(_) => caller.done(),
+        Err(error) => {
+            caller.refuse(caller::failure(&error));
+            shared.end_if_empty();
+        }
+    }
+}
+
+/// What comes next on the connection is the container's start.
+fn add(shared: &Arc<Shared>, plan: ContainerPlan, caller: Caller) {
+    if !shared.is_pod() {
+        return caller.refuse(state_error("This sandbox is a container's own, and no pod"));
+    }
+    if let Ok(present) = shared.task(&plan.id)
+        && !present.leaves()
+    {
+        return caller.refuse(state_error("The container runs already"));
+    }
+    let task = match shared.add(plan) {
+        Ok(task) => task,
+        Err(NotAdded::Ending) => return shared.keep_until_end(caller),
+        Err(NotAdded::Thread) => return caller.refuse(state_error("There is no thread to be had for it")),
+    };
+    let started = caller.into_stream().is_ok_and(|connection| serve(shared, connection, None));
+    if !started {
+        task.tell(Order::Abandon);
     }
 }
 

@@ -11,32 +11,36 @@ use hull_guest::protocol::{CallError, ErrorKind};
 use super::caller::Caller;
 use super::exec::Execs;
 use super::keeper::Keeper;
+use super::slot::Slot;
 use super::task::{self, Order, TaskHandle};
 use super::{ContainerPlan, STACK, privileges};
-use crate::sandbox::agent::AgentError;
 use crate::sandbox::{self, LaunchError, Parts, Sandbox};
 
 pub struct Shared {
-    plan: sandbox::Plan,
-    /// None where a part is missing; `first` says which.
-    parts: Option<Arc<Parts>>,
-    slot: Mutex<Slot>,
-    tasks: Mutex<HashMap<String, TaskHandle>>,
+    slot: Slot,
+    members: Mutex<Members>,
     pub execs: Execs,
     pub keeper: Keeper,
     /// Let go when nothing of the sandbox is left, however long a client takes to read the rest.
     lock: Mutex<Option<OwnedFd>>,
     /// Threads with something for a client, which the process does not end before.
     finishing: Mutex<Vec<JoinHandle<()>>>,
-    /// Callers whose answer is the supervisor's end.
+    /// Callers whose answer is the sandbox's end.
     kept: Mutex<Vec<Caller>>,
 }
 
-enum Slot {
-    /// Started by the first thread, and not greeted yet.
-    Launched(Result<Box<Sandbox>, LaunchError>),
-    Up(Arc<Sandbox>),
-    Down,
+/// The containers' tasks.
+#[derive(Default)]
+struct Members {
+    tasks: HashMap<String, TaskHandle>,
+    /// Nobody joins any more.
+    ending: bool,
+}
+
+/// Why a container was not taken into care.
+pub enum NotAdded {
+    Ending,
+    Thread,
 }
 
 impl Shared {
@@ -48,10 +52,8 @@ impl Shared {
         lock: OwnedFd,
     ) -> Shared {
         Shared {
-            plan,
-            parts: parts.map(Arc::new),
-            slot: Mutex::new(Slot::Launched(first.map(Box::new))),
-            tasks: Mutex::default(),
+            slot: Slot::new(plan, parts, first, keeper.clone()),
+            members: Mutex::default(),
             execs: Execs::default(),
             keeper,
             lock: Mutex::new(Some(lock)),
@@ -61,109 +63,81 @@ impl Shared {
     }
 
     pub fn id(&self) -> &str {
-        &self.plan.id
+        &self.slot.plan().id
     }
 
     pub fn is_pod(&self) -> bool {
-        self.plan.pod.is_some()
+        self.slot.plan().pod.is_some()
     }
 
     /// The sandbox, started (again) where it is not there.
     pub fn sandbox(&self) -> Result<Arc<Sandbox>, LaunchError> {
-        let mut slot = held(&self.slot);
-        let launched = match std::mem::replace(&mut *slot, Slot::Down) {
-            Slot::Up(sandbox) if !sandbox.has_ended() => {
-                *slot = Slot::Up(sandbox.clone());
-                return Ok(sandbox);
-            }
-            Slot::Up(dead) => {
-                let _ = self.keeper.run(move |_| dead.end(false));
-                self.launch()?
-            }
-            Slot::Launched(first) => *first?,
-            Slot::Down => self.launch()?,
-        };
-        let sandbox = Arc::new(launched);
-        if let Err(error) = sandbox.greet() {
-            let error = match error {
-                LaunchError::Agent(AgentError::Closed) => LaunchError::Died(self.cause_of_death(&sandbox)),
-                error => error,
-            };
-            let _ = self.keeper.run(move |_| sandbox.end(false));
-            return Err(error);
-        }
-        *slot = Slot::Up(sandbox.clone());
-        Ok(sandbox)
+        self.slot.get()
     }
 
-    fn launch(&self) -> Result<Sandbox, LaunchError> {
-        let Some(parts) = self.parts.clone() else {
-            return Err(LaunchError::Died("A part of hull is missing".to_string()));
-        };
-        let plan = self.plan.clone();
-        let launched = self.keeper.run(move |_| Sandbox::launch(&plan, &parts));
-        launched.unwrap_or_else(|| Err(LaunchError::Died("The supervisor is ending".to_string())))
-    }
-
-    /// Why a sandbox does not answer any more: its own last word, else what its process left. It is over
-    /// then.
     pub fn cause_of_death(&self, sandbox: &Arc<Sandbox>) -> String {
-        let said = sandbox.last_event();
-        let killed = sandbox.clone();
-        let _ = self.keeper.run(move |_| killed.kill());
-        said.unwrap_or_else(|| sandbox.last_words())
+        self.slot.cause_of_death(sandbox)
     }
 
     /// The sandbox if it is up.
     pub fn running_sandbox(&self) -> Option<Arc<Sandbox>> {
-        match &*held(&self.slot) {
-            Slot::Up(sandbox) => Some(sandbox.clone()),
-            Slot::Launched(_) | Slot::Down => None,
-        }
+        self.slot.running()
     }
 
     /// Ends the sandbox, if it runs. `flush`: writable layers outlive it.
     pub fn end_sandbox(&self, flush: bool) {
-        let sandbox = match std::mem::replace(&mut *held(&self.slot), Slot::Down) {
-            Slot::Up(sandbox) => Some(sandbox),
-            Slot::Launched(Ok(sandbox)) => Some(Arc::from(sandbox)),
-            Slot::Launched(Err(_)) | Slot::Down => None,
-        };
-        if let Some(sandbox) = sandbox {
-            let _ = self.keeper.run(move |_| sandbox.end(flush));
-        }
+        self.slot.end(flush);
     }
 
     /// Takes a container into care.
-    pub fn add(self: &Arc<Self>, plan: ContainerPlan) {
+    pub fn add(self: &Arc<Self>, plan: ContainerPlan) -> Result<TaskHandle, NotAdded> {
         let id = plan.id.clone();
-        let mut tasks = held(&self.tasks);
-        if let Some(handle) = task::spawn(self, plan) {
-            tasks.insert(id, handle);
+        let mut members = held(&self.members);
+        if members.ending {
+            return Err(NotAdded::Ending);
         }
+        let task = task::spawn(self, plan).ok_or(NotAdded::Thread)?;
+        members.tasks.insert(id, task.clone());
+        Ok(task)
     }
 
     pub fn task(&self, id: &str) -> Result<TaskHandle, CallError> {
-        held(&self.tasks).get(id).cloned().ok_or_else(|| CallError {
+        held(&self.members).tasks.get(id).cloned().ok_or_else(|| CallError {
             kind: ErrorKind::NoContainer,
             message: format!("This supervisor has no container {id}"),
         })
     }
 
-    pub fn forget(&self, id: &str) {
-        held(&self.tasks).remove(id);
+    /// Leaves another task alone that has taken its place.
+    pub fn forget(&self, id: &str, task: &TaskHandle) {
+        let tasks = &mut held(&self.members).tasks;
+        if tasks.get(id).is_some_and(|present| present.is(task)) {
+            tasks.remove(id);
+        }
     }
 
-    /// A caller that hears of the supervisor's end by its connection's.
+    pub fn is_ending(&self) -> bool {
+        held(&self.members).ending
+    }
+
+    /// A caller that hears of the sandbox's end by its connection's.
     pub fn keep_until_end(&self, caller: Caller) {
         held(&self.kept).push(caller);
     }
 
-    /// Ends a pod and what is in it.
-    pub fn end_pod(&self) {
+    /// Ends a pod and what is in it. Who comes second has nothing to do.
+    pub fn end_pod(&self, timeout_seconds: Option<i64>) {
+        let tasks: Vec<TaskHandle> = {
+            let mut members = held(&self.members);
+            if std::mem::replace(&mut members.ending, true) {
+                return;
+            }
+            members.tasks.values().cloned().collect()
+        };
+        self.slot.refuse_starts();
         let (sender, ended) = mpsc::channel();
-        for task in self.tasks() {
-            task.tell(Order::End(sender.clone()));
+        for task in tasks {
+            task.tell(Order::End { timeout_seconds, ended: sender.clone() });
         }
         drop(sender);
         // Nobody sends: the channel closes with the last task.
@@ -174,8 +148,15 @@ impl Shared {
         self.finish();
     }
 
+    /// A sandbox that did not come up, and that nobody is in, is of no use.
+    pub fn end_if_empty(&self) {
+        if self.tasks().is_empty() {
+            self.end_pod(None);
+        }
+    }
+
     pub fn tasks(&self) -> Vec<TaskHandle> {
-        held(&self.tasks).values().cloned().collect()
+        held(&self.members).tasks.values().cloned().collect()
     }
 
     /// A thread that the end of the supervisor waits for.
@@ -188,6 +169,7 @@ impl Shared {
     /// The end of the supervisor: the lock first, then what clients have still to read, then the process.
     pub fn finish(&self) {
         held(&self.lock).take();
+        held(&self.kept).clear();
         let finishing = std::mem::take(&mut *held(&self.finishing));
         for thread in finishing {
             let _ = thread.join();

@@ -57,8 +57,13 @@ pub enum Order {
     Wait(control::WaitArgs, Caller),
     /// It is to be removed, and does not run.
     Forget(Caller),
+    /// Another task is to take its place, if it does not run; true: it has gone.
+    Leave(Sender<bool>),
     /// The pod ends. The sender goes with the task.
-    End(Sender<()>),
+    End {
+        timeout_seconds: Option<i64>,
+        ended: Sender<()>,
+    },
     /// A client that fell behind and was dropped.
     Dropped {
         session: String,
@@ -85,6 +90,19 @@ impl TaskHandle {
     pub fn tell(&self, order: Order) {
         // A task that is over drops the order, and the caller in it sees its connection close.
         let _ = self.orders.send(order);
+    }
+
+    /// Ends the task of a container that does not run. False: it does.
+    pub fn leaves(&self) -> bool {
+        let (sender, answer) = mpsc::channel();
+        self.tell(Order::Leave(sender));
+        // One that is over has gone.
+        answer.recv().unwrap_or(true)
+    }
+
+    /// Whether both are the same task's.
+    pub fn is(&self, other: &TaskHandle) -> bool {
+        Arc::ptr_eq(&self.attachable, &other.attachable)
     }
 
     pub fn output(&self, stream: Stream) -> Option<&Fan> {
@@ -219,7 +237,8 @@ impl Task {
             Order::Update(args, caller) => self.on_update(*args, caller),
             Order::Wait(args, caller) => self.on_wait(args, caller),
             Order::Forget(caller) => self.on_forget(caller),
-            Order::End(sender) => self.on_end(sender),
+            Order::Leave(sender) => self.on_leave(&sender),
+            Order::End { timeout_seconds, ended } => self.on_end(timeout_seconds, ended),
             Order::Dropped { session } => self.waiters.drop_session(&session),
             Order::Ended { run, result } => self.on_ended(run, result),
         }
@@ -244,14 +263,28 @@ impl Task {
     }
 
     fn on_abandon(&mut self) {
-        if let Phase::Idle { .. } = self.phase
-            && !self.shared.is_pod()
-        {
-            let (id, removed) = (self.plan.id.clone(), self.plan.config.remove);
+        if !matches!(self.phase, Phase::Idle { .. }) || self.runs > 0 {
+            return;
+        }
+        let (id, removed) = (self.plan.id.clone(), self.plan.config.remove);
+        if self.shared.is_pod() {
+            self.let_go();
+            let _ = self.shared.keeper.run(move |kept| kept.abandon_member(&id, removed));
+        } else {
             self.shared.end_sandbox(false);
             let _ = self.shared.keeper.run(move |kept| kept.abandon(&id, removed));
-            self.leave();
         }
+        self.leave();
+    }
+
+    /// Out of the pod, with what was made ready for a start.
+    fn let_go(&mut self) {
+        if let Phase::Idle { prepared: Some(run) } = &self.phase {
+            let _ = run.sandbox.agent().done_within(&Request::Delete(self.args()), PATIENCE);
+        }
+        self.phase = Phase::Idle { prepared: None };
+        self.shared.forget(&self.plan.id, &self.handle);
+        self.over = true;
     }
 
     fn on_stop(&mut self, args: &control::StopArgs, again: bool, caller: Option<Caller>) {
@@ -354,22 +387,31 @@ impl Task {
         }
     }
 
-    fn on_end(&mut self, sender: Sender<()>) {
-        self.ending = Some(sender);
+    fn on_end(&mut self, timeout_seconds: Option<i64>, ended: Sender<()>) {
+        self.ending = Some(ended);
         if let Phase::Idle { .. } = self.phase {
             self.over = true;
         } else {
             let container = self.plan.id.clone();
-            let args = control::StopArgs { container, signal: None, timeout_seconds: None };
+            let args = control::StopArgs { container, signal: None, timeout_seconds };
             self.on_stop(&args, false, None);
         }
+    }
+
+    fn on_leave(&mut self, sender: &Sender<bool>) {
+        let idle = matches!(self.phase, Phase::Idle { .. });
+        if idle {
+            self.let_go();
+            self.leave();
+        }
+        let _ = sender.send(idle);
     }
 
     fn on_forget(&mut self, caller: Caller) {
         match self.phase {
             Phase::Idle { .. } => {
-                self.shared.forget(&self.plan.id);
-                self.over = true;
+                self.let_go();
+                self.leave();
                 caller.done();
             }
             Phase::Running(_) | Phase::Resting { .. } => caller.refuse(state_error("The container runs")),

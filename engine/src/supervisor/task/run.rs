@@ -86,6 +86,8 @@ impl Task {
                 return Ok(());
             }
         };
+        // What was made ready in a sandbox that has died since is of no use.
+        let prepared = prepared.filter(|run| !run.sandbox.has_ended());
         let prepared = prepared.map_or_else(|| self.prepare(), |run| Ok(Some(run)));
         let started = prepared.and_then(|run| self.go(run.ok_or(StartError::Thread)?));
         match started {
@@ -197,6 +199,7 @@ impl Task {
             Ok(status) => {
                 Exit { code: status.code.into(), oom_killed: status.oom_killed, error: String::new() }
             }
+            Err(AgentError::Refused(error)) => Exit { code: KILLED, oom_killed: false, error: error.message },
             Err(_) => {
                 let error = self.shared.cause_of_death(&run.sandbox);
                 Exit { code: KILLED, oom_killed: false, error }
@@ -273,7 +276,7 @@ impl Task {
         let (id, change) = (self.plan.id.clone(), change.clone());
         let removed = self.shared.keeper.run(move |kept| kept.finish(&id, !alone, &change, removed));
         if removed == Some(true) {
-            self.shared.forget(&self.plan.id);
+            self.shared.forget(&self.plan.id, &self.handle);
             self.over = true;
         }
         self.waiters.at_rest(exit, removed == Some(true));
