@@ -10,11 +10,12 @@
 //! Nobody holds the lock while a sandbox starts: others wait for the outcome, and who ends the sandbox
 //! meanwhile need not wait for a machine that may hang.
 
+use std::fs;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use super::keeper::Keeper;
 use super::shared::held;
-use crate::sandbox::agent::AgentError;
+use crate::sandbox::agent::{AgentError, socket_path};
 use crate::sandbox::{self, LaunchError, Parts, Sandbox};
 
 pub struct Slot {
@@ -128,7 +129,11 @@ impl Slot {
             return Err(LaunchError::Died("A part of hull is missing".to_string()));
         };
         let plan = self.plan.clone();
-        let launched = self.keeper.run(move |_| Sandbox::launch(&plan, &parts));
+        let launched = self.keeper.run(move |_| {
+            // The one that died did not take its socket along.
+            let _ = fs::remove_file(socket_path(&plan.run_dir));
+            Sandbox::launch(&plan, &parts)
+        });
         launched.unwrap_or_else(|| Err(LaunchError::Died("The supervisor is ending".to_string())))
     }
 

@@ -44,6 +44,16 @@ pub enum StartError {
 }
 
 impl StartError {
+    /// Whether it may be that the container whose processes this one shares is not there again yet.
+    fn is_of_another(&self) -> bool {
+        match self {
+            StartError::Agent(AgentError::Refused(error)) => {
+                matches!(error.kind, ErrorKind::NoContainer | ErrorKind::State)
+            }
+            _ => false,
+        }
+    }
+
     /// The agent's own kind, which becomes the exit code.
     fn call_error(&self) -> CallError {
         match self {
@@ -248,8 +258,22 @@ impl Task {
     }
 
     pub(super) fn start_again(&mut self) {
-        self.phase = Phase::Idle { prepared: None };
-        if let Err(error) = self.start() {
+        let prepared = self.prepare();
+        if let (Phase::Resting { until, .. }, Err(error)) = (&mut self.phase, &prepared)
+            && self.plan.config.share.pid.is_some()
+            && error.is_of_another()
+        {
+            *until = Instant::now() + self.backoff.after(Duration::ZERO);
+            return;
+        }
+        let started = match prepared {
+            Ok(prepared) => {
+                self.phase = Phase::Idle { prepared };
+                self.start()
+            }
+            Err(error) => Err(self.start_failed(error)),
+        };
+        if let Err(error) = started {
             eprintln!("Failed to start {} again: {}", self.plan.id, error.message);
             self.leave();
         }
