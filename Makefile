@@ -3,6 +3,7 @@
 CARGO ?= cargo
 PREFIX ?= /usr/local
 DESTDIR ?=
+UNITS = $(PREFIX)/lib/systemd/system
 TARGET_DIR ?= $(or $(CARGO_TARGET_DIR),target)
 RELEASE = $(TARGET_DIR)/x86_64-unknown-linux-gnu/release
 BINARIES = hull hull-vmm hull-init
@@ -40,9 +41,12 @@ install: ## Install to $(PREFIX)
 	install -D -m 755 build/hull-vmm $(DESTDIR)$(PREFIX)/lib/hull/hull-vmm
 	install -D -m 755 build/hull-init $(DESTDIR)$(PREFIX)/lib/hull/hull-init
 	install -D -m 644 build/vmlinux $(DESTDIR)$(PREFIX)/lib/hull/vmlinux
+	install -d $(DESTDIR)$(UNITS)
+	sed 's|@PREFIX@|$(PREFIX)|' engine/systemd/hull.service.in >$(DESTDIR)$(UNITS)/hull.service
+	@echo "To start containers at boot: systemctl enable --now hull; without systemd, run hull system start --wait"
 
 uninstall:
-	rm -rf $(DESTDIR)$(PREFIX)/bin/hull $(DESTDIR)$(PREFIX)/lib/hull
+	rm -rf $(DESTDIR)$(PREFIX)/bin/hull $(DESTDIR)$(PREFIX)/lib/hull $(DESTDIR)$(UNITS)/hull.service
 
 clean:
 	$(CARGO) clean

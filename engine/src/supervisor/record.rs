@@ -69,8 +69,7 @@ impl Kept {
 
     /// The same in a pod, whose sandbox stays.
     pub fn abandon_member(&self, id: &str, removed: bool) {
-        if removed
-            && let Err(error) = self.store().and_then(|store| remove::concluded(store, id, true, None))
+        if removed && let Err(error) = self.store().and_then(|store| remove::concluded(store, id, true, None))
         {
             report("remove", id, &error);
         }

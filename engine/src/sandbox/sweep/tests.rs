@@ -29,7 +29,7 @@ fn a_sandbox_whose_folder_is_gone_is_dead() {
 fn a_lock_that_cannot_be_tried_says_nothing() {
     let fixture = Fixture::new();
     fixture.running("a", false);
-    fixture.breaking(|| dead(&fixture.context, &fixture.store));
+    fixture.breaking(|| drop(dead(&fixture.context, &fixture.store)));
     assert_eq!(fixture.state("a"), Some(ContainerState::Running));
 }
 
