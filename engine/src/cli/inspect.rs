@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io;
 
 use clap::{Args, ValueEnum};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{Exit, Failure, output, swept};
 use crate::container::inspect as container;
@@ -12,10 +12,9 @@ use crate::context::Context;
 use crate::format::{Template, to_json, to_json_pretty};
 use crate::image::{self, inspect as image_inspect};
 use crate::pod;
-use crate::store::{Kind, PodRow, Store};
+use crate::store::{Kind, Store};
 use crate::terminal;
 use crate::text::escape;
-use crate::time::rfc3339_nano;
 
 #[derive(Debug, Args)]
 #[command(args_override_self = true)]
@@ -89,6 +88,13 @@ pub fn inspect(context: &Context, args: &InspectArgs) -> Exit {
     Ok(u8::from(!errors.is_empty()))
 }
 
+/// `hull pod inspect`.
+pub fn pods(context: &Context, format: Option<&str>, names: &[String]) -> Exit {
+    let kind = Some(ThingKind::Pod);
+    let args = InspectArgs { format: format.map(str::to_string), size: false, kind, names: names.to_vec() };
+    inspect(context, &args)
+}
+
 /// Programs get the data as it is.
 fn render(template: &Template, thing: &Value) -> Result<String, crate::format::TemplateError> {
     if terminal::is_terminal(&io::stdout()) { template.render_escaped(thing) } else { template.render(thing) }
@@ -108,7 +114,7 @@ fn look_up(store: &Store, name: &str, args: &InspectArgs) -> Result<Option<Value
             },
             ThingKind::Pod => match store.db().pod(name) {
                 Err(error) if error.kind() == Kind::NotFound => None,
-                row => Some(pod(store, &row?)?),
+                row => Some(super::pod::description(&pod::view(store, row?)?)),
             },
         };
         if found.is_some() {
@@ -116,23 +122,4 @@ fn look_up(store: &Store, name: &str, args: &InspectArgs) -> Result<Option<Value
         }
     }
     Ok(None)
-}
-
-fn pod(store: &Store, row: &PodRow) -> Result<Value, anyhow::Error> {
-    let config = pod::Config::from_row(row)?;
-    let containers = store.db().containers_of_pod(&row.id)?;
-    let containers: Vec<Value> = containers
-        .iter()
-        .map(|row| json!({"Id": row.id, "Name": row.name, "State": row.state.as_str()}))
-        .collect();
-    Ok(json!({
-        "Id": row.id,
-        "Name": row.name,
-        "Created": rfc3339_nano(row.created),
-        "Isolation": row.mode,
-        "Hostname": config.hostname,
-        "Labels": config.labels,
-        "NumContainers": containers.len(),
-        "Containers": containers,
-    }))
 }

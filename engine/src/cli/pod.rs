@@ -8,11 +8,10 @@ use serde_json::{Map, Value, json};
 
 use super::container_args::check_hostname;
 use super::output::{ago, short};
-use super::{Exit, for_each, swept};
+use super::{Exit, for_each, inspect, output, swept};
 use crate::container::create;
 use crate::container::limits;
 use crate::context::Context;
-use crate::format::Template;
 use crate::format::filter::Filters;
 use crate::format::rows::{Headings, Row, RowFormat};
 use crate::pod::{self, PodError, View};
@@ -114,7 +113,7 @@ pub fn pod(context: &Context, command: PodCommand) -> Exit {
     match command {
         PodCommand::Create(args) => create(context, *args),
         PodCommand::Ls(args) => list(context, &args),
-        PodCommand::Inspect(args) => inspect(context, &args),
+        PodCommand::Inspect(args) => inspect::pods(context, args.format.as_deref(), &args.pods),
         PodCommand::Stop(args) => stop(context, &args),
         PodCommand::Rm(args) => remove(context, &args),
     }
@@ -174,8 +173,7 @@ fn list(context: &Context, args: &ListArgs) -> Exit {
             && filters.exact("status", &view.status().to_lowercase())
     });
     let rows: Vec<Row> = shown.map(|view| cells(view, args.no_trunc)).collect();
-    print!("{}", format.render(HEADINGS, &rows)?);
-    Ok(0)
+    output::print(&format.render(HEADINGS, &rows)?)
 }
 
 fn cells(view: &View, whole: bool) -> Row {
@@ -197,30 +195,8 @@ fn cells(view: &View, whole: bool) -> Row {
     Row::new(fields).with_labels(view.config.labels.clone())
 }
 
-fn inspect(context: &Context, args: &InspectArgs) -> Exit {
-    let template = args.format.as_deref().map(Template::parse).transpose()?;
-    let store = swept(context)?;
-    let mut found = Vec::new();
-    let mut code = 0;
-    for name in &args.pods {
-        let described =
-            store.db().pod(name).and_then(|row| pod::view(&store, row)).map(|view| description(&view));
-        match (described, &template) {
-            (Ok(pod), Some(template)) => println!("{}", template.render_escaped(&pod)?),
-            (Ok(pod), None) => found.push(pod),
-            (Err(error), _) => {
-                eprintln!("hull: {}", escape(&error.to_string()));
-                code = 1;
-            }
-        }
-    }
-    if template.is_none() {
-        println!("{}", serde_json::to_string_pretty(&found)?);
-    }
-    Ok(code)
-}
-
-fn description(view: &View) -> Value {
+/// In the shape of podman's.
+pub fn description(view: &View) -> Value {
     let View { row, config, up, containers } = view;
     let containers: Vec<Value> = containers
         .iter()
