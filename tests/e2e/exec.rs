@@ -115,7 +115,8 @@ fn detach_keys_leave_the_process_running() {
     terminal.expect("ready");
     terminal.send("\x01x");
     assert_eq!(terminal.finish(), 0);
-    container.exec(["pidof", "cat"]).exits(0);
+    // The shell may not have come to it yet.
+    container.exec(["sh", "-c", "until pidof cat; do sleep 0.1; done"]).exits(0);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a helper that cannot go on fails its test")]
 
+mod attach;
 mod background;
 mod bad_input;
 mod containers;
@@ -12,6 +13,7 @@ mod environment;
 mod events;
 mod exec;
 mod filesystem;
+mod health;
 mod images;
 mod import;
 mod info;
@@ -28,6 +30,7 @@ mod programs;
 mod ps;
 mod removing;
 mod signals;
+mod stats;
 mod stopping;
 mod streams;
 mod terminal;

@@ -88,6 +88,11 @@ impl Hull {
         running.finish_within(patience)
     }
 
+    /// For a case that wants other streams.
+    pub fn into_command(self) -> Command {
+        self.command
+    }
+
     /// Starts it, with pipes on all three.
     pub fn spawn(mut self) -> Running {
         let (shown, env) = (shown(&self.command), environment(&self.command));

@@ -7,8 +7,10 @@ use std::path::{Component, Path, PathBuf};
 use clap::Args;
 use hull_guest::protocol::{Resources, Share, Text};
 
+use super::health_args::HealthArgs;
+use super::resource_args::{FixedArgs, LimitArgs};
 use crate::container::create::{self, Asked};
-use crate::container::health::HealthOptions;
+use crate::container::limits::LimitError;
 use crate::container::restart::RestartPolicy;
 use crate::container::spec::Options;
 use crate::container::{caps, limits, names, signals, tmpfs};
@@ -54,15 +56,12 @@ pub struct ContainerArgs {
     /// Where the container runs [default: the config file's, else auto]
     #[arg(long, value_enum, value_name = "MODE")]
     isolation: Option<IsolationRequest>,
-    /// Most memory the container may use
-    #[arg(short, long, value_name = "SIZE")]
-    memory: Option<String>,
-    /// Most CPU time the container may use, in CPUs
-    #[arg(long, value_name = "N")]
-    cpus: Option<String>,
-    /// Most processes and threads the container may have (-1: no limit)
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
-    pids_limit: Option<i64>,
+    #[command(flatten)]
+    limits: LimitArgs,
+    #[command(flatten)]
+    fixed: FixedArgs,
+    #[command(flatten)]
+    health: HealthArgs,
     /// Mount the container's root file system read-only
     #[arg(long)]
     read_only: bool,
@@ -164,9 +163,9 @@ impl ContainerArgs {
             restart: self.restart,
             stop_signal: self.stop_signal.as_deref().map(signals::parse).transpose()?,
             stop_timeout: self.stop_timeout,
-            health: HealthOptions::default(),
+            health: self.health.options(),
             log: LogConfig::from_words(self.log_driver.as_deref(), &self.log_opt)?,
-            storage_bytes: None,
+            storage_bytes: self.fixed.storage_bytes()?,
             stdin_once: true,
             pod: self.pod,
             share,
@@ -190,14 +189,15 @@ impl ContainerArgs {
         })
     }
 
-    fn resources(&self) -> Result<Resources, anyhow::Error> {
-        let online = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        Ok(Resources {
-            memory_bytes: self.memory.as_deref().map(limits::memory).transpose()?.flatten(),
-            cpu_millis: self.cpus.as_deref().map(|cpus| limits::cpus(cpus, online)).transpose()?.flatten(),
-            pids: self.pids_limit.map(limits::pids).transpose()?.flatten(),
-            ..Resources::default()
-        })
+    fn resources(&self) -> Result<Resources, LimitError> {
+        let mut resources = self.limits.resources()?;
+        // A new container has no limit that "no limit" could lift.
+        for limit in [&mut resources.pids, &mut resources.cpu_quota_us] {
+            *limit = limit.filter(|value| *value != u64::MAX);
+        }
+        self.fixed.complete(&mut resources)?;
+        limits::check(&resources)?;
+        Ok(resources)
     }
 }
 

@@ -1,8 +1,10 @@
 //! The command line: one file a command.
 
+mod attach;
 mod container_args;
 mod events;
 mod exec;
+mod health_args;
 mod images;
 mod info;
 mod inspect;
@@ -11,8 +13,12 @@ mod logs;
 pub mod output;
 mod pod;
 mod ps;
+mod resource_args;
 mod run;
+mod stats;
 mod system;
+mod top;
+mod update;
 
 use std::path::PathBuf;
 
@@ -70,6 +76,14 @@ enum Command {
     Unpause(life::Names),
     /// Run a command in a container that runs
     Exec(Box<exec::ExecArgs>),
+    /// Join the streams of a container that runs
+    Attach(attach::AttachArgs),
+    /// Show a container's processes
+    Top(top::TopArgs),
+    /// Show what containers use, and go on doing so
+    Stats(stats::StatsArgs),
+    /// Change what containers may use
+    Update(update::UpdateArgs),
     /// Run a shell beside a container, in its virtual machine
     Debug(exec::DebugArgs),
     /// Show what happens to containers, images and pods
@@ -142,6 +156,10 @@ impl Cli {
             Command::Pause(args) => life::pause(&context, &args),
             Command::Unpause(args) => life::unpause(&context, &args),
             Command::Exec(args) => exec::exec(&context, *args),
+            Command::Attach(args) => attach::attach(&context, &args),
+            Command::Top(args) => top::top(&context, &args),
+            Command::Stats(args) => stats::stats(&context, &args),
+            Command::Update(args) => update::update(&context, &args),
             Command::Debug(args) => exec::debug(&context, args),
             Command::Events(args) => events::events(&context, &args),
             Command::Inspect(args) => inspect::inspect(&context, &args),

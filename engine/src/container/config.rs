@@ -86,6 +86,17 @@ impl Config {
         serde_json::to_string(self).unwrap_or_default()
     }
 
+    /// What the agent is told for an update: as `new`, and of memory and swap both where there is one, since
+    /// swap left out means none.
+    pub fn to_update(&self, new: &Resources) -> Resources {
+        let mut told = new.clone();
+        if new.memory_bytes.is_some() || new.memory_swap_bytes.is_some() {
+            told.memory_bytes = new.memory_bytes.or(self.resources.memory_bytes);
+            told.memory_swap_bytes = new.memory_swap_bytes.or(self.resources.memory_swap_bytes);
+        }
+        told
+    }
+
     /// `hull update`: what is named changes.
     pub fn update(&mut self, new: Resources, restart: Option<RestartPolicy>) {
         let now = &mut self.resources;

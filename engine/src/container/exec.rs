@@ -8,10 +8,10 @@ use hull_guest::protocol::{ErrorKind, ExecPlace, ExecSpec, Process, Seccomp, Str
 
 use super::config::Config;
 use super::env::{EnvError, Environment};
+use super::reach::{self, Reached};
 use super::{caps, names, start};
 use crate::context::Context;
 use crate::sandbox::mode::Isolation;
-use crate::sandbox::sweep;
 use crate::session::{self, Attachment, SessionError, Signals};
 use crate::store::{self, ContainerRow, ContainerState, Store};
 use crate::supervisor::client::ClientError;
@@ -60,14 +60,16 @@ pub enum ExecError {
     NothingBeside(String),
 }
 
-impl ExecError {
+impl Reached for ExecError {
     fn client(&self) -> Option<&ClientError> {
         match self {
             ExecError::Client(error) | ExecError::Session(SessionError::Client(error)) => Some(error),
             _ => None,
         }
     }
+}
 
+impl ExecError {
     /// Docker's codes: 127 not found, 126 whatever else keeps the process from running in the container, 1
     /// where it does not come to that.
     pub fn exit_code(&self) -> u8 {
@@ -84,20 +86,11 @@ pub fn run(context: &Context, name: &str, asked: &Asked) -> Result<u8, ExecError
     // As docker's, it leaves the other signals to whoever runs in the foreground here.
     let signals = Signals::block(false)?;
     let store = Store::open(&context.root, &context.run)?;
-    match attempt(&store, name, asked, &signals) {
-        // Its supervisor was killed, or it has just ended. After the sweep the row says which, or the
-        // container runs again.
-        Err(error) if matches!(error.client(), Some(ClientError::Connect { .. })) => {
-            sweep::dead(context, &store);
-            attempt(&store, name, asked, &signals)
-        }
-        other => other,
-    }
+    reach::container(context, &store, name, |row| attempt(&store, row, asked, &signals))
 }
 
-fn attempt(store: &Store, name: &str, asked: &Asked, signals: &Signals) -> Result<u8, ExecError> {
-    let row = store.db().container(name)?;
-    check(&row, asked.place)?;
+fn attempt(store: &Store, row: &ContainerRow, asked: &Asked, signals: &Signals) -> Result<u8, ExecError> {
+    check(row, asked.place)?;
     let config = Config::from_row(&row.config).map_err(|_| ExecError::Config(row.name.clone()))?;
     let spec = ExecSpec {
         container: row.id.clone(),
@@ -105,7 +98,7 @@ fn attempt(store: &Store, name: &str, asked: &Asked, signals: &Signals) -> Resul
         process: process(&config, asked)?,
         place: asked.place,
     };
-    let client = start::client(store, &row);
+    let client = start::client(store, row);
     if asked.detached {
         client.exec(spec, &[])?;
         return Ok(0);

@@ -18,13 +18,9 @@ fn short(path: &Path) -> io::Result<(File, PathBuf)> {
     Ok((dir, short))
 }
 
-/// Listens there, in the place of whoever did before: the caller holds the sandbox's lock.
 pub fn listen(path: &Path) -> io::Result<UnixListener> {
     let (_dir, short) = short(path)?;
-    match std::fs::remove_file(&short) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => UnixListener::bind(short),
-    }
+    UnixListener::bind(short)
 }
 
 pub fn connect(path: &Path) -> io::Result<UnixStream> {

@@ -13,6 +13,8 @@ use hull_vmm::config::{DiskConfig, DiskLimits, FileSource, JailConfig, VmConfig,
 use hull_vmm::control::Event;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
+use crate::container::limits;
+
 use super::agent::{Address, Agent, AgentError, socket_path};
 use super::cgroup::SandboxCgroup;
 use super::death::LastWords;
@@ -28,6 +30,8 @@ const DEFAULT_MEMORY_MIB: u64 = 512;
 const OVERHEAD_MIB: u64 = 64;
 /// vCPUs without `--cpus`, where the host has as many.
 const DEFAULT_VCPUS: u64 = 2;
+/// The span that a quota of CPU time is for, where none is named: the kernel's.
+const CPU_PERIOD_US: u64 = 100_000;
 /// Every guest's vsock context id: the bridge is in its VMM, so guests cannot meet.
 const GUEST_CID: u32 = 3;
 /// Containers a pod's machine has disks for: two each, and the IOAPIC has pins for twelve.
@@ -154,10 +158,15 @@ fn configure(sandbox: &Sandbox, life: &UnixStream) -> Result<(), AgentError> {
     }))
 }
 
-/// Without `--cpus` two, or what the host has; with it enough to use that share up.
+/// Two, or what the host has; with a limit on CPU time enough to use that up, with a list of CPUs as many as
+/// that takes to have the same numbers.
 fn vcpus(resources: &Resources) -> u8 {
     let online = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
-    let wanted = resources.cpu_millis.map_or(DEFAULT_VCPUS, |millis| millis.div_ceil(1000));
+    let period = resources.cpu_period_us.unwrap_or(CPU_PERIOD_US).max(1);
+    let quota = resources.cpu_quota_us.map(|quota| quota.div_ceil(period).max(1));
+    let share = resources.cpu_millis.map(|millis| millis.div_ceil(1000)).or(quota);
+    let listed = resources.cpuset_cpus.as_deref().and_then(limits::highest).map(|cpu| u64::from(cpu) + 1);
+    let wanted = listed.or(share).unwrap_or(DEFAULT_VCPUS);
     u8::try_from(wanted.min(online)).unwrap_or(hull_vmm::config::MAX_VCPUS).min(hull_vmm::config::MAX_VCPUS)
 }
 
@@ -169,6 +178,12 @@ fn memory_mib(resources: &Resources) -> u32 {
         limit + limit / 64 + OVERHEAD_MIB
     });
     u32::try_from(mib).unwrap_or(u32::MAX)
+}
+
+/// The largest limit that a container of such a machine may be given while it runs.
+pub fn most_memory(resources: &Resources) -> u64 {
+    let without = (DEFAULT_MEMORY_MIB - OVERHEAD_MIB) * 64 / 65;
+    resources.memory_bytes.unwrap_or(without << 20)
 }
 
 fn initrd(init: &File) -> Result<File, LaunchError> {
@@ -245,12 +260,21 @@ mod tests {
         let limited = Resources { memory_bytes: Some(64 << 20), ..Resources::default() };
         assert_eq!(memory_mib(&limited), 64 + 1 + 64);
         assert_eq!(memory_mib(&Resources::default()), 512);
+        // What a running machine may be given fits into it.
+        let most =
+            Resources { memory_bytes: Some(most_memory(&Resources::default())), ..Resources::default() };
+        assert!(memory_mib(&most) <= 512);
+        assert_eq!(most_memory(&limited), 64 << 20);
     }
 
     #[test]
     fn machine_has_cpus_enough_for_the_share_asked_for() {
         let limited = Resources { cpu_millis: Some(500), ..Resources::default() };
         assert_eq!(vcpus(&limited), 1);
+        let quota = Resources { cpu_quota_us: Some(40_000), ..Resources::default() };
+        assert_eq!(vcpus(&quota), 1);
+        let listed = Resources { cpuset_cpus: Some("0".into()), ..Resources::default() };
+        assert_eq!(vcpus(&listed), 1);
         assert!(vcpus(&Resources::default()) >= 1);
     }
 }

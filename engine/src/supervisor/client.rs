@@ -7,12 +7,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use hull_guest::protocol::{
-    CallError, ErrorKind, ExecSpec, FrameError, HelloArgs, Outcome, Request, Stream, decode_len, read_frame,
-    write_frame,
+    CallError, ContainerArgs, ErrorKind, ExecSpec, FrameError, HelloArgs, Outcome, ProcessInfo, Request,
+    Stream, decode_len, read_frame, write_frame,
 };
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 
-use super::control::{Answer, AttachArgs, Call, ExecArgs, Exit, Hello, Reply, Until, VERSION, WaitArgs};
+use super::control::{
+    Answer, AttachArgs, Call, ExecArgs, Exit, Hello, Measured, Reply, Until, VERSION, WaitArgs,
+};
 use crate::sandbox::socket;
 
 /// What a call may take whose answer does not wait for a container.
@@ -129,9 +131,23 @@ impl Client {
     }
 
     /// A question that the agent answers.
-    pub fn agent(&self, call: &Call) -> Result<Outcome, ClientError> {
+    fn agent(&self, call: &Call) -> Result<Outcome, ClientError> {
         match self.call(call)? {
             Answer::Agent(outcome) => Ok(outcome),
+            _ => Err(ClientError::Unexpected),
+        }
+    }
+
+    pub fn stats(&self, container: &str) -> Result<Measured, ClientError> {
+        match self.call(&Call::Stats(ContainerArgs { container: container.to_string() }))? {
+            Answer::Measured(measured) => Ok(*measured),
+            _ => Err(ClientError::Unexpected),
+        }
+    }
+
+    pub fn processes(&self, container: &str) -> Result<Vec<ProcessInfo>, ClientError> {
+        match self.agent(&Call::Top(ContainerArgs { container: container.to_string() }))? {
+            Outcome::Processes(processes) => Ok(processes),
             _ => Err(ClientError::Unexpected),
         }
     }

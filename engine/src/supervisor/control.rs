@@ -5,7 +5,7 @@
 //! that the other does not know are refused by name, and unknown fields in answers are ignored.
 
 use hull_guest::protocol::{
-    CallError, ContainerArgs, ExecSpec, HelloArgs, Outcome, ResizeArgs, Resources, SignalArgs, Stream,
+    CallError, ContainerArgs, ExecSpec, HelloArgs, Outcome, ResizeArgs, Resources, SignalArgs, Stats, Stream,
 };
 use serde::{Deserialize, Serialize};
 
@@ -50,8 +50,9 @@ pub enum Call {
     Update(Box<UpdateArgs>),
     /// A container that does not run leaves the pod.
     Forget(ContainerArgs),
-    /// [`Answer::Agent`] with the agent's own.
+    /// [`Answer::Measured`].
     Stats(ContainerArgs),
+    /// [`Answer::Agent`] with the agent's own.
     Top(ContainerArgs),
     /// Runs one more process in a container. Answered by [`Answer::Done`] when it runs, with the streams asked
     /// for as descriptors: the agent's own, without anybody between. [`Answer::Exited`] follows on the
@@ -149,6 +150,15 @@ pub enum Answer {
     Hello(Hello),
     Exited(Exit),
     Agent(Outcome),
+    Measured(Box<Measured>),
+}
+
+/// What a container uses, and whom on the host that takes beside it.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Measured {
+    pub stats: Stats,
+    /// The supervisor, and the VMM or the agent.
+    pub pids: Vec<u32>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

@@ -5,10 +5,12 @@ use std::collections::HashMap;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex};
 
-use hull_guest::protocol::{CallError, ContainerArgs, ExitStatus, Request, ResizeArgs, SignalArgs, Stream};
+use hull_guest::protocol::{
+    CallError, ContainerArgs, ExitStatus, Outcome, Request, ResizeArgs, SignalArgs, Stream,
+};
 
 use super::caller::{self, Caller, state_error};
-use super::control::{Answer, ExecArgs, Exit, Reply};
+use super::control::{Answer, ExecArgs, Exit, Measured, Reply};
 use super::shared::{Shared, held, start_thread};
 use crate::sandbox::agent::{Agent, AgentError};
 
@@ -130,9 +132,21 @@ fn ask(shared: &Shared, request: &Request) -> Reply {
     agent(shared)?.done(request).map(|()| Answer::Done).map_err(refused)
 }
 
-/// Any question whose answer is the agent's own.
-pub fn question(shared: &Shared, request: &Request) -> Reply {
-    agent(shared)?.ask(request).map(Answer::Agent).map_err(refused)
+/// A container's processes, in the agent's words.
+pub fn list(shared: &Shared, args: ContainerArgs) -> Reply {
+    shared.task(&args.container)?;
+    agent(shared)?.ask(&Request::Top(args)).map(Answer::Agent).map_err(refused)
+}
+
+/// What a container uses, and who on the host there is for it.
+pub fn measure(shared: &Shared, args: ContainerArgs) -> Reply {
+    shared.task(&args.container)?;
+    let sandbox = shared.running_sandbox().map(|sandbox| sandbox.pid());
+    let pids = [Some(std::process::id()), sandbox].into_iter().flatten().collect();
+    match agent(shared)?.ask(&Request::Stats(args)).map_err(refused)? {
+        Outcome::Stats(stats) => Ok(Answer::Measured(Box::new(Measured { stats, pids }))),
+        _ => Err(caller::failure(&AgentError::Unexpected("stats"))),
+    }
 }
 
 fn record(shared: &Shared, container: &str, action: String, exec: &str, code: Option<i32>) {

@@ -1,7 +1,7 @@
 //! Starting a supervisor: its place, which is locked before anything says that it exists, and its process.
 
 use std::ffi::CString;
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Seek, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -54,6 +54,10 @@ impl Place {
         make_folder(&dir)?;
         let lock = SandboxLock::attempt(&dir).map_err(file("lock", &dir))?;
         let lock = lock.ok_or_else(|| SpawnError::Alive(id.to_string()))?;
+        // What a killed supervisor left: with the lock in hand nobody lives there.
+        for socket in ["control.sock", "agent.sock"] {
+            let _ = fs::remove_file(run_dir.join(socket));
+        }
         make_folder(&run_dir)?;
         let socket = control_path(&run_dir);
         let listener = socket::listen(&socket).map_err(file("listen on the socket", &socket))?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use hull_guest::protocol::{CallError, ErrorKind, FrameError, Request, Stream, decode_len, read_frame};
+use hull_guest::protocol::{CallError, ErrorKind, FrameError, Stream, decode_len, read_frame};
 use nix::sys::socket::{MsgFlags, getsockopt, recv, sockopt::PeerCredentials};
 
 use super::ContainerPlan;
@@ -176,8 +176,8 @@ fn dispatch(shared: &Arc<Shared>, call: Call, caller: Caller) {
             order(shared, &args.container.clone(), caller, |caller| Order::Update(args, caller));
         }
         Call::Forget(args) => order(shared, &args.container, caller, Order::Forget),
-        Call::Stats(args) => caller.answer(&exec::question(shared, &Request::Stats(args))),
-        Call::Top(args) => caller.answer(&exec::question(shared, &Request::Top(args))),
+        Call::Stats(args) => caller.answer(&exec::measure(shared, args)),
+        Call::Top(args) => caller.answer(&exec::list(shared, args)),
         Call::Exec(args) => exec::run(shared, *args, caller),
         Call::End(args) if shared.is_pod() => {
             shared.keep_until_end(caller);

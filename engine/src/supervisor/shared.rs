@@ -14,7 +14,8 @@ use super::keeper::Keeper;
 use super::slot::Slot;
 use super::task::{self, Order, TaskHandle};
 use super::{ContainerPlan, STACK, privileges};
-use crate::sandbox::{self, LaunchError, Parts, Sandbox};
+use crate::sandbox::mode::Isolation;
+use crate::sandbox::{self, LaunchError, Parts, Sandbox, vm};
 
 pub struct Shared {
     slot: Slot,
@@ -68,6 +69,12 @@ impl Shared {
 
     pub fn is_pod(&self) -> bool {
         self.slot.plan().pod.is_some()
+    }
+
+    /// The largest memory limit that the sandbox has room for; none, where that is the host's matter.
+    pub fn most_memory(&self) -> Option<u64> {
+        let plan = self.slot.plan();
+        (plan.mode == Isolation::Vm).then(|| vm::most_memory(&plan.resources))
     }
 
     /// The sandbox, started (again) where it is not there.

@@ -363,8 +363,16 @@ impl Task {
 
     fn on_update(&mut self, args: control::UpdateArgs, caller: Caller) {
         if matches!(self.phase, Phase::Running(_)) {
+            let room = self.shared.most_memory().unwrap_or(u64::MAX);
+            if args.resources.memory_bytes.is_some_and(|bytes| bytes > room) {
+                return caller.refuse(state_error(format!(
+                    "The virtual machine was built with room for a limit of {} MiB; stop the container to give it more",
+                    room >> 20
+                )));
+            }
             let container = self.plan.id.clone();
-            let request = Request::Update(UpdateArgs { container, resources: args.resources.clone() });
+            let resources = self.plan.config.to_update(&args.resources);
+            let request = Request::Update(UpdateArgs { container, resources });
             if let Err(error) = self.ask(&request) {
                 return caller.refuse(error);
             }
