@@ -1,6 +1,6 @@
 //! `info`, `version`, and the command line as a whole.
 
-use hull_tests::{Hull, Store, hull};
+use hull_tests::{BUSYBOX, Hull, Store, hull};
 
 #[test]
 fn info_says_which_isolation_a_container_gets_and_why() {
@@ -57,6 +57,22 @@ fn info_names_what_is_missing_in_a_private_mount_namespace() {
 }
 
 #[test]
+fn info_counts_what_is_there_and_takes_a_format() {
+    let store = Store::with_busybox();
+    store.keep(["--name", "ended", BUSYBOX, "true"]).output().exits(0);
+    let shown = |format: &str| store.hull(["info", "--format", format]).output();
+    let counts = "{{.Containers}} {{.ContainersRunning}} {{.ContainersPaused}} {{.ContainersStopped}} {{.Images}} {{.Pods}}";
+    assert_eq!(shown(counts).text(), "1 0 0 1 1 0");
+    assert_eq!(shown("{{.Driver}} {{.LoggingDriver}}").text(), "erofs json-file");
+    assert!(shown("json").text().starts_with(r#"{"ServerVersion":""#));
+    shown("{{.Nope}}").fails(1);
+    shown("{{.Nope").fails(64);
+    let text = store.hull(["info"]).output().text();
+    assert!(text.contains("\n  Stopped          1\n") && text.contains("\nSupervisors "), "{text}");
+    store.hull(["rm", "ended"]).output().exits(0);
+}
+
+#[test]
 fn version_names_every_part() {
     let text = hull(["version"]).text();
     for part in ["hull ", "hull-vmm ", "hull-init "] {
@@ -64,6 +80,10 @@ fn version_names_every_part() {
             text.lines().find(|line| line.starts_with(part)).unwrap_or_else(|| panic!("no {part}:\n{text}"));
         assert!(line.contains(env!("CARGO_PKG_VERSION")), "{line}");
     }
+    let format = "{{.Client.Version}} {{range .Server.Components}}{{.Name}}={{.Version}} {{end}}";
+    let release = env!("CARGO_PKG_VERSION");
+    let expected = format!("{release} hull-vmm={release} hull-init={release}");
+    assert_eq!(hull(["version", "--format", format]).text(), expected);
 }
 
 #[test]

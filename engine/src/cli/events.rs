@@ -14,10 +14,9 @@ use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 use serde_json::{Map, Value, json};
 
-use super::{Exit, Failure, swept};
+use super::{Exit, Failure, output, swept};
 use crate::context::Context;
 use crate::events::{self, FILTERS, Wanted};
-use crate::format::filter::Filters;
 use crate::format::{Template, TemplateError, to_json};
 use crate::store::{EventKind, EventRow};
 use crate::text::escape;
@@ -48,7 +47,7 @@ fn time(word: &str) -> Result<i64, TimeError> {
 pub fn events(context: &Context, args: &EventsArgs) -> Exit {
     let form = Form::parse(args.format.as_deref())
         .map_err(|error| Failure { code: WRONG_FORMAT, error: error.into() })?;
-    let filters = Filters::parse(&args.filter, &FILTERS)?;
+    let filters = output::filters(&args.filter, &FILTERS)?;
     let wanted = Wanted { since: args.since, until: args.until, filters };
     let end = End::new(args.until).map_err(io::Error::from).context("Failed to wait for signals")?;
     let store = swept(context)?;

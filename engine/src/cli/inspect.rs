@@ -1,7 +1,6 @@
 //! `hull inspect`.
 
 use std::fmt::Write as _;
-use std::io;
 
 use clap::{Args, ValueEnum};
 use serde_json::Value;
@@ -13,7 +12,6 @@ use crate::format::{Template, to_json, to_json_pretty};
 use crate::image::{self, inspect as image_inspect};
 use crate::pod;
 use crate::store::{Kind, Store};
-use crate::terminal;
 use crate::text::escape;
 
 #[derive(Debug, Args)]
@@ -65,7 +63,7 @@ pub fn inspect(context: &Context, args: &InspectArgs) -> Exit {
     for name in &args.names {
         match (look_up(&store, name, args), &template) {
             (Ok(Some(thing)), None) => found.push(thing),
-            (Ok(Some(thing)), Some(template)) => match render(template, &thing) {
+            (Ok(Some(thing)), Some(template)) => match output::render(template, &thing) {
                 Ok(line) => drop(writeln!(text, "{line}")),
                 Err(error) => errors.push(format!("hull: {error}")),
             },
@@ -93,11 +91,6 @@ pub fn pods(context: &Context, format: Option<&str>, names: &[String]) -> Exit {
     let kind = Some(ThingKind::Pod);
     let args = InspectArgs { format: format.map(str::to_string), size: false, kind, names: names.to_vec() };
     inspect(context, &args)
-}
-
-/// Programs get the data as it is.
-fn render(template: &Template, thing: &Value) -> Result<String, crate::format::TemplateError> {
-    if terminal::is_terminal(&io::stdout()) { template.render_escaped(thing) } else { template.render(thing) }
 }
 
 fn look_up(store: &Store, name: &str, args: &InspectArgs) -> Result<Option<Value>, anyhow::Error> {

@@ -110,9 +110,9 @@ enum Command {
     #[command(subcommand)]
     Image(images::ImageCommand),
     /// Show what hull found on this machine
-    Info,
+    Info(info::FormatArgs),
     /// Show the versions of hull's parts
-    Version,
+    Version(info::FormatArgs),
 }
 
 /// How a command ended: its exit code, or an error to print and the code that goes with it.
@@ -171,8 +171,8 @@ impl Cli {
             Command::Images(args) => images::list(&context, &args),
             Command::Rmi(args) => images::remove(&context, &args),
             Command::Image(command) => images::image(&context, command),
-            Command::Info => info::info(&context),
-            Command::Version => info::version(),
+            Command::Info(args) => info::info(&context, &args),
+            Command::Version(args) => info::version(&args),
         }
     }
 }

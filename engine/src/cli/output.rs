@@ -3,8 +3,12 @@
 use std::fmt;
 use std::io::{self, Write};
 
-use super::Exit;
-use crate::format::{float, tabwriter};
+use serde_json::Value;
+
+use super::{Exit, Failure};
+use crate::format::filter::{FilterError, Filters};
+use crate::format::{Template, TemplateError, float, tabwriter, to_json};
+use crate::terminal;
 use crate::text::escape;
 
 /// Rows under headings, columns aligned: docker's look. Cells are escaped.
@@ -26,6 +30,29 @@ pub fn print(text: &str) -> Exit {
         }
         _ => Ok(0),
     }
+}
+
+/// A template over one thing. Programs get the data as it is, a terminal gets it escaped.
+pub fn render(template: &Template, thing: &Value) -> Result<String, TemplateError> {
+    if terminal::is_terminal(&io::stdout()) { template.render_escaped(thing) } else { template.render(thing) }
+}
+
+/// The words of `--filter`. One that has not their form is a mistake in the command line, as with docker.
+pub fn filters(words: &[String], allowed: &[&str]) -> Result<Filters, Failure> {
+    Filters::parse(words, allowed).map_err(|error| {
+        let code = if matches!(error, FilterError::Form(_)) { 125 } else { 1 };
+        Failure { code, error: error.into() }
+    })
+}
+
+/// One thing by a user's `--format`, `json` or a template.
+pub fn print_formatted(format: &str, thing: &Value) -> Exit {
+    let failed = |error: TemplateError| Failure { code: error.inspect_exit_code(), error: error.into() };
+    let text = match format {
+        "json" => to_json(thing),
+        format => render(&Template::parse(format).map_err(failed)?, thing).map_err(failed)?,
+    };
+    print(&(text + "\n"))
 }
 
 /// Decimal units, three digits, as `docker images` and `ps --size` show sizes: `1.23MB`.

@@ -11,7 +11,6 @@ use crate::container::config::Config;
 use crate::container::list::{self, FILTERS, Listed, Selection};
 use crate::container::written;
 use crate::context::Context;
-use crate::format::filter::Filters;
 use crate::format::quote;
 use crate::format::rows::{Headings, Row, RowFormat, ellipsis};
 use crate::image::digest::Digest;
@@ -70,7 +69,7 @@ const COLUMNS: &str =
     r"{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Isolation}}\t{{.Names}}";
 
 pub fn list(context: &Context, args: &PsArgs) -> Exit {
-    let filters = Filters::parse(&args.filter, &FILTERS)?;
+    let filters = output::filters(&args.filter, &FILTERS)?;
     let columns = if args.size { format!(r"{COLUMNS}\t{{{{.Size}}}}") } else { COLUMNS.to_string() };
     let format = match (args.quiet, &args.format) {
         (true, format) => {

@@ -135,7 +135,7 @@ fn host_config(row: &ContainerRow, config: &Config) -> Value {
         RestartPolicy::No | RestartPolicy::Always | RestartPolicy::UnlessStopped => 0,
     };
     json!({
-        "LogConfig": {"Type": log_driver(&config.log), "Config": log_options(&config.log)},
+        "LogConfig": {"Type": config.log.driver.name(), "Config": log_options(&config.log)},
         "NetworkMode": space(&share.network, pod, "default"),
         "RestartPolicy": {"Name": config.restart.to_string(), "MaximumRetryCount": retries},
         "AutoRemove": config.remove,
@@ -178,13 +178,6 @@ fn or_unlimited(limit: u64) -> Value {
 
 fn or_null<T: Into<Value>>(list: Vec<T>) -> Value {
     if list.is_empty() { Value::Null } else { Value::from(list) }
-}
-
-fn log_driver(config: &LogConfig) -> &'static str {
-    match config.driver {
-        Driver::JsonFile => "json-file",
-        Driver::None => "none",
-    }
 }
 
 /// Those in effect, whoever decided them.

@@ -16,6 +16,16 @@ pub enum Driver {
     None,
 }
 
+impl Driver {
+    /// As `--log-driver` takes it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Driver::JsonFile => "json-file",
+            Driver::None => "none",
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LogConfig {

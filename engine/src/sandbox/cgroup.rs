@@ -32,11 +32,15 @@ pub fn container(sandbox: &str, container: &str) -> String {
     format!("{ROOT}/{sandbox}/{container}")
 }
 
+/// Where that is, made or not.
+pub fn supervisors_path() -> Option<PathBuf> {
+    unified().map(|unified| unified.join(ROOT).join(SUPERVISORS))
+}
+
 /// Where supervisors are born, outside their sandboxes' limits and of what kills those; all of them in
 /// one, since none is ever killed through it. None where there is no unified hierarchy.
 pub fn supervisors() -> io::Result<Option<File>> {
-    let Some(unified) = unified() else { return Ok(None) };
-    let path = unified.join(ROOT).join(SUPERVISORS);
+    let Some(path) = supervisors_path() else { return Ok(None) };
     match File::open(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             fs::create_dir_all(&path)?;
