@@ -62,7 +62,8 @@ impl Roots {
             Isolation::Namespace => folders(root)?,
             Isolation::Vm => {
                 let Some(&(lower, upper)) = self.free.first() else {
-                    let why = "has no room for another container: each takes two of its disks";
+                    let why = "has no disks left for another container: those of removed ones are not used \
+                               again; hull pod stop, and the next start makes new ones";
                     return Err(LaunchError::Died(format!("The pod's virtual machine {why}")));
                 };
                 let source = fill(root, lower, upper, control)?;

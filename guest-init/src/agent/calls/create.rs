@@ -43,7 +43,7 @@ impl Agent {
 
     /// A container's first process, which is in all its namespaces once it is created.
     fn process_of(&self, id: &str) -> Result<OwnedFd, CallError> {
-        let task = self.tasks.get(self.find_container(id)?);
+        let task = self.find_container(id).ok().and_then(|key| self.tasks.get(key));
         let there = task.filter(|task| !matches!(task.stage, Stage::Creating { .. }));
         let Some(process) = there.and_then(|task| task.process) else {
             return Err(state_error(
