@@ -10,6 +10,7 @@ use crate::store::db::states::Change;
 use crate::store::{self, ContainerRow, ContainerState, EventKind, Kind, Store};
 use crate::supervisor::client::{ClientError, exited};
 use crate::supervisor::control::{Call, StopArgs, Until};
+use crate::supervisor::launch::SpawnError;
 
 const SIGKILL: u8 = 9;
 
@@ -53,7 +54,13 @@ pub fn start(context: &Context, store: &Store, row: &ContainerRow) -> Result<()>
     if is_up(row) {
         return Ok(());
     }
-    let mut supervised = start::existing(context, store, row)?;
+    let mut supervised = match start::existing(context, store, row) {
+        // Somebody else was faster.
+        Err(StartError::Spawn(SpawnError::Alive(_))) if is_up(&store.db().container(&row.id)?) => {
+            return Ok(());
+        }
+        other => other?,
+    };
     supervised.start().map_err(StartError::from)?;
     Ok(())
 }

@@ -7,6 +7,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
@@ -15,6 +16,9 @@ use super::{COMMAND, Handed, Plan};
 use crate::sandbox::lock::SandboxLock;
 use crate::sandbox::{Spawn, cgroup, socket};
 use crate::store::Store;
+
+/// What a supervisor may take between the record of its container's end and its own.
+const END_LIMIT: Duration = Duration::from_secs(2);
 
 #[derive(Debug, thiserror::Error)]
 pub enum SpawnError {
@@ -52,7 +56,7 @@ impl Place {
     pub fn make(store: &Store, id: &str) -> Result<Place, SpawnError> {
         let (dir, run_dir) = (store.paths().sandbox(id), store.paths().run_sandbox(id));
         make_folder(&dir)?;
-        let lock = SandboxLock::attempt(&dir).map_err(file("lock", &dir))?;
+        let lock = SandboxLock::wait(&dir, END_LIMIT, || ()).map_err(file("lock", &dir))?;
         let lock = lock.ok_or_else(|| SpawnError::Alive(id.to_string()))?;
         // What a killed supervisor left: with the lock in hand nobody lives there.
         for socket in ["control.sock", "agent.sock"] {

@@ -173,9 +173,14 @@ impl Shared {
         finishing.push(thread);
     }
 
+    /// Nothing is left of the sandbox: another may take its place.
+    pub fn let_go(&self) {
+        held(&self.lock).take();
+    }
+
     /// The end of the supervisor: the lock first, then what clients have still to read, then the process.
     pub fn finish(&self) {
-        held(&self.lock).take();
+        self.let_go();
         held(&self.kept).clear();
         let finishing = std::mem::take(&mut *held(&self.finishing));
         for thread in finishing {

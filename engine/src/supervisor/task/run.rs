@@ -303,6 +303,10 @@ impl Task {
             self.shared.forget(&self.plan.id, &self.handle);
             self.over = true;
         }
+        if alone {
+            // Who hears of the end may start it again at once.
+            self.shared.let_go();
+        }
         self.waiters.at_rest(exit, removed == Some(true));
     }
 }
