@@ -34,7 +34,7 @@ fn main() -> ExitCode {
 }
 
 /// Help and version are answers; everything else is a mistake, told in one line. The codes are docker's: 125
-/// for an option it does not know or a value it cannot read, and for all of `run`'s; 1 for the rest.
+/// for an option that is not known, and for all of `run`'s; 1 for the rest.
 fn usage(error: &clap::Error) -> ExitCode {
     if let ErrorKind::DisplayHelp | ErrorKind::DisplayVersion = error.kind() {
         let _ = error.print();
@@ -46,9 +46,6 @@ fn usage(error: &clap::Error) -> ExitCode {
     let line = first.split_whitespace().collect::<Vec<_>>().join(" ");
     let run = std::env::args_os().any(|word| word == "run");
     eprintln!("hull: {} (see hull {}--help)", escape(&line), if run { "run " } else { "" });
-    let option = matches!(
-        error.kind(),
-        ErrorKind::UnknownArgument | ErrorKind::InvalidValue | ErrorKind::ValueValidation
-    );
+    let option = error.kind() == ErrorKind::UnknownArgument;
     ExitCode::from(if run || option { 125 } else { 1 })
 }

@@ -10,6 +10,7 @@ use crate::context::Context;
 use crate::session::{self, Attachment, Signals, detach};
 use crate::store::Store;
 use crate::supervisor::control::Until;
+use crate::text::escape;
 
 #[derive(Debug, Args)]
 pub struct Names {
@@ -151,12 +152,18 @@ pub fn rename(context: &Context, args: &RenameArgs) -> Exit {
 }
 
 pub fn remove(context: &Context, args: &RmArgs) -> Exit {
-    on_each(context, &args.names, |store, name| {
-        match store.db().container(name) {
-            // With -f, what is not there is removed, as with rm(1).
-            Err(error) if args.force && error.kind() == crate::store::Kind::NotFound => Ok(()),
-            row => life::remove(store, &row?, args.force),
-        }
+    let store = swept(context)?;
+    let (missing, names): (Vec<_>, Vec<_>) = args.names.containers.iter().cloned().partition(|name| {
+        let found = store.db().container(name);
+        args.force && found.is_err_and(|error| error.kind() == crate::store::Kind::NotFound)
+    });
+    // With -f that is no failure, as with rm(1); it is told all the same.
+    for name in missing {
+        eprintln!("hull: No such container: {}", escape(&name));
+    }
+    for_each(&names, |name| {
+        life::remove(&store, &store.db().container(name)?, args.force)?;
+        Ok::<_, LifeError>(name.to_string())
     })
 }
 

@@ -99,7 +99,7 @@ pub fn run(context: &Context, args: RunArgs) -> Exit {
     run(args).map_err(|error| {
         let code = match error.downcast_ref::<run::RunError>() {
             Some(error) => error.exit_code(),
-            None if error.is::<NoTerminal>() => 1,
+            None if error.is::<NoTerminal>() || error.is::<NothingToAttachTo>() => 1,
             None => 125,
         };
         Failure { code, error }
@@ -111,13 +111,18 @@ pub fn run(context: &Context, args: RunArgs) -> Exit {
 #[error("-it needs a terminal on stdin, which is not a terminal; without one, leave out -t")]
 pub struct NoTerminal;
 
+/// As [`NoTerminal`].
+#[derive(Debug, thiserror::Error)]
+#[error("-d conflicts with -a: in the background there is nothing to attach to")]
+struct NothingToAttachTo;
+
 fn manner(args: &RunArgs) -> Result<Manner, anyhow::Error> {
     let container = &args.container;
     if !args.detach && container.tty && container.interactive && !terminal::is_terminal(&std::io::stdin()) {
         return Err(NoTerminal.into());
     }
     if args.detach && !args.attach.is_empty() {
-        anyhow::bail!("-d conflicts with -a: in the background there is nothing to attach to");
+        return Err(NothingToAttachTo.into());
     }
     Ok(Manner {
         detached: args.detach,
