@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a helper that cannot go on fails its test")]
 
+mod stories;
+
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -126,4 +128,9 @@ fn privileges_are_as_with_docker() {
 #[test]
 fn file_systems_look_as_with_docker() {
     check("filesystem.toml");
+}
+
+#[test]
+fn containers_live_as_with_docker() {
+    stories::check("life.txt");
 }

@@ -76,5 +76,5 @@ fn wrong_input_is_told_in_a_line() {
         assert!(line.contains("no-such-container"), "{line}");
         hull([command, "--no-such-option", "x"]).fails(125);
     }
-    hull(["stop", "-t", "soon", "x"]).fails(125);
+    hull(["stop", "-t", "soon", "x"]).fails(1);
 }

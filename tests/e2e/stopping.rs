@@ -126,6 +126,16 @@ fn wait_tells_the_exit_codes_of_all_in_their_order() {
 }
 
 #[test]
+fn who_hears_of_the_end_may_start_it_again_at_once() {
+    let container = Background::create([BUSYBOX, "true"]);
+    for _ in 0..10 {
+        container.hull(["start"]).exits(0);
+        container.hull(["wait"]).exits(0);
+        container.hull(["start", "-a"]).exits(0);
+    }
+}
+
+#[test]
 fn several_wait_for_one() {
     let container = Background::run([BUSYBOX, "sh", "-c", &obedient("TERM")]);
     container.expect_log("ready");
