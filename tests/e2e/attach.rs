@@ -47,7 +47,7 @@ fn signals_are_passed_on_unless_that_is_switched_off() {
     deaf.signal(Signal::SIGTERM);
     deaf.finish().exits(143);
     running.signal(Signal::SIGTERM);
-    assert_eq!(String::from_utf8(running.finish().exits(3).stdout).unwrap().trim_end(), "told");
+    assert!(running.finish().exits(3).stdout.ends_with(b"told\n"));
 }
 
 #[test]
