@@ -84,7 +84,7 @@ fn foreground_client_of_a_killed_machine_is_told_the_cause() {
     running.stdout.expect("begun");
     kill_process(container.agent());
     let line = running.finish().fails(1);
-    assert!(line.contains("ended"), "{line}");
+    assert!(line.contains("killed by SIGKILL"), "{line}");
 }
 
 #[test]

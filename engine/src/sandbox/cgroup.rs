@@ -5,6 +5,8 @@
 //! cgroup v1 alone have no place to be born in; there the agent ends by its socket only, and its
 //! containers are killed by their own cgroups.
 
+mod memory;
+
 use std::fs::{self, File};
 use std::io::{self, Read, Seek};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -14,6 +16,8 @@ use std::time::{Duration, Instant, SystemTime};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
+
+pub use memory::HostMemory;
 
 const ROOT: &str = "hull";
 const SUPERVISED: &str = "supervised";

@@ -11,6 +11,7 @@ use hull_vmm::control::{Command, Event};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use super::mode::Isolation;
+use super::spawn::Ending;
 
 /// What is shown of stderr.
 const SHOWN: usize = 2048;
@@ -32,15 +33,24 @@ impl LastWords {
         self.0.as_fd()
     }
 
-    /// What is left when the process has ended without an event of its own.
-    pub fn read(&mut self, mode: Isolation) -> String {
+    /// What can be told of a process that has not said why it ended. `for_memory`: the kernel has killed it
+    /// for want of memory.
+    pub fn read(&mut self, mode: Isolation, ending: Option<Ending>, for_memory: bool) -> String {
         let who = match mode {
             Isolation::Vm => "The virtual machine's process",
             Isolation::Namespace => "The sandbox's agent",
         };
+        let how = match ending {
+            Some(Ending::Killed(_)) if for_memory => {
+                "was killed by the host's OOM killer; the container's own limit was not met".to_string()
+            }
+            Some(Ending::Killed(signal)) => format!("was killed by {signal}, and not by hull"),
+            Some(Ending::Exited(code)) => format!("ended with exit code {code}"),
+            None => "does not answer".to_string(),
+        };
         match self.text().trim() {
-            "" => format!("{who} ended without a word (killed?)"),
-            words => format!("{who} ended: {words}"),
+            "" => format!("{who} {how}"),
+            words => format!("{who} {how}: {words}"),
         }
     }
 
@@ -74,4 +84,34 @@ fn with_boot_log(message: String, tail: Option<&str>) -> String {
     let lines: Vec<&str> = tail.lines().map(str::trim_end).collect();
     let shown = lines.get(lines.len().saturating_sub(LINES)..).unwrap_or_default();
     format!("{message}; the console ends with: {}", shown.join(" | "))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use nix::sys::signal::Signal;
+
+    use super::*;
+
+    fn told(ending: Option<Ending>, for_memory: bool) -> String {
+        LastWords::new().unwrap().read(Isolation::Vm, ending, for_memory)
+    }
+
+    #[test]
+    fn a_kill_is_told_from_an_end_and_the_hosts_memory_from_other_kills() {
+        let killed = Some(Ending::Killed(Signal::SIGKILL));
+        assert!(told(killed, false).contains("killed by SIGKILL"));
+        assert!(told(killed, true).contains("the host's OOM killer"));
+        assert!(told(Some(Ending::Exited(1)), true).contains("ended with exit code 1"));
+        assert!(told(None, false).contains("does not answer"));
+    }
+
+    #[test]
+    fn what_it_wrote_stands_behind_it() {
+        let mut words = LastWords::new().unwrap();
+        File::from(words.writer().try_clone_to_owned().unwrap()).write_all(b"one\ntwo\n").unwrap();
+        let text = words.read(Isolation::Namespace, Some(Ending::Exited(2)), false);
+        assert_eq!(text, "The sandbox's agent ended with exit code 2: one; two;");
+    }
 }

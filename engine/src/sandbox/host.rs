@@ -59,6 +59,8 @@ pub fn launch(plan: &Plan, parts: &Parts) -> Result<Sandbox, LaunchError> {
         last_words: Mutex::new(last_words),
         cause: OnceLock::new(),
         cgroup: Mutex::new(cgroup),
+        memory: Mutex::new(None),
+        host_bytes: None,
         roots: Mutex::new(Roots::on_host()),
         pod: plan.pod.clone(),
     })

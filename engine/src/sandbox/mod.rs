@@ -32,7 +32,7 @@ use hull_vmm::control::Command;
 use serde::{Deserialize, Serialize};
 
 use agent::{Agent, AgentError};
-use cgroup::SandboxCgroup;
+use cgroup::{HostMemory, SandboxCgroup};
 use death::LastWords;
 use mode::Isolation;
 pub use parts::Parts;
@@ -42,6 +42,9 @@ pub use spawn::{Child, FIRST_FD, Spawn};
 
 /// What a VMM or an agent may take to end once its socket has closed.
 const END_LIMIT: Duration = Duration::from_secs(10);
+
+/// A process whose sockets have closed is on its way out; one that is not by then does not answer.
+const DYING: Duration = Duration::from_secs(1);
 
 /// What a sandbox is made of.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -101,6 +104,10 @@ pub struct Sandbox {
     last_words: Mutex<LastWords>,
     cause: OnceLock<String>,
     cgroup: Mutex<Option<SandboxCgroup>>,
+    /// The host's own limit on a machine.
+    memory: Mutex<Option<HostMemory>>,
+    /// What that is; a host agent's containers have their own.
+    host_bytes: Option<u64>,
     roots: Mutex<Roots>,
     pod: Option<PodConfig>,
 }
@@ -161,9 +168,12 @@ impl Sandbox {
         }
     }
 
-    /// What a process that ended without that left in its stderr.
+    /// Why a process ended that did not say: how the kernel saw it end, and what it left in its stderr. To
+    /// be asked before anybody ends it.
     pub fn last_words(&self) -> String {
-        held(&self.last_words).read(self.mode)
+        let ending = self.child.ending(DYING);
+        let for_memory = held(&self.memory).as_ref().is_some_and(HostMemory::has_killed);
+        held(&self.last_words).read(self.mode, ending, for_memory)
     }
 
     /// Why it ended, found out by the first who asks.
@@ -202,6 +212,7 @@ impl Sandbox {
         }
         let _ = held(&self.life).shutdown(std::net::Shutdown::Both);
         self.child.end(END_LIMIT);
+        held(&self.memory).take();
         held(&self.cgroup).take();
     }
 }

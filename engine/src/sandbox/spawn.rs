@@ -13,7 +13,8 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::wait::{Id, WaitPidFlag, waitid};
+use nix::sys::signal::Signal;
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 
 /// First descriptor that a started program finds behind stdin, stdout and stderr.
 pub const FIRST_FD: RawFd = 3;
@@ -43,6 +44,13 @@ pub struct Child {
     pidfd: OwnedFd,
 }
 
+/// How a process came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    Exited(i32),
+    Killed(Signal),
+}
+
 impl Child {
     pub fn pid(&self) -> u32 {
         self.pid
@@ -56,6 +64,21 @@ impl Child {
     pub fn has_ended(&self) -> bool {
         let mut ended = [PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN)];
         matches!(poll(&mut ended, PollTimeout::ZERO), Ok(1..))
+    }
+
+    /// How it ended, if it does within `limit`. That can be asked until it is reaped.
+    pub fn ending(&self, limit: Duration) -> Option<Ending> {
+        let mut ended = [PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN)];
+        let limit = PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX);
+        if !matches!(poll(&mut ended, limit), Ok(1..)) {
+            return None;
+        }
+        let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+        match waitid(Id::PIDFd(self.pidfd.as_fd()), flags) {
+            Ok(WaitStatus::Exited(_, code)) => Some(Ending::Exited(code)),
+            Ok(WaitStatus::Signaled(_, signal, _)) => Some(Ending::Killed(signal)),
+            Ok(_) | Err(_) => None,
+        }
     }
 
     /// Waits for the end that was asked for; a process that does not come to it is killed.

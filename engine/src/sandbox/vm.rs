@@ -16,7 +16,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use crate::container::limits;
 
 use super::agent::{Address, Agent, AgentError, socket_path};
-use super::cgroup::SandboxCgroup;
+use super::cgroup::{HostMemory, SandboxCgroup};
 use super::death::LastWords;
 use super::roots::{self, Roots};
 use super::spawn::{FIRST_FD, Spawn};
@@ -28,6 +28,9 @@ const BOOT_LIMIT: Duration = Duration::from_secs(120);
 const DEFAULT_MEMORY_MIB: u64 = 512;
 /// What kernel, agent and their caches need beside the container's own limit.
 const OVERHEAD_MIB: u64 = 64;
+/// What hull-vmm itself, KVM's tables and the page cache of the machine's disks may have beside the guest's
+/// memory. Page cache is given back where it gets tight.
+const HOST_OVERHEAD_MIB: u64 = 128;
 /// vCPUs without `--cpus`, where the host has as many.
 const DEFAULT_VCPUS: u64 = 2;
 /// The span that a quota of CPU time is for, where none is named: the kernel's.
@@ -93,6 +96,8 @@ pub fn launch(plan: &Plan, parts: &Parts) -> Result<Sandbox, LaunchError> {
         last_words: Mutex::new(last_words),
         cause: OnceLock::new(),
         cgroup: Mutex::new(cgroup),
+        memory: Mutex::new(None),
+        host_bytes: Some((u64::from(config.memory_mib) + HOST_OVERHEAD_MIB) << 20),
         roots: Mutex::new(roots),
         pod: plan.pod.clone(),
     })
@@ -116,6 +121,9 @@ pub fn greet(sandbox: &Sandbox) -> Result<(), LaunchError> {
         sandbox.child.kill();
         sandbox.child.reap();
         return Err(LaunchError::system("move hull-vmm into its cgroup")(source));
+    }
+    if let Some(bytes) = sandbox.host_bytes {
+        *held(&sandbox.memory) = HostMemory::limit(&sandbox.id, sandbox.child.pid(), bytes);
     }
     Ok(configure(sandbox, &life)?)
 }

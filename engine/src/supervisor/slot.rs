@@ -142,7 +142,7 @@ impl Slot {
     pub fn cause_of_death(&self, sandbox: &Arc<Sandbox>) -> String {
         let pod = self.plan.pod.is_some();
         let cause = sandbox.cause(|| {
-            let said = sandbox.last_event();
+            let said = sandbox.last_event().unwrap_or_else(|| sandbox.last_words());
             let killed = sandbox.clone();
             let _ = self.keeper.run(move |_| {
                 killed.kill();
@@ -151,7 +151,7 @@ impl Slot {
                     killed.end(false);
                 }
             });
-            said.unwrap_or_else(|| sandbox.last_words())
+            said
         });
         let mut state = held(&self.state);
         if pod && matches!(&*state, State::Up(current) if Arc::ptr_eq(current, sandbox)) {
