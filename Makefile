@@ -7,6 +7,7 @@ UNITS = $(PREFIX)/lib/systemd/system
 TARGET_DIR ?= $(or $(CARGO_TARGET_DIR),target)
 RELEASE = $(TARGET_DIR)/x86_64-unknown-linux-gnu/release
 BINARIES = hull hull-vmm hull-init
+SHARED = bash-completion/completions zsh/site-functions fish/vendor_completions.d man/man1
 
 .PHONY: all run test bench abuse binaries kernel deps install uninstall clean
 
@@ -43,10 +44,19 @@ install: ## Install to $(PREFIX)
 	install -D -m 644 build/vmlinux $(DESTDIR)$(PREFIX)/lib/hull/vmlinux
 	install -d $(DESTDIR)$(UNITS)
 	sed 's|@PREFIX@|$(PREFIX)|' engine/systemd/hull.service.in >$(DESTDIR)$(UNITS)/hull.service
+	install -d $(addprefix $(DESTDIR)$(PREFIX)/share/,$(SHARED))
+	HULL_CONFIG=/dev/null build/hull completion bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/hull
+	HULL_CONFIG=/dev/null build/hull completion zsh >$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_hull
+	HULL_CONFIG=/dev/null build/hull completion fish >$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/hull.fish
+	HULL_CONFIG=/dev/null build/hull man $(DESTDIR)$(PREFIX)/share/man/man1
 	@echo "To start containers at boot: systemctl enable --now hull; without systemd, run hull system start --wait"
 
 uninstall:
 	rm -rf $(DESTDIR)$(PREFIX)/bin/hull $(DESTDIR)$(PREFIX)/lib/hull $(DESTDIR)$(UNITS)/hull.service
+	rm -f $(DESTDIR)$(PREFIX)/share/bash-completion/completions/hull
+	rm -f $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_hull
+	rm -f $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/hull.fish
+	rm -f $(DESTDIR)$(PREFIX)/share/man/man1/hull.1 $(DESTDIR)$(PREFIX)/share/man/man1/hull-*.1
 
 clean:
 	$(CARGO) clean

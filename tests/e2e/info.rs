@@ -105,6 +105,27 @@ fn help_shows_every_command_and_options_lead_to_one_line_of_error() {
 }
 
 #[test]
+fn shells_complete_commands_and_every_command_has_a_man_page() {
+    let store = Store::new();
+    let script = store.scratch.join("completion");
+    std::fs::write(&script, hull(["completion", "bash"]).text()).unwrap();
+    let line = r#". "$0"; COMP_WORDS=(hull insp) COMP_CWORD=1; _hull hull insp hull; echo "${COMPREPLY[@]}""#;
+    let output = std::process::Command::new("bash").args(["-c", line]).arg(&script).output().unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "inspect\n");
+    assert!(hull(["completion", "zsh"]).text().starts_with("#compdef hull"));
+    assert!(hull(["completion", "fish"]).text().contains("complete -c hull"));
+    hull(["completion", "tcsh"]).fails(125);
+
+    let pages = store.scratch.join("man1");
+    hull(["man", pages.to_str().unwrap()]).exits(0);
+    for page in ["hull.1", "hull-run.1", "hull-image-ls.1"] {
+        let text = std::fs::read_to_string(pages.join(page)).unwrap();
+        assert!(text.contains(".SH NAME") && text.contains(".SH OPTIONS"), "{page}: {text}");
+    }
+    assert!(!pages.join("hull-man.1").exists(), "it is not for people");
+}
+
+#[test]
 fn root_that_cannot_be_made_is_named() {
     let line = Hull::new(["images"]).env("HULL_ROOT", "/proc/hull").output().fails(1);
     assert!(line.contains("/proc/hull"), "{line}");

@@ -1,6 +1,7 @@
 //! The command line: one file a command.
 
 mod attach;
+mod completion;
 mod container_args;
 mod events;
 mod exec;
@@ -113,6 +114,11 @@ enum Command {
     Info(info::FormatArgs),
     /// Show the versions of hull's parts
     Version(info::FormatArgs),
+    /// Print a shell's completion script
+    Completion(completion::CompletionArgs),
+    /// Write man pages
+    #[command(hide = true)]
+    Man(completion::ManArgs),
 }
 
 /// How a command ended: its exit code, or an error to print and the code that goes with it.
@@ -173,6 +179,8 @@ impl Cli {
             Command::Image(command) => images::image(&context, command),
             Command::Info(args) => info::info(&context, &args),
             Command::Version(args) => info::version(&args),
+            Command::Completion(args) => completion::completion(&args),
+            Command::Man(args) => completion::man(&args),
         }
     }
 }
