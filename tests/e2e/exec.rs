@@ -177,3 +177,17 @@ fn many_run_at_once() {
         running.finish().exits(code);
     }
 }
+
+#[test]
+fn every_step_has_its_event() {
+    let container = Container::sleeping([]);
+    container.exec(["sh", "-c", "exit 3"]).exits(3);
+    // The last is recorded behind the answer.
+    let format = "{{.Action}} {{.Actor.Attributes.exitCode}}";
+    let filter = format!("container={}", container.name);
+    let words = ["events", "--since", "0", "--filter", &filter, "--format", format];
+    let mut events = Hull::new(words).spawn();
+    events.stdout.expect("exec_create: sh -c exit 3 ");
+    events.stdout.expect("exec_start: sh -c exit 3 ");
+    events.stdout.expect("exec_die 3\n");
+}

@@ -90,3 +90,21 @@ fn words_that_contradict_each_other_are_refused() {
     let container = Container::sleeping(["--no-healthcheck"]);
     assert!(!status(&container).contains("health"), "{}", status(&container));
 }
+
+#[test]
+fn every_change_has_its_event() {
+    let container = Container::sleeping([
+        "--health-cmd",
+        "test -e /well",
+        "--health-interval",
+        "1s",
+        "--health-retries",
+        "1",
+    ]);
+    let filter = format!("container={}", container.name);
+    let words = ["events", "--since", "0", "--filter", &filter, "--format", "{{.Action}}"];
+    let mut events = hull_tests::Hull::new(words).spawn();
+    events.stdout.expect("health_status: unhealthy\n");
+    container.exec(["touch", "/well"]).exits(0);
+    events.stdout.expect("health_status: healthy\n");
+}

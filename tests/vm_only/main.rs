@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard};
 
 mod guest;
 mod jail;
+mod limits;
 mod memory;
 mod slots;
 

@@ -78,7 +78,8 @@ pub struct DebugArgs {
     args: Vec<OsString>,
 }
 
-/// A shell in the guest, beside the container: its files, and the machine's processes and network.
+/// A shell in the guest, beside the container: its files, and the machine's network and processes. Of the
+/// latter the container's /proc shows only its own; one mounted from here shows all.
 pub fn debug(context: &Context, args: DebugArgs) -> Exit {
     let on_terminal = terminal::is_terminal(&std::io::stdin()) && terminal::is_terminal(&std::io::stdout());
     let mut words: Vec<Text> = args.args.into_iter().map(Text::from).collect();
