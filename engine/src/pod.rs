@@ -14,7 +14,7 @@ use crate::container::{names, remove};
 use crate::context::Context;
 use crate::sandbox::lock::SandboxLock;
 use crate::sandbox::mode::{self, Isolation, IsolationRequest};
-use crate::sandbox::{self, probe};
+use crate::sandbox::{self, probe, sweep};
 use crate::store::{self, ContainerRow, ContainerState, EventKind, FileLock, PodRow, Store};
 use crate::supervisor::Plan;
 use crate::supervisor::client::Client;
@@ -22,10 +22,12 @@ use crate::supervisor::control::{Call, EndArgs};
 use crate::supervisor::launch::{Place, SpawnError, control_path};
 use crate::time::now_ns;
 
-/// Tries at a supervisor that does not end under one's hands.
+/// Tries at joining a pod that does not end under one's hands.
 pub const ATTEMPTS: usize = 5;
-/// What one that ends may take to be gone.
-const END_LIMIT: Duration = Duration::from_secs(60);
+/// Tries at a supervisor that is neither there nor gone.
+const STARTS: usize = 40;
+/// What one that ends may take to be gone before the next look: somebody else may have started another.
+const END_LIMIT: Duration = Duration::from_millis(250);
 /// sethostname(2)'s limit is 64; names of hosts end before it.
 const HOSTNAME: usize = 63;
 
@@ -143,8 +145,12 @@ fn add(context: &Context, store: &Store, asked: &Asked, id: &str, mode: Isolatio
 /// The pod's supervisor, started where it does not live.
 pub fn up(context: &Context, store: &Store, id: &str) -> Result<Client, StartError> {
     let row = store.db().pod(id)?;
-    for _ in 0..ATTEMPTS {
-        let mut client = begin(context, store, &row)?;
+    for _ in 0..STARTS {
+        let Some(mut client) = begin(context, store, &row)? else {
+            // Killed since the last sweep.
+            store.db().sandbox(id)?.iter().for_each(|dead| drop(sweep::one(context, store, dead)));
+            continue;
+        };
         match client.start(&Call::Up) {
             // It is about to end, so there is room for another soon.
             Err(error) if error.is_gone() => wait_for_end(store, &row.id),
@@ -157,19 +163,23 @@ pub fn up(context: &Context, store: &Store, id: &str) -> Result<Client, StartErr
     Err(StartError::Ending(row.name))
 }
 
-/// A supervisor that listens. One at a time, of all pods: who finds a pod locked finds its socket, too.
-fn begin(context: &Context, store: &Store, row: &PodRow) -> Result<Client, StartError> {
+/// A supervisor that listens. One at a time, of all pods: who finds a pod locked finds its socket, too. None:
+/// one that is dead has left its row.
+fn begin(context: &Context, store: &Store, row: &PodRow) -> Result<Option<Client>, StartError> {
     let _alone = FileLock::wait(&store.paths().pods_lock(), FlockArg::LockExclusive)?;
     let config = Config::from_row(row)?;
     let _creating = Creating::begin(store)?;
     let place = match Place::make(store, &row.id) {
         Ok(place) => place,
-        Err(SpawnError::Alive(_)) => return Ok(client(store, &row.id)),
+        Err(SpawnError::Alive(_)) => return Ok(Some(client(store, &row.id))),
         Err(error) => return Err(error.into()),
     };
     let mode = mode_of(row);
     let sandbox = create::new_sandbox(&row.id, mode);
-    let uid = store.db().begin_sandbox::<&str>(&sandbox, create::uids(mode), &[])?.uid;
+    let uid = match store.db().begin_sandbox::<&str>(&sandbox, create::uids(mode), &[]) {
+        Err(store::Error::SandboxExists(_)) => return Ok(None),
+        begun => begun?.uid,
+    };
     let plan = Plan {
         root: absolute(&context.root),
         run: absolute(&context.run),
@@ -187,10 +197,10 @@ fn begin(context: &Context, store: &Store, row: &PodRow) -> Result<Client, Start
         },
         container: None,
     };
-    Ok(place.spawn(&plan)?)
+    Ok(Some(place.spawn(&plan)?))
 }
 
-/// Until the lock of a sandbox that ends is free; if it does not come to that, the next try tells.
+/// Until the lock of a sandbox that ends is free, or soon; what it came to the next try tells.
 pub fn wait_for_end(store: &Store, id: &str) {
     let _ = SandboxLock::wait(&store.paths().sandbox(id), END_LIMIT, || ());
 }

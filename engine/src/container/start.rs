@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::config::Config;
 use super::create::{self, CreateError, Creating, New};
+use super::remove;
 use crate::context::Context;
 use crate::image::{self, Root, catalog};
 use crate::pod;
@@ -61,8 +62,11 @@ pub fn new(context: &Context, store: &Store, new: &New) -> Result<(ContainerRow,
     let _creating = Creating::begin(store)?;
     if new.pod.is_some() {
         let (row, _) = create::add(store, new, false)?;
-        let supervised = in_pod(context, store, &row, new.config.clone(), root)?;
-        return Ok((row, supervised));
+        let supervised = in_pod(context, store, &row, new.config.clone(), root);
+        if supervised.is_err() && new.config.remove {
+            let _ = remove::ended(store, &row.id);
+        }
+        return Ok((row, supervised?));
     }
     let place = Place::make(store, &new.id)?;
     let (row, uid) = match create::add(store, new, true) {

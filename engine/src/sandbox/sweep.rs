@@ -21,14 +21,17 @@ const KILLED: i32 = 137;
 ///
 /// Returns those that run again.
 pub fn dead(context: &Context, store: &Store) -> Vec<ContainerRow> {
-    let mut started = Vec::new();
-    for sandbox in store.db().sandboxes().unwrap_or_default() {
-        let mut again = Vec::new();
-        if_dead(store, &sandbox.id, || again = end(store, &sandbox));
-        in_order(&mut again);
-        started.extend(again.into_iter().filter(|row| restart(context, store, row)));
-    }
-    started
+    let sandboxes = store.db().sandboxes().unwrap_or_default();
+    sandboxes.iter().flat_map(|sandbox| one(context, store, sandbox)).collect()
+}
+
+/// The same for one sandbox.
+pub fn one(context: &Context, store: &Store, sandbox: &SandboxRow) -> Vec<ContainerRow> {
+    let mut again = Vec::new();
+    if_dead(store, &sandbox.id, || again = end(store, sandbox));
+    in_order(&mut again);
+    again.retain(|row| restart(context, store, row));
+    again
 }
 
 /// Whose process namespace others share comes before them.

@@ -398,6 +398,12 @@ impl Task {
     fn on_end(&mut self, timeout_seconds: Option<i64>, ended: Sender<()>) {
         self.ending = Some(ended);
         if let Phase::Idle { .. } = self.phase {
+            // One whose start is under way is as if it had been called off.
+            if self.runs == 0 {
+                let (id, removed) = (self.plan.id.clone(), self.plan.config.remove);
+                let _ = self.shared.keeper.run(move |kept| kept.abandon_member(&id, removed));
+            }
+            self.leave();
             self.over = true;
         } else {
             let container = self.plan.id.clone();
