@@ -103,7 +103,8 @@ impl Store {
     /// Opens the store, and makes it first where there is none.
     pub fn open(root: &Path, run: &Path) -> Result<Self> {
         let paths = Paths::new(root, run);
-        if !paths.database().exists() {
+        // The youngest of the folders: a store of an older release lacks it.
+        if !paths.database().exists() || !paths.containers().exists() {
             std::fs::create_dir_all(root.parent().unwrap_or(root))
                 .map_err(|e| Error::io("create", root, e))?;
             files::ensure_folder(root)?;
