@@ -33,10 +33,18 @@ pub enum ClientError {
     Timeout,
     #[error("Failed to talk to the supervisor")]
     Frame(#[source] FrameError),
-    #[error("{0}")]
+    #[error("{0}{hint}", hint = other_release(.0.kind))]
     Refused(CallError),
     #[error("The supervisor answered with something else; it may be of another release of hull")]
     Unexpected,
+}
+
+/// A call or a field that a supervisor does not know is a newer one than it is.
+fn other_release(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::Invalid | ErrorKind::Version => "; the supervisor may be of another release of hull",
+        _ => "",
+    }
 }
 
 impl ClientError {
@@ -65,6 +73,7 @@ impl From<FrameError> for ClientError {
                 io::ErrorKind::UnexpectedEof | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset,
             ) => ClientError::Closed,
             Some(io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => ClientError::Timeout,
+            None if matches!(error, FrameError::Json(_)) => ClientError::Unexpected,
             _ => ClientError::Frame(error),
         }
     }
