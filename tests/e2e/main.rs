@@ -29,6 +29,7 @@ mod policies;
 mod privileges;
 mod programs;
 mod ps;
+mod releases;
 mod removing;
 mod signals;
 mod stats;
