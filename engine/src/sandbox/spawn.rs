@@ -164,7 +164,11 @@ fn exec(prepared: &Prepared) -> ! {
         let mut none: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&raw mut none);
         libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
-        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+        // What the caller ignores stays ignored across an exec: with SIGCHLD nobody would hear of a
+        // container's end. SIGKILL and SIGSTOP are refused, as are those that libc keeps to itself.
+        for signal in 1..=libc::SIGRTMAX() {
+            libc::signal(signal, libc::SIG_DFL);
+        }
         // The caller's place in the queue for the OOM killer is not the container's. It may be refused to
         // go down again, which leaves the container the likelier victim.
         let score = libc::open(c"/proc/self/oom_score_adj".as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
@@ -189,6 +193,26 @@ mod tests {
     use std::io::{Read, Seek, Write};
 
     use super::*;
+
+    #[test]
+    fn child_ignores_no_signal_whatever_its_caller_does() {
+        // SAFETY: SIG_IGN is a valid handler, and no test here waits for this signal.
+        unsafe { libc::signal(libc::SIGUSR2, libc::SIG_IGN) };
+        let null = File::options().read(true).write(true).open("/dev/null").unwrap();
+        let program = File::open("/bin/grep").unwrap();
+        let mut out = tempfile::tempfile().unwrap();
+        let args = ["grep", "^SigIgn:", "/proc/self/status"].map(|arg| CString::new(arg).unwrap());
+        // Its stdout is what it is handed as null.
+        let (fd, stderr, handed) = (out.as_fd(), null.as_fd(), &[]);
+        let spawn = Spawn { program: program.as_fd(), args: &args, null: fd, stderr, handed, cgroup: None };
+        spawn.start().unwrap().reap();
+        out.rewind().unwrap();
+        let mut text = String::new();
+        out.read_to_string(&mut text).unwrap();
+        let ignored = u64::from_str_radix(text.trim_start_matches("SigIgn:").trim(), 16).unwrap();
+        // 32 and 33 are libc's.
+        assert_eq!(ignored & !(0b11 << 31), 0, "{ignored:x}");
+    }
 
     #[test]
     fn child_has_the_descriptors_it_was_handed_in_order_and_no_others() {
