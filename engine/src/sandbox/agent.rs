@@ -169,7 +169,15 @@ impl Agent {
     }
 
     pub fn wait_reply(&self, stream: &UnixStream) -> Result<ExitStatus, AgentError> {
-        match read_reply(&mut Timed { stream, end: None })? {
+        self.wait_reply_until(stream, None)
+    }
+
+    pub fn wait_reply_until(
+        &self,
+        stream: &UnixStream,
+        end: Option<Instant>,
+    ) -> Result<ExitStatus, AgentError> {
+        match read_reply(&mut Timed { stream, end })? {
             Outcome::Exited(status) => Ok(status),
             _ => Err(AgentError::Unexpected("wait")),
         }
@@ -208,9 +216,9 @@ impl Agent {
 }
 
 /// Reads from a connection until a point in time.
-struct Timed<'a> {
-    stream: &'a UnixStream,
-    end: Option<Instant>,
+pub(super) struct Timed<'a> {
+    pub stream: &'a UnixStream,
+    pub end: Option<Instant>,
 }
 
 impl Read for Timed<'_> {

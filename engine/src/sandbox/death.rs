@@ -4,12 +4,13 @@ use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hull_guest::protocol::{read_frame, write_frame};
 use hull_vmm::control::{Command, Event};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
+use super::agent::Timed;
 use super::mode::Isolation;
 use super::spawn::Ending;
 
@@ -66,10 +67,12 @@ impl LastWords {
 
 /// What a machine says of its end. A lost connection to the guest need not mean that it has ended, so it is
 /// told to; if it has, it reads no command any more and its own cause stands.
+///
+/// In no more than [`PATIENCE`] all in all: a process that its guest has taken over may go on talking.
 pub fn last_event(control: &mut UnixStream) -> Option<String> {
     let _ = write_frame(control, &Command::Stop);
-    let _ = control.set_read_timeout(Some(PATIENCE));
-    while let Ok(event) = read_frame::<Event>(control) {
+    let mut control = Timed { stream: control, end: Some(Instant::now() + PATIENCE) };
+    while let Ok(event) = read_frame::<Event>(&mut control) {
         if let Event::Exit { message, boot_log_tail, .. } = event {
             return Some(with_boot_log(message, boot_log_tail.as_deref()));
         }
