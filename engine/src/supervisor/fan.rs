@@ -42,6 +42,8 @@ struct State {
     closing: bool,
     /// The container has ended: what it wrote is read, whoever takes it.
     ended: bool,
+    /// And nothing more of it is.
+    cut: bool,
 }
 
 /// Where clients come in. Outlives the container's runs.
@@ -86,10 +88,16 @@ impl Fan {
         self.wake();
     }
 
+    /// No more is read, whatever an agent goes on to send.
+    pub fn cut(&self) {
+        self.state().cut = true;
+        self.wake();
+    }
+
     /// Before another run.
     pub fn reset(&self) {
         let mut state = self.state();
-        (state.closing, state.ended) = (false, false);
+        (state.closing, state.ended, state.cut) = (false, false, false);
     }
 
     /// Clients of a run that did not come to be.
@@ -148,12 +156,18 @@ impl Carrier<'_> {
     }
 
     /// Takes in who has come, and closes what is to be closed. Whether the container has ended.
+    ///
+    /// At its source's end a carrier has only the rest to deliver: who comes then, and what is ordered, is
+    /// for the next run's, which may be there already.
     fn heed_orders(&mut self) -> bool {
+        if self.source.is_none() {
+            return true;
+        }
         let mut state = self.fan.state();
         self.clients.append(&mut state.joining);
-        let (closing, ended) = (state.closing, state.ended);
+        let (closing, ended, cut) = (state.closing, state.ended, state.cut);
         drop(state);
-        if closing && !ended {
+        if cut || closing && !ended {
             self.end_source();
         }
         ended
@@ -161,7 +175,9 @@ impl Carrier<'_> {
 
     /// Until something can be done. False: nothing ever will.
     fn wait(&mut self, may_read: bool) -> bool {
-        let mut fds = vec![PollFd::new(self.fan.wake.as_fd(), PollFlags::POLLIN)];
+        let reading = self.source.is_some();
+        let mut fds = Vec::with_capacity(2 + self.clients.len());
+        fds.extend(reading.then(|| readable(self.fan.wake.as_fd())));
         fds.extend(self.source.iter().filter(|_| may_read).map(|s| readable(s.as_fd())));
         for client in &self.clients {
             let wanted = if client.pending.is_empty() { PollFlags::empty() } else { PollFlags::POLLOUT };
@@ -178,7 +194,9 @@ impl Carrier<'_> {
         let left: Vec<bool> = fds.iter().skip(from).map(gone).collect();
         let mut left = left.into_iter();
         self.clients.retain(|_| !left.next().unwrap_or(false));
-        let _ = self.fan.wake.read();
+        if reading {
+            let _ = self.fan.wake.read();
+        }
         true
     }
 
@@ -298,7 +316,11 @@ mod tests {
     }
 
     fn start() -> Run {
-        let fan = Fan::new().unwrap();
+        run_of(&Fan::new().unwrap())
+    }
+
+    fn run_of(fan: &Fan) -> Run {
+        let fan = fan.clone();
         let (source, container) = UnixStream::pair().unwrap();
         let log = Memory::default();
         let (sender, drained) = mpsc::channel();
@@ -370,6 +392,37 @@ mod tests {
         let mut rest = Vec::new();
         client.read_to_end(&mut rest).unwrap();
         assert_eq!(rest.len(), wrote);
+        run.carrier.join().unwrap();
+    }
+
+    #[test]
+    fn client_that_is_still_behind_takes_nobody_of_the_next_run_with_it() {
+        let mut run = start();
+        let (_behind, _told) = join(&run, false);
+        run.container.write_all(&vec![b'x'; BEHIND / 2]).unwrap();
+        run.fan.ended();
+        drop(run.container);
+        run.drained.recv().unwrap();
+        run.fan.reset();
+        let mut next = run_of(&run.fan);
+        let (mut client, _told) = join(&next, true);
+        next.container.write_all(b"hello").unwrap();
+        drop(next.container);
+        next.drained.recv().unwrap();
+        let mut text = String::new();
+        client.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "hello");
+        next.carrier.join().unwrap();
+        assert!(!run.carrier.is_finished());
+    }
+
+    #[test]
+    fn output_without_an_end_is_cut() {
+        let mut run = start();
+        run.fan.ended();
+        run.fan.cut();
+        run.drained.recv().unwrap();
+        assert!(run.container.write_all(&[0; 16]).is_err());
         run.carrier.join().unwrap();
     }
 
