@@ -1,12 +1,15 @@
 //! Health checks of one run: a thread that asks, waits, and records.
 
 use std::io::Read;
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use hull_guest::protocol::{ContainerArgs, ExecPlace, ExecSpec, Process, Request, SignalArgs, Stream, Text};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::shared::{Shared, start_thread};
 use crate::container::health::{Health, HealthCheck, OUTPUT, Probe};
@@ -101,10 +104,7 @@ impl Checker {
         self.agent.done(&Request::Start(args()))?;
         let deadline = Instant::now() + self.check.timeout();
         let mut output = Vec::new();
-        let mut in_time = true;
-        for stream in outputs {
-            in_time &= read_until(&stream?, deadline, &mut output);
-        }
+        let in_time = read_until(outputs.into_iter().collect::<Result<_, _>>()?, deadline, &mut output);
         let text = String::from_utf8_lossy(&output).into_owned();
         if !in_time || !readable_by(&waiting, deadline) {
             let kill = SignalArgs { container: exec_id.to_string(), signal: SIGKILL };
@@ -112,35 +112,74 @@ impl Checker {
             let limit = self.check.timeout();
             return Ok((TIMED_OUT, format!("Health check exceeded timeout ({limit:?}): {text}")));
         }
-        Ok((self.agent.wait_reply(&waiting)?.code.into(), text))
+        Ok((self.agent.wait_reply_until(&waiting, Some(deadline))?.code.into(), text))
     }
 }
 
-/// To its end, keeping the first bytes. False: it has not ended by then.
-fn read_until(mut stream: &UnixStream, deadline: Instant, output: &mut Vec<u8>) -> bool {
-    let mut buffer = [0; 4096];
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
-        let _ = stream.set_read_timeout(Some(left));
-        match stream.read(&mut buffer) {
-            Ok(0) => return true,
-            Ok(len) => {
-                let room = OUTPUT.saturating_sub(output.len());
-                output.extend_from_slice(buffer.get(..len.min(room)).unwrap_or_default());
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(_) => return false,
-        }
-        if Instant::now() >= deadline {
+/// All of them to their ends, as they come, keeping the first bytes: who waits for one of two pipes keeps a
+/// process from filling the other. False: they have not ended by then.
+fn read_until(mut streams: Vec<UnixStream>, deadline: Instant, output: &mut Vec<u8>) -> bool {
+    while !streams.is_empty() {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let mut fds: Vec<PollFd> =
+            streams.iter().map(|s| PollFd::new(s.as_fd(), PollFlags::POLLIN)).collect();
+        let polled = poll(&mut fds, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX));
+        if left.is_zero() || !matches!(polled, Ok(_) | Err(Errno::EINTR)) {
             return false;
         }
+        let ready: Vec<bool> = fds.iter().map(|fd| fd.any().unwrap_or(true)).collect();
+        let mut ready = ready.into_iter();
+        streams.retain_mut(|stream| !ready.next().unwrap_or(false) || read_some(stream, output));
+    }
+    true
+}
+
+/// False: it is at its end.
+fn read_some(stream: &mut UnixStream, output: &mut Vec<u8>) -> bool {
+    let mut buffer = [0; 4096];
+    match stream.read(&mut buffer) {
+        Ok(len @ 1..) => {
+            let room = OUTPUT.saturating_sub(output.len());
+            output.extend_from_slice(buffer.get(..len.min(room)).unwrap_or_default());
+            true
+        }
+        Err(error) => error.kind() == std::io::ErrorKind::Interrupted,
+        Ok(_) => false,
     }
 }
 
 fn readable_by(stream: &UnixStream, deadline: Instant) -> bool {
-    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-    use std::os::fd::AsFd;
     let left = deadline.saturating_duration_since(Instant::now());
     let mut fds = [PollFd::new(stream.as_fd(), PollFlags::POLLIN)];
     matches!(poll(&mut fds, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)), Ok(1..))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::thread;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn check_that_fills_its_second_output_first_is_read() {
+        let (stdout, mut ours) = UnixStream::pair().unwrap();
+        let (stderr, mut errors) = UnixStream::pair().unwrap();
+        let check = thread::spawn(move || {
+            errors.write_all(&[b'x'; 1 << 20]).unwrap();
+            ours.write_all(b"done").unwrap();
+        });
+        let mut output = Vec::new();
+        assert!(read_until(vec![stdout, stderr], Instant::now() + Duration::from_secs(60), &mut output));
+        assert_eq!(output.len(), OUTPUT);
+        check.join().unwrap();
+    }
+
+    #[test]
+    fn check_that_keeps_an_output_open_is_not_waited_for() {
+        let (stdout, _ours) = UnixStream::pair().unwrap();
+        let mut output = Vec::new();
+        assert!(!read_until(vec![stdout], Instant::now() + Duration::from_millis(10), &mut output));
+    }
 }
