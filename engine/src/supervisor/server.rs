@@ -4,6 +4,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use hull_guest::protocol::{CallError, ErrorKind, FrameError, Stream, decode_len, read_frame};
@@ -21,6 +22,8 @@ use super::task::{Order, TaskHandle};
 const LIMIT: Duration = Duration::from_secs(10);
 /// A call that is read as soon as it is there; longer ones take a thread.
 const SMALL: usize = 64 * 1024;
+/// Before another try at a connection that could not be accepted.
+const PAUSE: Duration = Duration::from_millis(50);
 /// Calls being read or feeding a stdin, at a time. More wait to be accepted.
 const MAX: usize = 128;
 
@@ -39,7 +42,12 @@ pub fn start(shared: &Arc<Shared>, listener: UnixListener, starter: UnixStream) 
 fn accept(shared: &Arc<Shared>, listener: &UnixListener) {
     let busy = Arc::new(AtomicUsize::new(0));
     for connection in listener.incoming() {
-        let Ok(connection) = connection else { continue };
+        let Ok(connection) = connection else {
+            // Out of descriptors, most likely: the connection stays in the queue, and asking again at once
+            // would find it there.
+            thread::sleep(PAUSE);
+            continue;
+        };
         if !may_call(&connection) {
             continue;
         }
@@ -90,15 +98,30 @@ fn serve_apart(shared: &Arc<Shared>, connection: UnixStream, call: Option<Call>,
     if busy.load(Ordering::Acquire) >= MAX {
         return Caller::new(connection).refuse(state_error("The supervisor has too many callers; try again"));
     }
-    busy.fetch_add(1, Ordering::AcqRel);
-    let (shared, busy) = (shared.clone(), busy.clone());
+    let (shared, busy) = (shared.clone(), Busy::new(busy));
     start_thread("call", move || {
+        let _busy = busy;
         match call {
             Some(call) => dispatch(&shared, call, Caller::new(connection)),
             None => drop(serve(&shared, connection, Some(LIMIT))),
         }
-        busy.fetch_sub(1, Ordering::AcqRel);
     });
+}
+
+/// One call more, until it is dropped: by its thread, or because there was none to be had.
+struct Busy(Arc<AtomicUsize>);
+
+impl Busy {
+    fn new(count: &Arc<AtomicUsize>) -> Busy {
+        count.fetch_add(1, Ordering::AcqRel);
+        Busy(count.clone())
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 /// Root, or the user the supervisor runs as.
