@@ -74,6 +74,30 @@ fn container_about_to_start_again_is_listed_and_removed() {
 }
 
 #[test]
+fn what_is_about_to_start_again_is_killed_started_at_once_and_removed() {
+    let container = Background::run(["--restart", "always", BUSYBOX, "sh", "-c", "echo begun; exit 3"]);
+    let resting =
+        || eventually("rests", || (container.row()?.state == ContainerState::Restarting).then_some(()));
+    resting();
+    container.hull(["kill"]).exits(0);
+    assert!(container.expect_exit(3).stopped);
+    container.hull(["start"]).exits(0);
+    resting();
+    let runs = begun(&container);
+    container.hull(["restart"]).exits(0);
+    eventually("runs again", || (begun(&container) > runs).then_some(()));
+    container.hull(["rm", "-f"]).exits(0);
+    container.expect_gone();
+}
+
+#[test]
+fn what_starts_again_whenever_it_is_killed_is_removed_by_force() {
+    let container = Background::run(["--restart", "always", BUSYBOX, "sleep", "1000"]);
+    container.hull(["rm", "-f"]).exits(0);
+    container.expect_gone();
+}
+
+#[test]
 fn policies_that_are_none_are_refused() {
     for policy in ["never", "always:3", "on-failure:-1", "on-failure:x", "on-failure:"] {
         let line = Hull::keep(["--restart", policy, BUSYBOX, "true"]).output().fails(125);

@@ -5,11 +5,14 @@
 use std::io;
 use std::time::Duration;
 
+use super::start;
 use crate::sandbox::lock::SandboxLock;
 use crate::sandbox::{cgroup, remove};
 use crate::store::db::states::Change;
 use crate::store::{self, ContainerRow, ContainerState, Store};
+use crate::supervisor::control::{Call, StopArgs};
 
+const SIGKILL: u8 = 9;
 /// What the supervisor of a container that was killed may take to clear away after it.
 const END_LIMIT: Duration = Duration::from_secs(30);
 
@@ -18,6 +21,12 @@ pub fn whole(store: &Store, row: &ContainerRow) -> Result<(), store::Error> {
     // Said first, so that its supervisor knows what ends it, and sweeps that it is to go.
     if row.state != ContainerState::Removing {
         store.db().change(&row.id, &Change::Removing)?;
+    }
+    if row.pod.is_none() {
+        // Between two runs there may be nothing to kill, and it would go on resting.
+        let (container, signal) = (row.id.clone(), Some(SIGKILL));
+        let stop = StopArgs { container, signal, timeout_seconds: Some(0) };
+        start::client(store, row).tell(&Call::Stop(stop));
     }
     // A pod's sandbox lives on; the caller has taken the container out of it.
     let _lock = if row.pod.is_none() { end(store, &row.id)? } else { None };

@@ -139,6 +139,11 @@ impl Client {
         }
     }
 
+    /// A wish whose answer nobody waits for, as far as there is anybody to have it.
+    pub fn tell(&self, call: &Call) {
+        drop(self.send(call));
+    }
+
     /// A question that the agent answers.
     fn agent(&self, call: &Call) -> Result<Outcome, ClientError> {
         match self.call(call)? {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::container::remove;
 use crate::store::db::states::Change;
-use crate::store::{self, EventKind, Store};
+use crate::store::{self, ContainerState, EventKind, Store};
 
 pub struct Kept {
     root: PathBuf,
@@ -27,9 +27,14 @@ impl Kept {
     }
 
     /// Records a change. What cannot be recorded is told in the supervisor's log: the container goes on.
-    pub fn change(&self, id: &str, change: &Change) {
-        if let Err(error) = self.store().and_then(|store| store.db().change(id, change)) {
-            report("record a change of", id, &error);
+    /// False: somebody removes it.
+    pub fn change(&self, id: &str, change: &Change) -> bool {
+        match self.store().and_then(|store| store.db().change(id, change)) {
+            Ok(row) => row.state != ContainerState::Removing,
+            Err(error) => {
+                report("record a change of", id, &error);
+                !matches!(error, store::Error::NotFound { .. })
+            }
         }
     }
 

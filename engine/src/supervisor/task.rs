@@ -246,7 +246,10 @@ impl Task {
 
     fn on_start(&mut self, wait: Option<control::WaitArgs>, caller: Caller, failed: Option<run::StartError>) {
         let started = match (&self.phase, failed) {
-            (Phase::Idle { .. }, None) => self.start(),
+            (Phase::Idle { .. }, None) => {
+                (self.restarts, self.backoff) = (0, Backoff::default());
+                self.start()
+            }
             (Phase::Idle { .. }, Some(error)) => Err(self.start_failed(error)),
             // As docker: to start what runs is no mistake.
             (Phase::Running(_) | Phase::Resting { .. }, _) => Ok(()),
@@ -299,41 +302,62 @@ impl Task {
             Phase::Idle { .. } => self.on_idle_stop(),
             Phase::Resting { exit, .. } => {
                 let exit = exit.clone();
-                self.come_to_rest(&exit);
+                match self.again.take() {
+                    Some(callers) => self.rest_no_longer(&exit, callers),
+                    None => self.come_to_rest(&exit),
+                }
             }
             Phase::Running(_) => {
                 self.stopping = true;
                 let stop = self.plan.config.stop;
                 self.thaw();
                 let _ = self.signal(args.signal.unwrap_or(stop.signal));
-                let seconds = args.timeout_seconds.unwrap_or(stop.timeout_seconds);
-                self.deadline = u64::try_from(seconds).ok().map(|seconds| {
-                    (Instant::now() + Duration::from_secs(seconds), Escalation::KillContainer)
-                });
+                self.deadline = deadline(args.timeout_seconds.unwrap_or(stop.timeout_seconds))
+                    .map(|at| (at, Escalation::KillContainer));
             }
         }
     }
 
     fn on_idle_stop(&mut self) {
         match self.again.take() {
-            Some(callers) => {
-                let started = self.start();
-                for caller in callers {
-                    caller.answer(&started.clone().map(|()| control::Answer::Done));
-                }
-            }
+            Some(callers) => self.start_for(callers),
             None => self.waiters.stopped(),
         }
     }
 
-    fn on_kill(&mut self, signal: u8, caller: Caller) {
-        if !matches!(self.phase, Phase::Running(_)) {
-            return caller.refuse(state_error(format!("Container {} is not running", self.plan.id)));
+    /// A user starts again what was about to by itself.
+    fn rest_no_longer(&mut self, exit: &Exit, callers: Vec<Caller>) {
+        let (exit_code, oom_killed, error) = (exit.code, exit.oom_killed, exit.error.clone());
+        self.phase = Phase::Idle { prepared: None };
+        if self.record(Change::Exited { exit_code, oom_killed, error }) {
+            self.start_for(callers);
+        } else {
+            self.come_to_rest(exit);
         }
+    }
+
+    fn on_kill(&mut self, signal: u8, caller: Caller) {
         let ends = signal == SIGKILL;
-        if ends || signal == self.plan.config.stop.signal {
+        let stops = ends || signal == self.plan.config.stop.signal;
+        match &self.phase {
+            Phase::Running(_) => {}
+            // There is no process to kill; it is not to come back.
+            Phase::Resting { exit, .. } if stops => {
+                let exit = exit.clone();
+                self.stopped_by_user();
+                self.waiters.add_stopper(Some(caller));
+                return self.come_to_rest(&exit);
+            }
+            Phase::Idle { .. } | Phase::Resting { .. } => {
+                return caller.refuse(state_error(format!("Container {} is not running", self.plan.id)));
+            }
+        }
+        if stops {
             self.stopping = true;
             self.stopped_by_user();
+        }
+        if stops && !ends {
+            self.thaw();
         }
         match self.signal(signal) {
             Ok(_) if ends => {
@@ -469,7 +493,9 @@ impl Task {
 
     /// Whether it was paused or not: a frozen process takes no signal, SIGKILL neither (v1).
     fn thaw(&self) {
-        let _ = self.ask(&Request::Resume(self.args()));
+        if self.ask(&Request::Resume(self.args())).is_ok() {
+            self.record(Change::Unpaused);
+        }
     }
 
     /// A call to the agent that is answered with success or not at all.
@@ -488,9 +514,10 @@ impl Task {
         self.record(Change::StoppedByUser);
     }
 
-    fn record(&self, change: Change) {
+    /// False: somebody removes the container.
+    fn record(&self, change: Change) -> bool {
         let id = self.plan.id.clone();
-        let _ = self.shared.keeper.run(move |kept| kept.change(&id, &change));
+        self.shared.keeper.run(move |kept| kept.change(&id, &change)) != Some(false)
     }
 
     /// Alone in its sandbox, a container that has ended takes the supervisor with it.
@@ -507,7 +534,23 @@ impl Task {
     }
 }
 
+/// When patience ends. None: never, with a number below zero, as docker's, or one beyond all time.
+fn deadline(seconds: i64) -> Option<Instant> {
+    u64::try_from(seconds).ok().and_then(|seconds| Instant::now().checked_add(Duration::from_secs(seconds)))
+}
+
 /// What a start that failed is told as.
 fn setup_error(message: String) -> hull_guest::protocol::CallError {
     hull_guest::protocol::CallError { kind: ErrorKind::Setup, message }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patience_without_an_end_is_no_overflow() {
+        assert!(deadline(10).is_some_and(|at| at > Instant::now()));
+        assert!(deadline(-1).is_none() && deadline(i64::MAX).is_none());
+    }
 }

@@ -1,17 +1,18 @@
 //! One run of a container: from the sandbox to its exit.
 
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use hull_guest::protocol::{CallError, ErrorKind, ExitStatus, Request, Stream};
 
 use super::super::ContainerPlan;
-use super::super::caller::chain;
+use super::super::caller::{Caller, chain};
 use super::super::control::{Answer, Exit};
 use super::super::shared::start_thread;
 use super::super::{health, output::Output};
-use super::{KILLED, Order, Phase, Task, setup_error};
+use super::{KILLED, Order, PATIENCE, Phase, Task, setup_error};
+use crate::container::restart::Backoff;
 use crate::container::spec;
 use crate::logs::{self, Writer};
 use crate::sandbox::agent::AgentError;
@@ -202,9 +203,7 @@ impl Task {
         self.handle.stdout.ended();
         self.handle.stderr.ended();
         self.handle.input.close();
-        for drained in &run.drained {
-            let _ = drained.recv();
-        }
+        self.drain(&run);
         let exit = match result {
             Ok(status) => {
                 Exit { code: status.code.into(), oom_killed: status.oom_killed, error: String::new() }
@@ -216,6 +215,20 @@ impl Task {
             }
         };
         self.decide(&exit, run.since.elapsed());
+    }
+
+    /// Waits until the rest of its output is in the log. An agent that keeps an output open, or goes on
+    /// sending, is not waited for any longer than one that does not answer.
+    fn drain(&self, run: &Run) {
+        let deadline = Instant::now() + PATIENCE;
+        for drained in &run.drained {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if drained.recv_timeout(left) == Err(RecvTimeoutError::Timeout) {
+                self.handle.stdout.cut();
+                self.handle.stderr.cut();
+                let _ = drained.recv();
+            }
+        }
     }
 
     /// A closed connection is the symptom; the sandbox's own last word is the cause.
@@ -239,22 +252,31 @@ impl Task {
         self.handle.input.reset();
         let (exit_code, oom_killed, error) = (exit.code, exit.oom_killed, exit.error.clone());
         if let Some(callers) = again {
-            self.record(Change::Exited { exit_code, oom_killed, error });
+            if !self.record(Change::Exited { exit_code, oom_killed, error }) {
+                return self.come_to_rest(exit);
+            }
             self.waiters.ended(exit);
-            let started = self.start();
-            for caller in callers {
-                caller.answer(&started.clone().map(|()| Answer::Done));
-            }
-            if started.is_err() {
-                self.leave();
-            }
-            return;
+            return self.start_for(callers);
         }
         self.restarts += 1;
-        self.record(Change::Restarting { exit_code, oom_killed, error });
+        if !self.record(Change::Restarting { exit_code, oom_killed, error }) {
+            return self.come_to_rest(exit);
+        }
         self.waiters.ended(exit);
         let until = Instant::now() + self.backoff.after(ran);
         self.phase = Phase::Resting { until, exit: exit.clone() };
+    }
+
+    /// By a user: the count of restarts begins anew, as docker's.
+    pub(super) fn start_for(&mut self, callers: Vec<Caller>) {
+        (self.restarts, self.backoff) = (0, Backoff::default());
+        let started = self.start();
+        for caller in callers {
+            caller.answer(&started.clone().map(|()| Answer::Done));
+        }
+        if started.is_err() {
+            self.leave();
+        }
     }
 
     pub(super) fn start_again(&mut self) {
