@@ -192,23 +192,23 @@ impl Sandbox {
         self.child.reap();
     }
 
-    /// Ends the sandbox. `flush`: the writable layers outlive it, so they are written out first.
-    pub fn end(&self, flush: bool) {
-        match self.mode {
-            Isolation::Vm => {
-                if flush {
-                    // A guest that cannot even do that loses what a power cut would lose.
-                    let _ = self.agent.done(&Request::Shutdown);
-                } else {
-                    let _ = write_frame(&mut *held(&self.life), &Command::Stop);
-                }
-            }
-            // An agent that was killed has left its containers and their cgroups behind.
-            Isolation::Namespace => {
-                if self.agent.done_within(&Request::Shutdown, END_LIMIT).is_err() {
-                    cgroup::kill(&self.id);
-                }
-            }
+    /// Asks the sandbox to end; [`Sandbox::end`] sees to it. `flush`: the writable layers outlive it, so they
+    /// are written out first. False: nobody has heard it. Listens like [`Sandbox::greet`], so without
+    /// privileges.
+    pub fn ask_to_end(&self, flush: bool) -> bool {
+        match (self.mode, flush) {
+            // A guest that cannot even do that loses what a power cut would lose.
+            (Isolation::Vm, true) => self.agent.done(&Request::Shutdown).is_ok(),
+            (Isolation::Vm, false) => write_frame(&mut *held(&self.life), &Command::Stop).is_ok(),
+            (Isolation::Namespace, _) => self.agent.done_within(&Request::Shutdown, END_LIMIT).is_ok(),
+        }
+    }
+
+    /// Ends the sandbox, which was asked to.
+    pub fn end(&self, heard: bool) {
+        // An agent that was killed has left its containers and their cgroups behind.
+        if !heard && self.mode == Isolation::Namespace {
+            cgroup::kill(&self.id);
         }
         let _ = held(&self.life).shutdown(std::net::Shutdown::Both);
         self.child.end(END_LIMIT);

@@ -87,7 +87,7 @@ impl Slot {
         } else {
             drop(state);
             if let Ok(sandbox) = brought {
-                let _ = self.keeper.run(move |_| sandbox.end(false));
+                self.end_one(sandbox, false);
             }
             state = held(&self.state);
             *state = State::Closed;
@@ -102,7 +102,7 @@ impl Slot {
         let launched = match before {
             State::Launched(first) => *first?,
             State::Up(dead) => {
-                let _ = self.keeper.run(move |_| dead.end(false));
+                self.end_one(dead, false);
                 self.launch()?
             }
             State::Starting(_) | State::Down | State::Closing | State::Closed => self.launch()?,
@@ -118,7 +118,7 @@ impl Slot {
                 LaunchError::Agent(AgentError::Closed) => LaunchError::Died(self.cause_of_death(&sandbox)),
                 error => error,
             };
-            let _ = self.keeper.run(move |_| sandbox.end(false));
+            self.end_one(sandbox, false);
             return Err(error);
         }
         Ok(sandbox)
@@ -144,13 +144,11 @@ impl Slot {
         let cause = sandbox.cause(|| {
             let said = sandbox.last_event().unwrap_or_else(|| sandbox.last_words());
             let killed = sandbox.clone();
-            let _ = self.keeper.run(move |_| {
-                killed.kill();
-                // The other containers outlive an agent on the host.
-                if pod {
-                    killed.end(false);
-                }
-            });
+            let _ = self.keeper.run(move |_| killed.kill());
+            // The other containers outlive an agent on the host.
+            if pod {
+                self.end_one(sandbox.clone(), false);
+            }
             said
         });
         let mut state = held(&self.state);
@@ -196,7 +194,13 @@ impl Slot {
         };
         drop(state);
         if let Some(sandbox) = sandbox {
-            let _ = self.keeper.run(move |_| sandbox.end(flush));
+            self.end_one(sandbox, flush);
         }
+    }
+
+    /// What the agent answers is read here, and not by the keeper.
+    fn end_one(&self, sandbox: Arc<Sandbox>, flush: bool) {
+        let heard = sandbox.ask_to_end(flush);
+        let _ = self.keeper.run(move |_| sandbox.end(heard));
     }
 }
