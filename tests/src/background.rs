@@ -2,10 +2,12 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use hull_engine::store::{self, ContainerRow, ContainerState};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -138,10 +140,11 @@ impl Drop for Background {
 
 /// SIGKILL, and until there is nothing of the process but a zombie.
 pub fn kill_process(pid: Pid) {
+    let process = hull_engine::sandbox::cgroup::pidfd(pid.as_raw()).unwrap();
     kill(pid, Signal::SIGKILL).unwrap();
-    eventually(&format!("{pid} is dead"), || {
-        fs::read_link(format!("/proc/{pid}/exe")).is_err().then_some(())
-    });
+    // Its memory goes before its descriptors, which a lock may hang on; a pidfd tells of the whole end.
+    let mut ended = [PollFd::new(process.as_fd(), PollFlags::POLLIN)];
+    assert_eq!(poll(&mut ended, PollTimeout::NONE), Ok(1));
 }
 
 /// Waits for what nothing announces.
