@@ -190,6 +190,7 @@ fn swept(context: &Context) -> Result<Store, Failure> {
     let store = Store::open(&context.root, &context.run)?;
     sweep::dead(context, &store);
     sweep::orphans(&store);
+    sweep::unfinished(context, &store);
     Ok(store)
 }
 

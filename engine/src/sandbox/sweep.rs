@@ -82,10 +82,30 @@ fn end_container(store: &Store, row: &ContainerRow) -> Option<ContainerRow> {
         return None;
     }
     let error = "Its supervisor was killed, or the machine went down".to_string();
-    let change = Change::Exited { exit_code: KILLED, oom_killed: false, error };
-    let row = store.db().change(&row.id, &change).ok()?;
-    let wanted = !row.stopped && config?.restart.wants(KILLED, row.restarts);
-    wanted.then_some(row)
+    let wanted = !row.stopped && config.is_some_and(|c| c.restart.wants(KILLED, row.restarts));
+    if !wanted {
+        let change = Change::Exited { exit_code: KILLED, oom_killed: false, error };
+        let _ = store.db().change(&row.id, &change);
+        return None;
+    }
+    // Whoever is killed between this and the start leaves a wish behind, for the next sweep.
+    let change = Change::Restarting { exit_code: KILLED, oom_killed: false, error };
+    if row.state == ContainerState::Restarting {
+        Some(row.clone())
+    } else {
+        store.db().change(&row.id, &change).ok()
+    }
+}
+
+/// Starts again what was about to be when its sweeper was killed.
+pub fn unfinished(context: &Context, store: &Store) {
+    let rows = store.db().containers().unwrap_or_default();
+    let resting = |row: &&ContainerRow| {
+        row.state == ContainerState::Restarting && row.sandbox.is_none() && row.pod.is_none()
+    };
+    for row in rows.iter().filter(resting) {
+        restart(context, store, row);
+    }
 }
 
 /// A start that does not work is recorded with the container; there is nobody to tell it here.
