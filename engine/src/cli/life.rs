@@ -133,7 +133,7 @@ pub fn kill(context: &Context, args: &KillArgs) -> Exit {
 pub fn wait(context: &Context, args: &Names) -> Exit {
     let store = swept(context)?;
     for_each(&args.containers, |name| {
-        Ok::<_, LifeError>(life::wait(&store, &store.db().container(name)?)?.to_string())
+        Ok::<_, LifeError>(life::wait(context, &store, &store.db().container(name)?)?.to_string())
     })
 }
 

@@ -6,6 +6,7 @@ use super::names;
 use super::remove;
 use super::start::{self, StartError};
 use crate::context::Context;
+use crate::sandbox::sweep;
 use crate::store::db::states::Change;
 use crate::store::{self, ContainerRow, ContainerState, EventKind, Kind, Store};
 use crate::supervisor::client::{ClientError, exited};
@@ -114,13 +115,16 @@ pub fn kill(store: &Store, row: &ContainerRow, signal: u8) -> Result<()> {
 }
 
 /// Its exit code, when it has ended.
-pub fn wait(store: &Store, row: &ContainerRow) -> Result<i32> {
+pub fn wait(context: &Context, store: &Store, row: &ContainerRow) -> Result<i32> {
     if is_up(row) || row.state == ContainerState::Created {
         let waiting = start::client(store, row).wait_begin(&row.id, Until::NotRunning, None);
         match waiting.and_then(|waiting| exited(&waiting)) {
             Ok(exit) => return Ok(exit.code),
             // The latter of a pod.
-            Err(error) if error.is_gone() || error.kind() == Some(ErrorKind::NoContainer) => {}
+            Err(error) if error.is_gone() || error.kind() == Some(ErrorKind::NoContainer) => {
+                // A supervisor that was killed has not said how it ended.
+                sweep::dead(context, store);
+            }
             Err(error) => return Err(error.into()),
         }
     }

@@ -17,6 +17,8 @@ use super::spawn::Ending;
 /// What is shown of stderr.
 const SHOWN: usize = 2048;
 
+/// Characters of a machine's last event that are kept. Its own are fewer.
+const SAID: usize = 8192;
 /// How long a machine that was told to stop may take to say why it ended.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -74,7 +76,9 @@ pub fn last_event(control: &mut UnixStream) -> Option<String> {
     let mut control = Timed { stream: control, end: Some(Instant::now() + PATIENCE) };
     while let Ok(event) = read_frame::<Event>(&mut control) {
         if let Event::Exit { message, boot_log_tail, .. } = event {
-            return Some(with_boot_log(message, boot_log_tail.as_deref()));
+            // A machine that its guest has taken over may say anything.
+            let words = with_boot_log(message, boot_log_tail.as_deref());
+            return Some(words.chars().take(SAID).collect());
         }
     }
     None

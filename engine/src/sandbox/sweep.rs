@@ -7,13 +7,18 @@ use super::lock::SandboxLock;
 use super::{cgroup, remove};
 use crate::container::config::Config;
 use crate::container::create::Creating;
+use crate::container::start::StartError;
 use crate::container::{life, remove as container_remove, start};
 use crate::context::Context;
 use crate::store::db::states::Change;
 use crate::store::{ContainerRow, ContainerState, SandboxRow, Store};
+use crate::supervisor::chain;
 
 /// The exit code of a container that was killed together with what ran it: as if by SIGKILL.
 const KILLED: i32 = 137;
+
+/// Of one that could not be started: docker's.
+const FAILED: i32 = 128;
 
 /// Ends every sandbox whose row claims to live and whose lock nobody holds, and starts the containers
 /// again whose policy asks for it. Any command may do this at any time, several at once too: each step may
@@ -99,18 +104,26 @@ fn end_container(store: &Store, row: &ContainerRow) -> Option<ContainerRow> {
 
 /// Starts again what was about to be when its sweeper was killed.
 pub fn unfinished(context: &Context, store: &Store) {
-    let rows = store.db().containers().unwrap_or_default();
-    let resting = |row: &&ContainerRow| {
-        row.state == ContainerState::Restarting && row.sandbox.is_none() && row.pod.is_none()
-    };
-    for row in rows.iter().filter(resting) {
+    let mut rows = store.db().containers().unwrap_or_default();
+    rows.retain(|row| row.state == ContainerState::Restarting && row.sandbox.is_none());
+    in_order(&mut rows);
+    for row in &rows {
         restart(context, store, row);
     }
 }
 
 /// A start that does not work is recorded with the container; there is nobody to tell it here.
 pub fn restart(context: &Context, store: &Store, row: &ContainerRow) -> bool {
-    start::existing(context, store, row).is_ok_and(|mut supervised| supervised.start().is_ok())
+    match start::existing(context, store, row) {
+        Ok(mut supervised) => supervised.start().is_ok(),
+        Err(error @ (StartError::Image(_) | StartError::Config(_) | StartError::Create(_))) => {
+            let error = chain(&error);
+            let _ = store.db().change(&row.id, &Change::StartFailed { exit_code: FAILED, error });
+            false
+        }
+        // Somebody else was faster, or the machine is short of something: the next sweep tries again.
+        Err(_) => false,
+    }
 }
 
 /// Goes on with the removal of a pod's container, unless somebody is at it.

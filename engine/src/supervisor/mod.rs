@@ -44,6 +44,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::container::config::Config;
 use crate::sandbox::{self, FIRST_FD, LaunchError, Parts, RootPlan, Sandbox};
+pub use caller::chain;
 use shared::Shared;
 
 /// Word of the command line; nobody types it.

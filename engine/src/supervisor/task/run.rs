@@ -136,17 +136,15 @@ impl Task {
             self.shared.remember(carrier.ok_or(StartError::Thread)?);
             drained.push(receiver);
         }
-        // Written while the agent starts it; who asks after the answer finds it.
-        let (id, pid) = (self.plan.id.clone(), run.pid);
-        let recorded = self.shared.keeper.begin(move |kept| kept.change(&id, &Change::Started { pid }));
         let started =
             agent.done(&Request::Start(self.args())).map_err(|error| self.told(&run.sandbox, error));
-        let _ = recorded.wait();
         if let Err(error) = started {
             self.handle.stdout.ended();
             self.handle.stderr.ended();
             return Err(error);
         }
+        // While the command runs already; before the answer, so that who has that finds it.
+        self.record(Change::Started { pid: run.pid });
         self.watch(&run)?;
         run.drained = drained;
         run.since = Instant::now();
