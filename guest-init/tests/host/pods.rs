@@ -104,7 +104,7 @@ fn container_in_anothers_pid_namespace_ends_with_it_and_leaves_nothing_of_its_ow
     assert_eq!(agent.create(&late).unwrap_err().kind, ErrorKind::State);
     agent.delete(&first.id);
     late.share = share();
-    assert_eq!(agent.create(&late).unwrap_err().kind, ErrorKind::NoContainer);
+    assert_eq!(agent.create(&late).unwrap_err().kind, ErrorKind::State, "gone, or not there any more");
     agent.delete(&third.id);
     assert_eq!(agent.call(&Request::Wait(args(&exec.exec_id))).unwrap_err().kind, ErrorKind::NoContainer);
     assert!(agent.cgroups_left().is_empty(), "{:?}", agent.cgroups_left());
