@@ -1,11 +1,14 @@
 //! What users do to containers that exist: start, stop, kill, wait, pause, rename, remove.
 
+use std::time::Duration;
+
 use hull_guest::protocol::{ContainerArgs, ErrorKind, SignalArgs};
 
 use super::names;
 use super::remove;
 use super::start::{self, StartError};
 use crate::context::Context;
+use crate::sandbox::lock::SandboxLock;
 use crate::sandbox::sweep;
 use crate::store::db::states::Change;
 use crate::store::{self, ContainerRow, ContainerState, EventKind, Kind, Store};
@@ -14,6 +17,8 @@ use crate::supervisor::control::{Call, StopArgs, Until};
 use crate::supervisor::launch::SpawnError;
 
 const SIGKILL: u8 = 9;
+/// What a supervisor may take from its last word to its end.
+const END_LIMIT: Duration = Duration::from_secs(30);
 
 #[derive(Debug, thiserror::Error)]
 pub enum LifeError {
@@ -122,13 +127,23 @@ pub fn wait(context: &Context, store: &Store, row: &ContainerRow) -> Result<i32>
             Ok(exit) => return Ok(exit.code),
             // The latter of a pod.
             Err(error) if error.is_gone() || error.kind() == Some(ErrorKind::NoContainer) => {
-                // A supervisor that was killed has not said how it ended.
-                sweep::dead(context, store);
+                settle(context, store, row);
             }
             Err(error) => return Err(error.into()),
         }
     }
     Ok(store.db().container(&row.id)?.exit_code)
+}
+
+/// What a supervisor that does not answer any more has begun to say is said: by itself, or in its place.
+fn settle(context: &Context, store: &Store, row: &ContainerRow) {
+    let running = store.db().container(&row.id).is_ok_and(|row| is_up(&row));
+    // A pod's lives on.
+    if running && row.pod.is_none() {
+        // Without a folder there is nobody to wait for.
+        let _ = SandboxLock::wait(&store.paths().sandbox(&row.id), END_LIMIT, || ());
+    }
+    sweep::dead(context, store);
 }
 
 pub fn pause(store: &Store, row: &ContainerRow) -> Result<()> {

@@ -117,12 +117,14 @@ fn folders(store: &Store, id: &str, in_pod: bool) -> Result<(), store::Error> {
     Ok(())
 }
 
-/// A container that stays has ended: its own sandbox's sockets go, then the rest is said.
+/// A container that stays has ended: that is said, and then its own sandbox's sockets go. Whoever does not
+/// find those finds how it ended.
 pub fn kept(store: &Store, id: &str, in_pod: bool, how: &Change) -> Result<(), store::Error> {
+    let concluded = store.db().conclude(id, Some(how), false, (!in_pod).then_some(id));
     if !in_pod {
         let _ = remove::tree(&store.paths().run_sandbox(id));
     }
-    store.db().conclude(id, Some(how), false, (!in_pod).then_some(id))
+    concluded
 }
 
 /// A sandbox that has ended: its sockets, then its row. Its folder stays for its logs.
