@@ -104,8 +104,8 @@ fn end_container(store: &Store, row: &ContainerRow) -> Option<ContainerRow> {
 
 /// Starts again what was about to be when its sweeper was killed.
 pub fn unfinished(context: &Context, store: &Store) {
-    let mut rows = store.db().containers().unwrap_or_default();
-    rows.retain(|row| row.state == ContainerState::Restarting && row.sandbox.is_none());
+    let mut rows = store.db().containers_in(ContainerState::Restarting).unwrap_or_default();
+    rows.retain(|row| row.sandbox.is_none());
     in_order(&mut rows);
     for row in &rows {
         restart(context, store, row);
@@ -138,15 +138,16 @@ fn remove_member(store: &Store, row: &ContainerRow) {
 /// row, or after it went. Also goes on with removals that were cut short.
 pub fn orphans(store: &Store) {
     let Some(_alone) = Creating::nobody_is(&store.paths().sandboxes()) else { return };
-    let (Ok(rows), Ok(pods)) = (store.db().containers(), store.db().pods()) else { return };
-    for row in rows.iter().filter(|row| row.state == ContainerState::Removing) {
+    for row in &store.db().containers_in(ContainerState::Removing).unwrap_or_default() {
         if row.pod.is_some() {
             remove_member(store, row);
         } else if row.sandbox.is_none() {
             if_dead(store, &row.id, || drop(container_remove::ended(store, &row.id)));
         }
     }
-    let known = |id: &str| rows.iter().any(|row| row.id == id) || pods.iter().any(|pod| pod.id == id);
+    let (Ok(mut ids), Ok(pods)) = (store.db().container_ids(), store.db().pods()) else { return };
+    ids.extend(pods.into_iter().map(|pod| pod.id));
+    let known = |id: &str| ids.contains(id);
     for parent in [store.paths().containers(), store.paths().sandboxes(), store.paths().run_sandboxes()] {
         for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
             let name = entry.file_name();

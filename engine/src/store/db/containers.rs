@@ -1,5 +1,6 @@
 //! Rows of containers: how they are added, found and listed. How they change is in [`super::states`].
 
+use std::collections::HashSet;
 use std::str::FromStr;
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
@@ -121,6 +122,17 @@ impl Database {
 
     pub fn containers_of_pod(&self, pod: &str) -> Result<Vec<ContainerRow>> {
         self.list_containers("WHERE pod = ?", Some(pod))
+    }
+
+    pub fn containers_in(&self, state: ContainerState) -> Result<Vec<ContainerRow>> {
+        self.list_containers("WHERE state = ?", Some(state.as_str()))
+    }
+
+    /// The ids alone, from the index: for whoever only has to know what is known.
+    pub fn container_ids(&self) -> Result<HashSet<String>> {
+        self.read("list containers", |db| {
+            db.prepare_cached("SELECT id FROM containers")?.query_map([], |row| row.get(0))?.collect()
+        })
     }
 
     fn list_containers(&self, condition: &str, value: Option<&str>) -> Result<Vec<ContainerRow>> {
