@@ -78,11 +78,14 @@ fn what_is_about_to_start_again_is_killed_started_at_once_and_removed() {
     let container = Background::run(["--restart", "always", BUSYBOX, "sh", "-c", "echo begun; exit 3"]);
     let resting =
         || eventually("rests", || (container.row()?.state == ContainerState::Restarting).then_some(()));
+    // Each rest is twice as long as the one before; the sixth is longer than any command here takes.
+    eventually("six runs", || (begun(&container) >= 6).then_some(()));
     resting();
     container.hull(["kill"]).exits(0);
     assert!(container.expect_exit(3).stopped);
+    let before = begun(&container);
     container.hull(["start"]).exits(0);
-    resting();
+    eventually("runs", || (begun(&container) > before).then_some(()));
     let runs = begun(&container);
     container.hull(["restart"]).exits(0);
     eventually("runs again", || (begun(&container) > runs).then_some(()));
