@@ -1,9 +1,11 @@
 //! hull's config file: `/etc/hull/config.toml`, for other users `$XDG_CONFIG_HOME/hull/config.toml`.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::registry::RegistryConfig;
 use crate::sandbox::mode::IsolationRequest;
 
 /// Every key is optional; unknown keys are refused, since a misspelt `require_vm` would be none.
@@ -23,6 +25,12 @@ pub struct Config {
     /// the machine dies. Costs start time.
     #[serde(default)]
     pub boot_log: bool,
+    /// By `host[:port]`, as it stands in images' names.
+    #[serde(default)]
+    pub registries: BTreeMap<String, RegistryConfig>,
+    /// URLs to ask first for images of docker.io.
+    #[serde(default)]
+    pub registry_mirrors: Vec<String>,
 }
 
 #[derive(Debug, thiserror::Error)]

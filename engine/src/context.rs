@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 
 use crate::config::Config;
+use crate::registry::Settings;
 
 #[derive(Debug)]
 pub struct Context {
     pub root: PathBuf,
     pub run: PathBuf,
     pub config: Config,
+    pub registries: Settings,
 }

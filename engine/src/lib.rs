@@ -10,6 +10,7 @@ pub mod image;
 pub mod logs;
 pub mod paths;
 pub mod pod;
+pub mod registry;
 pub mod sandbox;
 pub mod session;
 pub mod store;

@@ -28,6 +28,7 @@ use clap::{Parser, Subcommand};
 use crate::config::Config;
 use crate::context::Context;
 use crate::paths;
+use crate::registry::Settings;
 use crate::sandbox::sweep;
 use crate::store::Store;
 use crate::text::escape;
@@ -44,7 +45,13 @@ pub struct Cli {
     run: Option<PathBuf>,
     /// Config file [default: /etc/hull/config.toml]
     #[arg(long, env = "HULL_CONFIG", value_name = "FILE", hide_env = true)]
+    config_file: Option<PathBuf>,
+    /// Folder of docker's config.json, which holds logins [default: ~/.docker]
+    #[arg(long, env = "DOCKER_CONFIG", value_name = "DIR", hide_env = true)]
     config: Option<PathBuf>,
+    /// Registry to ask first for images of docker.io; may be given more than once
+    #[arg(long, value_name = "URL")]
+    registry_mirror: Vec<String>,
     #[command(subcommand)]
     command: Command,
 }
@@ -139,11 +146,19 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
 
 impl Cli {
     pub fn execute(self) -> Exit {
-        let config = Config::load(self.config.as_deref());
+        let config = Config::load(self.config_file.as_deref());
         let is_run = matches!(self.command, Command::Run(_) | Command::Create(_));
         let context = config.map(|config| Context {
             root: self.root.unwrap_or_else(paths::default_root),
             run: self.run.unwrap_or_else(paths::default_run),
+            registries: Settings {
+                registries: config.registries.clone(),
+                mirrors: match self.registry_mirror.is_empty() {
+                    true => config.registry_mirrors.clone(),
+                    false => self.registry_mirror,
+                },
+                docker_config: self.config,
+            },
             config,
         });
         let context =

@@ -25,7 +25,11 @@ impl Fixture {
         let new =
             NewImage { id: image, manifest: image, chain: image, created, added: 1, layers, blobs, names };
         store.db().add_images(&[new]).unwrap();
-        Fixture { _folder: folder, context: Context { root, run, config: Default::default() }, store }
+        Fixture {
+            _folder: folder,
+            context: Context { root, run, config: Default::default(), registries: Default::default() },
+            store,
+        }
     }
 
     /// One that runs, with a file in each of its folders.

@@ -1,0 +1,15 @@
+//! Registries: OCI distribution-spec v1.1 and Docker's registry API v2, as a client.
+//!
+//! A [`Repository`] is one name's images at the registry that holds them, or at a mirror of it. What
+//! comes from there is hostile: documents and headers are capped, blobs end at the size their
+//! descriptor says, redirects are followed by hand, and every wait has a limit. Digests are checked by
+//! whoever reads a blob to its end; documents come checked.
+
+mod error;
+mod http;
+mod repository;
+pub mod settings;
+
+pub use error::{Error, Result};
+pub use repository::{Access, Document, Repository};
+pub use settings::{RegistryConfig, Settings};
