@@ -1,4 +1,4 @@
-//! Options that `hull run` and `hull create` share.
+//! What `hull run` and `hull create` share.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
@@ -113,11 +113,19 @@ pub struct ContainerArgs {
     /// Guest kernel for this container, ELF or bzImage
     #[arg(long, value_name = "PATH")]
     kernel: Option<PathBuf>,
+    /// Print help
+    #[arg(long, action = clap::ArgAction::Help)]
+    help: Option<bool>,
+    /// Image to make the container of
+    image: String,
+    /// Command and its arguments [default: the image's]
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
+    args: Vec<OsString>,
 }
 
 impl ContainerArgs {
     /// Checks every option before anything is touched.
-    pub fn asked(self, image: String, args: Vec<OsString>) -> Result<Asked, anyhow::Error> {
+    pub fn asked(self) -> Result<Asked, anyhow::Error> {
         if let Some(name) = &self.name {
             names::check(name)?;
         }
@@ -136,7 +144,7 @@ impl ContainerArgs {
         let options = Options {
             hostname: self.hostname,
             entrypoint: self.entrypoint.map(Text::from),
-            args: args.into_iter().map(Text::from).collect(),
+            args: self.args.into_iter().map(Text::from).collect(),
             workdir: self.workdir.filter(|dir| !dir.is_empty()).map(|dir| absolute(&dir)).transpose()?,
             user: self.user.map(Text::from),
             interactive: self.interactive,
@@ -151,7 +159,7 @@ impl ContainerArgs {
             resources,
         };
         Ok(Asked {
-            image,
+            image: self.image,
             name: self.name,
             remove: self.rm,
             isolation: self.isolation,

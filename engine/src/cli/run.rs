@@ -1,6 +1,5 @@
 //! `hull run`.
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -35,14 +34,6 @@ pub struct RunArgs {
     detach_keys: Option<String>,
     #[command(flatten)]
     container: ContainerArgs,
-    /// Print help
-    #[arg(long, action = clap::ArgAction::Help)]
-    help: Option<bool>,
-    /// Image to run
-    image: String,
-    /// Command and its arguments [default: the image's]
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
-    args: Vec<OsString>,
 }
 
 #[derive(Debug, Args)]
@@ -53,18 +44,10 @@ pub struct CreateArgs {
     cidfile: Option<PathBuf>,
     #[command(flatten)]
     container: ContainerArgs,
-    /// Print help
-    #[arg(long, action = clap::ArgAction::Help)]
-    help: Option<bool>,
-    /// Image to make it of
-    image: String,
-    /// Command and its arguments [default: the image's]
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
-    args: Vec<OsString>,
 }
 
 pub fn create(context: &Context, args: CreateArgs) -> Exit {
-    let asked = args.container.asked(args.image, args.args)?;
+    let asked = args.container.asked()?;
     println!("{}", run::create(context, asked, args.cidfile.as_deref())?);
     Ok(0)
 }
@@ -92,7 +75,7 @@ impl From<StreamName> for Stream {
 pub fn run(context: &Context, args: RunArgs) -> Exit {
     let run = |args: RunArgs| -> Result<u8, anyhow::Error> {
         let manner = manner(&args)?;
-        let mut asked = args.container.asked(args.image, args.args)?;
+        let mut asked = args.container.asked()?;
         asked.stdin_once = !manner.detached;
         Ok(run::run(context, asked, &manner)?)
     };
