@@ -15,7 +15,8 @@ use super::layer::build::{BuildError, LayerBuilder};
 use super::layer::erofs::data::DataWriter;
 use super::layer::erofs::format::BLOCK;
 use super::layer::erofs::writer::{self, Kind as FileKind};
-use super::layer::tar::TarReader;
+use super::layer::tar::{MemberKind, TarReader};
+use super::recipe::{self, Recorder};
 use super::{ingest, pipe};
 use crate::store::db::images::LayerRow;
 use crate::store::{self, Store, TempFile};
@@ -41,12 +42,15 @@ pub struct Options {
     /// Also store what comes in, if it is compressed: to be pushed again byte for byte it is needed,
     /// and cannot be made again from anything else. A plain tar is not kept.
     pub keep: bool,
+    /// Also note how the tar is made again where what comes in is kept. Where it is not, that is done
+    /// in any case.
+    pub recipe: bool,
     pub max_unpacked: u64,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { keep: false, max_unpacked: DEFAULT_UNPACKED }
+        Self { keep: false, recipe: false, max_unpacked: DEFAULT_UNPACKED }
     }
 }
 
@@ -59,6 +63,7 @@ pub struct Converted {
     pub row: LayerRow,
     file: TempFile,
     kept: Option<TempFile>,
+    recipe: Option<TempFile>,
 }
 
 impl Converted {
@@ -66,10 +71,22 @@ impl Converted {
         self.row.diff_id
     }
 
-    /// Gives the layer its place in the store, and what was kept of its compressed form.
+    /// Does without the recipe, if there is one.
+    pub fn forget_recipe(&mut self) {
+        self.recipe = None;
+    }
+
+    /// Gives the layer its place in the store, what was kept of its compressed form, and its recipe.
     pub fn adopt(self, store: &Store) -> store::Result<LayerRow> {
-        if ingest::known_layer(store, &self.row.diff_id)?.is_none() {
-            self.file.adopt(&store.paths().layer(&self.row.diff_id))?;
+        let diff_id = &self.row.diff_id;
+        let known = ingest::known_layer(store, diff_id)?;
+        // Equal tars make equal layer files, so a recipe fits the file that is there.
+        let recipe = self.recipe.filter(|_| known.is_none() || !recipe::exists(store, diff_id));
+        if known.is_none() {
+            self.file.adopt(&store.paths().layer(diff_id))?;
+        }
+        if let Some(recipe) = recipe {
+            recipe.adopt(&store.paths().recipe(diff_id))?;
         }
         if let Some(kept) = self.kept {
             kept.adopt(&store.paths().blob(&self.blob))?;
@@ -90,6 +107,10 @@ pub fn convert<R: Read + Send>(
         true => Some(store.temp_file()?),
         false => None,
     };
+    let recipe = match kept.is_none() || options.recipe {
+        true => Some(store.temp_file()?),
+        false => None,
+    };
     let file = store.temp_file()?;
     let copy = kept.as_ref();
     let (incoming, row) = thread::scope(|scope| {
@@ -101,13 +122,13 @@ pub fn convert<R: Read + Send>(
             }
             _ => Some(decompress_into(&sink, compression, HashingReader::new(Tee { stream, copy }))),
         });
-        let row = write_layer(&file, plain, limit);
+        let row = write_layer(&file, recipe.as_ref(), plain, limit);
         // A panic of the thread is a bug, and goes on here.
         let incoming = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         row.map(|row| (incoming, row))
     })?;
     let (blob, blob_bytes) = incoming.unwrap_or((row.diff_id, row.tar_bytes));
-    Ok(Converted { blob, blob_bytes, compression, row, file, kept })
+    Ok(Converted { blob, blob_bytes, compression, row, file, kept, recipe })
 }
 
 /// Decompresses into the pipe; digest and size of what came in.
@@ -124,20 +145,36 @@ fn decompress_into<R: Read + Send>(
 }
 
 /// Takes the tar apart and writes the layer file.
-fn write_layer(file: &TempFile, plain: impl Read, limit: u64) -> Result<LayerRow, ConvertError> {
-    let mut tar = TarReader::new(HashingReader::new(Limited { inner: plain, left: limit, limit }));
+fn write_layer(
+    file: &TempFile,
+    recipe: Option<&TempFile>,
+    plain: impl Read,
+    limit: u64,
+) -> Result<LayerRow, ConvertError> {
+    let plain = HashingReader::new(Limited { inner: plain, left: limit, limit });
+    let mut tar = TarReader::new(Recorder::new(plain, recipe.map(TempFile::file)));
     let mut builder = LayerBuilder::new(DataWriter::new(file.file(), limit));
     while let Some(member) = tar.next_member().map_err(BuildError::from)? {
+        if member.kind == MemberKind::File && member.sparse.is_none() {
+            tar.get_mut().announce(builder.next_data(), member.stored);
+        }
         builder.add(&member, &mut tar)?;
+        tar.get_mut().settle();
     }
     // What follows the archive's end counts for the digest.
     let mut rest = tar.into_inner();
     io::copy(&mut rest, &mut io::sink()).map_err(ConvertError::Read)?;
-    let (diff_id, tar_bytes) = rest.finish();
+    let (hashed, unsigned) = rest.finish();
+    let (diff_id, tar_bytes) = hashed.finish();
     let (tree, metadata_block, entries) = builder.finish()?;
     let kind = FileKind::Layer { metadata_block };
     let written = writer::write(file.file(), &tree, &kind, uuid(&diff_id)).map_err(BuildError::from)?;
-    Ok(LayerRow { diff_id, bytes: u64::from(written.blocks) * BLOCK, tar_bytes, entries })
+    let bytes = u64::from(written.blocks) * BLOCK;
+    if let (Some(unsigned), Some(recipe)) = (unsigned, recipe) {
+        let header = recipe::Header { diff_id, tar_bytes, layer_bytes: bytes };
+        unsigned.sign(header).map_err(|e| store::Error::io("write", recipe.path(), e))?;
+    }
+    Ok(LayerRow { diff_id, bytes, tar_bytes, entries })
 }
 
 /// A file system's id, made from the digest of what is in it.

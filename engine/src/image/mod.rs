@@ -18,6 +18,7 @@ pub mod layer;
 pub mod load;
 pub mod pipe;
 pub mod platform;
+pub mod recipe;
 pub mod reference;
 pub mod root;
 pub mod spec;

@@ -66,6 +66,11 @@ impl Paths {
         self.layers().join(format!("{}.erofs", diff_id.hex()))
     }
 
+    /// How the layer's tar is made again, if it was not kept.
+    pub fn recipe(&self, diff_id: &Digest) -> PathBuf {
+        self.layers().join(format!("{}.recipe", diff_id.hex()))
+    }
+
     pub fn roots(&self) -> PathBuf {
         self.root.join("roots").join(LAYER_FORMAT).join("sha256")
     }

@@ -73,6 +73,11 @@ impl<'a> LayerBuilder<'a> {
         Self { tree: Tree::new(), data, entries: 0 }
     }
 
+    /// Where a file's data go in the layer file, if the next entry has some and is not sparse.
+    pub fn next_data(&self) -> u64 {
+        self.data.position()
+    }
+
     /// The tree, the first block behind the data, and how many entries the tar had.
     pub fn finish(self) -> Result<(Tree, u32, u64), BuildError> {
         Ok((self.tree, self.data.finish()?, self.entries))

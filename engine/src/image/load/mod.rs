@@ -5,8 +5,8 @@
 //! goes by, since its manifest may come last.
 //!
 //! What is kept: manifests and configs always; a layer's compressed form if the archive has one and
-//! its manifest names it, because a push must give the same bytes. A docker archive's plain tars are
-//! not kept.
+//! its manifest names it, because a push must give the same bytes. Of a docker archive's plain tars
+//! only a recipe is kept ([`super::recipe`]).
 
 mod archive;
 mod folder;
@@ -27,6 +27,7 @@ use super::error::{Error, Result};
 use super::gc;
 use super::ingest::{self, Layer, Parts};
 use super::layer::names;
+use super::recipe;
 use super::reference::Reference;
 use crate::store::Store;
 use crate::text::escape;
@@ -133,8 +134,14 @@ fn finish(
         }
     }
     let mut rows = HashMap::new();
-    for (member, converted) in pool {
-        if planned.iter().any(|image| image.layers.iter().any(|layer| layer.member == member)) {
+    for (member, mut converted) in pool {
+        let diff_id = converted.diff_id();
+        let mut users = planned.iter().flat_map(|image| &image.layers).filter(|layer| layer.member == member);
+        let plain = users.clone().any(|layer| layer.is_plain(&diff_id));
+        if users.next().is_some() {
+            if !plain {
+                converted.forget_recipe();
+            }
             let row = converted.adopt(store)?;
             rows.insert(row.diff_id, row);
         }
@@ -169,6 +176,11 @@ struct PlannedLayer {
 }
 
 impl PlannedLayer {
+    /// Whether the image's manifest names the tar itself, which is not kept but made again.
+    fn is_plain(&self, diff_id: &Digest) -> bool {
+        self.blob.is_none_or(|blob| blob == *diff_id)
+    }
+
     fn shown(&self) -> String {
         format!("\"{}\"", escape(&self.member))
     }
@@ -185,7 +197,11 @@ fn convert_missing(
     let mut seen = HashSet::new();
     for image in planned {
         for (layer, diff_id) in image.chain() {
-            if seen.insert(*diff_id) && ingest::known_layer(store, diff_id)?.is_none() {
+            let needed = layer.is_plain(diff_id);
+            let known = ingest::known_layer(store, diff_id)?.is_some();
+            // Compressed, or from an older release, a layer has no recipe.
+            let has_form = !needed || recipe::exists(store, diff_id);
+            if seen.insert((*diff_id, needed)) && !(known && has_form) {
                 jobs.push((layer, *diff_id));
             }
         }

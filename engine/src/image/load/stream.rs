@@ -80,7 +80,8 @@ impl Streamed {
                 return Err(Error::Input(io::Error::other("the archive has more than 4096 layers")));
             }
             let layer = PlannedLayer { member: name, blob: digest };
-            let options = Options { keep: digest.is_some(), ..options };
+            // Whether the manifest names its bytes or the tar in them is seen at the end.
+            let options = Options { keep: digest.is_some(), recipe: true, ..options };
             let converted = convert::convert(store, Cursor::new(head).chain(data), options)
                 .map_err(|source| Error::Layer { layer: layer.shown(), source: Box::new(source) })?;
             check_blob(&layer, converted.blob)?;

@@ -224,8 +224,8 @@ fn removing_an_image_leaves_what_another_needs_and_nothing_else() {
     assert_eq!(catalog::remove(&store, "a:1", false).unwrap().deleted, None);
     assert_eq!(files(&root), all);
     assert!(catalog::remove(&store, "b:1", false).unwrap().deleted.is_some());
-    // One layer, its root (of the same digest), config and manifest.
-    assert_eq!(files(&root).len(), 3);
+    // One layer with its recipe, its root (of the same digest as the layer), config and manifest.
+    assert_eq!(files(&root).len(), 4);
     catalog::resolve(&store, "c").unwrap_err();
     catalog::resolve(&store, "c:1").unwrap();
     catalog::remove(&store, "c:1", false).unwrap();
@@ -252,6 +252,27 @@ fn a_layer_known_from_elsewhere_still_brings_its_compressed_form() {
     unpack(&layout(&[("b", &[base()])], gzip), scratch.path());
     load(&store, Input::Path(scratch.path()), Options::default()).unwrap();
     assert!(files(&root).contains(&Digest::of(&gzip(&base())).hex()));
+}
+
+#[test]
+fn a_layer_known_without_a_recipe_gets_one_from_a_plain_archive() {
+    let plain = docker(&[(&["a"], &[base()])]);
+    each_way(&plain, |way, outcome, store, _| {
+        outcome.unwrap();
+        let recipe = store.paths().recipe(&Digest::of(&base()));
+        // As an older release left it.
+        fs::remove_file(&recipe).unwrap();
+        load_bytes(store, &pack(&plain)).unwrap();
+        assert!(recipe.exists(), "{way}");
+    });
+    let (_root, store) = store();
+    let recipe = store.paths().recipe(&Digest::of(&base()));
+    load_bytes(&store, &pack(&layout(&[("b", &[base()])], gzip))).unwrap();
+    assert!(!recipe.exists(), "the compressed form is enough");
+    let scratch = tempfile::tempdir().unwrap();
+    unpack(&plain, scratch.path());
+    load(&store, Input::Path(scratch.path()), Options::default()).unwrap();
+    assert!(recipe.exists());
 }
 
 #[test]

@@ -34,7 +34,8 @@ impl<'a> DataWriter<'a> {
         Self { file, start: BLOCK, buffer: vec![0; BUFFER], filled: 0, taken: 0, limit }
     }
 
-    fn position(&self) -> u64 {
+    /// Where the next byte goes in the file.
+    pub fn position(&self) -> u64 {
         self.start + self.filled as u64
     }
 

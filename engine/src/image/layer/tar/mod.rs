@@ -81,4 +81,4 @@ pub struct Member {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::image) mod tests;

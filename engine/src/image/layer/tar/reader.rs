@@ -81,6 +81,11 @@ impl<R: Read> TarReader<R> {
         }
     }
 
+    /// The stream below, which must not be read from.
+    pub fn get_mut(&mut self) -> &mut R {
+        &mut self.inner
+    }
+
     /// Gives the stream back; what follows the archive's end in it was not read.
     pub fn into_inner(self) -> R {
         self.inner

@@ -117,7 +117,7 @@ fn owners_out_of_range_are_refused() {
 }
 
 /// The same file in all four forms: 3 bytes at 0, 2 at 5000, 10000 long.
-fn sparse_forms() -> Vec<(&'static str, Vec<u8>)> {
+pub fn sparse_forms() -> Vec<(&'static str, Vec<u8>)> {
     let stored = padded(b"abcxy");
     let old = |extended: bool| {
         let header = block("f", b'S', 5, |block| {
