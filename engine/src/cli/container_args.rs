@@ -8,12 +8,15 @@ use clap::Args;
 use hull_guest::protocol::{Resources, Share, Text};
 
 use super::health_args::HealthArgs;
+use super::progress::{self, Stream};
 use super::resource_args::{FixedArgs, LimitArgs};
 use crate::container::create::{self, Asked};
 use crate::container::limits::LimitError;
 use crate::container::restart::RestartPolicy;
 use crate::container::spec::Options;
 use crate::container::{caps, limits, names, signals, tmpfs};
+use crate::image::platform;
+use crate::image::pull::{Policy, Wanted};
 use crate::logs::LogConfig;
 use crate::sandbox::mode::IsolationRequest;
 use crate::terminal;
@@ -110,6 +113,15 @@ pub struct ContainerArgs {
     /// Share a container's processes, in its pod: container:NAME
     #[arg(long, value_name = "container:NAME")]
     pid: Option<String>,
+    /// When to pull the image
+    #[arg(long, value_enum, value_name = "WHEN", default_value = "missing")]
+    pull: Policy,
+    /// Platform of the image, if it has several
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    platform: Option<String>,
+    /// Say nothing of a pull
+    #[arg(short, long)]
+    quiet: bool,
     /// Guest kernel for this container, ELF or bzImage
     #[arg(long, value_name = "PATH")]
     kernel: Option<PathBuf>,
@@ -140,6 +152,12 @@ impl ContainerArgs {
         }
         let resources = self.resources()?;
         let share = self.share()?;
+        let image = Wanted {
+            image: self.image,
+            policy: self.pull,
+            platform: self.platform.as_deref().map(platform::parse).transpose()?,
+            progress: progress::on(Stream::Stderr, self.quiet),
+        };
         let (no_new_privileges, seccomp_unconfined) = security(&self.security_opt)?;
         let options = Options {
             hostname: self.hostname,
@@ -159,7 +177,7 @@ impl ContainerArgs {
             resources,
         };
         Ok(Asked {
-            image: self.image,
+            image,
             name: self.name,
             remove: self.rm,
             isolation: self.isolation,

@@ -71,6 +71,8 @@ pub enum ImageCommand {
     Ls(ListArgs),
     /// Remove images
     Rm(RemoveArgs),
+    /// Fetch an image from a registry
+    Pull(super::pull::PullArgs),
     /// Load images from an archive or a folder (docker-archive or OCI layout)
     Load(LoadArgs),
     /// Make an image of a root file system's tar archive
@@ -89,6 +91,7 @@ pub fn image(context: &Context, command: ImageCommand) -> Exit {
         ImageCommand::Inspect(args) => inspect(context, &args),
         ImageCommand::Ls(args) => list(context, &args),
         ImageCommand::Rm(args) => remove(context, &args),
+        ImageCommand::Pull(args) => super::pull::pull(context, &args),
         ImageCommand::Load(args) => load(context, &args),
         ImageCommand::Import(args) => import(context, &args),
     }

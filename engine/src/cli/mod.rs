@@ -13,7 +13,9 @@ mod life;
 mod logs;
 pub mod output;
 mod pod;
+mod progress;
 mod ps;
+mod pull;
 mod resource_args;
 mod run;
 mod stats;
@@ -106,6 +108,8 @@ enum Command {
     /// Look after all of it
     #[command(subcommand)]
     System(system::SystemCommand),
+    /// Fetch an image from a registry
+    Pull(pull::PullArgs),
     /// Load images from an archive or a folder (docker-archive or OCI layout)
     Load(images::LoadArgs),
     /// Make an image of a root file system's tar archive
@@ -187,6 +191,7 @@ impl Cli {
             Command::Rename(args) => life::rename(&context, &args),
             Command::Pod(command) => pod::pod(&context, command),
             Command::System(command) => system::system(&context, &command),
+            Command::Pull(args) => pull::pull(&context, &args),
             Command::Load(args) => images::load(&context, &args),
             Command::Import(args) => images::import(&context, &args),
             Command::Images(args) => images::list(&context, &args),

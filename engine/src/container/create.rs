@@ -17,7 +17,7 @@ use super::restart::RestartPolicy;
 use super::spec::{self, ImageDefaults, Options};
 use super::{names, signals};
 use crate::context::Context;
-use crate::image::{self, Image, catalog};
+use crate::image::{self, Image, pull::Wanted};
 use crate::logs::LogConfig;
 use crate::pod;
 use crate::sandbox::mode::{self, Isolation, IsolationRequest, ModeError};
@@ -34,7 +34,7 @@ pub const NAME_ATTEMPTS: usize = 64;
 /// Everything `hull run` and `hull create` were asked for, checked.
 #[derive(Debug)]
 pub struct Asked {
-    pub image: String,
+    pub image: Wanted,
     pub name: Option<String>,
     pub remove: bool,
     pub isolation: Option<IsolationRequest>,
@@ -63,7 +63,7 @@ pub enum CreateError {
     #[error(transparent)]
     Image(#[from] image::Error),
     #[error(
-        "There is no image \"{0}\" here; `hull load` brings in an archive of one, `hull import` a root file system"
+        "There is no image \"{0}\" here; `hull pull` fetches one, `hull load` brings in an archive of one, `hull import` a root file system"
     )]
     NoImage(String),
     #[error(transparent)]
@@ -114,7 +114,7 @@ pub struct New {
 
 /// Checks what was asked for against the image and the machine. Nothing is changed yet.
 pub fn plan(context: &Context, store: &Store, mut asked: Asked) -> Result<New, CreateError> {
-    let image = catalog::resolve(store, &asked.image).map_err(|error| match error {
+    let image = asked.image.find(context, store).map_err(|error| match error {
         image::Error::NotFound(name) => CreateError::NoImage(name),
         other => other.into(),
     })?;
@@ -197,7 +197,7 @@ fn config(context: &Context, id: &str, image: &Image, asked: &Asked) -> Result<C
     };
     let usual = Stop::default();
     Ok(Config {
-        image: asked.image.clone(),
+        image: asked.image.image.clone(),
         labels,
         remove: asked.remove,
         hostname,

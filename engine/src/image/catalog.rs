@@ -74,6 +74,19 @@ pub fn config(store: &Store, id: &Digest) -> Result<ImageConfig> {
         .map_err(|source| Error::Json { document: format!("the config {id}"), source })
 }
 
+/// Whether all files of an image are in the store.
+pub fn is_complete(store: &Store, id: &Digest) -> Result<bool> {
+    let paths = store.paths();
+    let layers: Vec<_> = store.db().layers_of(id)?.into_iter().map(|layer| layer.diff_id).collect();
+    let blobs = store.db().blobs_of(id)?;
+    let has = |(digest, bytes): &(Digest, u64)| {
+        paths.blob(digest).metadata().is_ok_and(|metadata| metadata.len() == *bytes)
+    };
+    Ok(blobs.iter().all(has)
+        && layers.iter().all(|diff_id| paths.layer(diff_id).exists())
+        && root::existing(store, &layers).is_some())
+}
+
 /// The merged root of an image.
 pub fn root_for(store: &Store, image: &Image) -> Result<Root> {
     if let Some(root) = root::existing(store, &image.layers) {

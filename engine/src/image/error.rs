@@ -10,6 +10,7 @@ use super::layer::erofs::ErofsError;
 use super::layer::tar::TarError;
 use super::reference::ReferenceError;
 use super::root::RootError;
+use crate::registry;
 use crate::store::{self, Kind};
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -51,10 +52,38 @@ pub enum Error {
     LayerCount { manifest: usize, config: usize },
     #[error("the image is for {image}, this host is {host}: it cannot run here")]
     Platform { image: String, host: String },
-    #[error("the image index offers {offered}, nothing for this host ({host})")]
-    NoPlatform { offered: String, host: String },
+    #[error("the image index offers {offered}, nothing for {wanted}")]
+    NoPlatform { offered: String, wanted: String },
+    #[error("it is for {image}, and {wanted} was asked for")]
+    OtherPlatform { image: String, wanted: String },
     #[error("media type \"{0}\" is not supported")]
     MediaType(String),
+    #[error(
+        "{0} is of Docker's schema 1, which is obsolete; push the image again with a tool of this decade"
+    )]
+    Schema1(String),
+    #[error("{0} can be read as both an image and an index")]
+    TwoKinds(String),
+    #[error("the image's index holds indexes more than {0} deep")]
+    Depth(u32),
+    #[error("it is no image but an artifact of type \"{0}\"")]
+    Artifact(String),
+    #[error("it has a layer that is encrypted (\"{0}\"), and hull has no keys")]
+    Encrypted(String),
+    #[error("it has a layer that is to be had somewhere else only (\"{0}\")")]
+    Foreign(String),
+    #[error("the image has {found} layers, more than the limit of {limit}")]
+    TooManyLayers { found: usize, limit: usize },
+    #[error("the layer {layer} has {found} bytes, not {expected} as its manifest says")]
+    BlobSize { layer: Digest, expected: u64, found: u64 },
+    #[error("Failed to pull {name}")]
+    Pull { name: String, source: Box<Error> },
+    #[error("{0} has no tags")]
+    NoTags(String),
+    #[error("Failed to read the layer {layer} from the registry")]
+    Receive { layer: Digest, source: io::Error },
+    #[error(transparent)]
+    Registry(#[from] registry::Error),
     #[error(transparent)]
     Root(Box<RootError>),
     #[error("No such image: {0}")]
@@ -75,9 +104,11 @@ impl Error {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Store(error) => error.kind(),
-            Self::NotFound(_) => Kind::NotFound,
+            Self::Registry(error) => error.kind(),
+            Self::Pull { source, .. } => source.kind(),
+            Self::NotFound(_) | Self::NoTags(_) => Kind::NotFound,
             Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => Kind::NotFound,
-            Self::Io { .. } | Self::Input(_) => Kind::Io,
+            Self::Io { .. } | Self::Input(_) | Self::Receive { .. } => Kind::Io,
             Self::SeveralNames { .. } | Self::Running { .. } | Self::Used { .. } => Kind::InUse,
             Self::Layer { source, .. } => match &**source {
                 ConvertError::Store(error) => error.kind(),
@@ -101,6 +132,15 @@ impl Error {
             | Self::LayerCount { .. }
             | Self::Platform { .. }
             | Self::NoPlatform { .. }
+            | Self::OtherPlatform { .. }
+            | Self::Schema1(_)
+            | Self::TwoKinds(_)
+            | Self::Depth(_)
+            | Self::Artifact(_)
+            | Self::Encrypted(_)
+            | Self::Foreign(_)
+            | Self::TooManyLayers { .. }
+            | Self::BlobSize { .. }
             | Self::MediaType(_) => Kind::Invalid,
         }
     }

@@ -1,4 +1,4 @@
-//! Images: what is loaded, imported, listed, looked up and removed.
+//! Images: what is pulled, loaded, imported, listed, looked up and removed.
 //!
 //! An image is a config and an ordered chain of layers; its id is the config's digest, as Docker's.
 //! Each layer is one EROFS file ([`layer`]), made in one pass from whatever stream brings it
@@ -9,6 +9,7 @@ pub mod catalog;
 pub mod convert;
 pub mod decompress;
 pub mod digest;
+pub mod document;
 mod error;
 pub mod gc;
 pub mod import;
@@ -18,6 +19,7 @@ pub mod layer;
 pub mod load;
 pub mod pipe;
 pub mod platform;
+pub mod pull;
 pub mod recipe;
 pub mod reference;
 pub mod root;

@@ -19,6 +19,13 @@ pub mod media_type {
     pub const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
     pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
     pub const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
+    /// How the types of layers begin; what follows says how they are compressed.
+    pub const LAYERS: [&str; 2] = [OCI_LAYER, "application/vnd.docker.image.rootfs.diff.tar"];
+    /// Of layers that registries do not hold.
+    pub const FOREIGN_LAYERS: [&str; 2] = [
+        "application/vnd.oci.image.layer.nondistributable.v1.tar",
+        "application/vnd.docker.image.rootfs.foreign.diff.tar",
+    ];
 }
 
 /// Go writes `null` for empty lists and maps.

@@ -77,7 +77,9 @@ impl Repository {
     pub fn blob(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send>> {
         let url = format!("{}/blobs/{}", self.base, descriptor.digest);
         let response = http::accepted(&url, self.agent.get(&url).call().map_err(|e| http::failed(&url, e))?)?;
-        Ok(Box::new(response.into_body().into_with_config().limit(descriptor.size).reader()))
+        Ok(Box::new(
+            response.into_body().into_with_config().limit(descriptor.size.saturating_add(1)).reader(),
+        ))
     }
 
     /// All tags, in the registry's order.

@@ -41,6 +41,58 @@ impl FileLock {
     }
 }
 
+/// A lock whose file is there only while it is held or waited for.
+pub struct PassingLock {
+    held: Flock<File>,
+    path: PathBuf,
+}
+
+impl PassingLock {
+    /// Waits for the lock.
+    pub fn wait(path: &Path) -> Result<Self> {
+        loop {
+            match Flock::lock(open_lock_file(path)?, FlockArg::LockExclusive) {
+                Ok(held) if still_at(&held, path)? => return Ok(Self { held, path: path.to_owned() }),
+                // Whoever held it has removed the file: the next one decides.
+                Ok(_) | Err((_, Errno::EINTR)) => {}
+                Err((_, errno)) => return Err(Error::io("lock", path, errno.into())),
+            }
+        }
+    }
+
+    /// The lock if nobody holds it.
+    pub fn attempt(path: &Path) -> Result<Option<Self>> {
+        loop {
+            match Flock::lock(open_lock_file(path)?, FlockArg::LockExclusiveNonblock) {
+                Ok(held) if still_at(&held, path)? => return Ok(Some(Self { held, path: path.to_owned() })),
+                Ok(_) => {}
+                Err((_, Errno::EWOULDBLOCK)) => return Ok(None),
+                Err((_, errno)) => return Err(Error::io("lock", path, errno.into())),
+            }
+        }
+    }
+}
+
+impl Drop for PassingLock {
+    fn drop(&mut self) {
+        // Still locked: who waits for this file sees that it is gone. A killed holder leaves an empty file.
+        if still_at(&self.held, &self.path).unwrap_or(false) {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Whether an open file is the one that has this name.
+fn still_at(file: &File, path: &Path) -> Result<bool> {
+    let failed = |source| Error::io("examine", path, source);
+    let open = file.metadata().map_err(failed)?;
+    match fs::metadata(path) {
+        Ok(named) => Ok((named.dev(), named.ino()) == (open.dev(), open.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(failed(error)),
+    }
+}
+
 pub(super) fn open_lock_file(path: &Path) -> Result<File> {
     OpenOptions::new()
         .read(true)
@@ -158,6 +210,26 @@ mod tests {
         assert_eq!(fs::read(&target).unwrap(), b"content");
         assert_eq!(fs::metadata(&target).unwrap().mode() & 0o777, 0o444);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_passing_lock_excludes_and_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock");
+        let first = PassingLock::wait(&path).unwrap();
+        assert!(PassingLock::attempt(&path).unwrap().is_none());
+        let counter = std::sync::Mutex::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    let _held = PassingLock::wait(&path).unwrap();
+                    *counter.try_lock().expect("nobody else holds it") += 1;
+                });
+            }
+            drop(first);
+        });
+        assert_eq!(counter.into_inner().unwrap(), 4);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 
     #[test]

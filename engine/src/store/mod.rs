@@ -24,7 +24,7 @@ pub use db::pods::PodRow;
 pub use db::sandboxes::{NewSandbox, SandboxRow};
 pub use db::states::{Change, ContainerState};
 pub use db::watch::{EventWatch, WriteWatch};
-pub use files::{FileLock, TempFile};
+pub use files::{FileLock, PassingLock, TempFile};
 pub use paths::Paths;
 
 pub type Result<T> = std::result::Result<T, Error>;
@@ -104,7 +104,7 @@ impl Store {
     pub fn open(root: &Path, run: &Path) -> Result<Self> {
         let paths = Paths::new(root, run);
         // The youngest of the folders: a store of an older release lacks it.
-        if !paths.database().exists() || !paths.containers().exists() {
+        if !paths.database().exists() || !paths.locks().exists() {
             std::fs::create_dir_all(root.parent().unwrap_or(root))
                 .map_err(|e| Error::io("create", root, e))?;
             files::ensure_folder(root)?;

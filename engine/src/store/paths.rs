@@ -46,6 +46,15 @@ impl Paths {
         self.root.join("pods.lock")
     }
 
+    pub fn locks(&self) -> PathBuf {
+        self.root.join("locks")
+    }
+
+    /// Held by whoever fetches a blob. There only meanwhile.
+    pub fn blob_lock(&self, digest: &Digest) -> PathBuf {
+        self.locks().join(digest.hex())
+    }
+
     pub fn tmp(&self) -> PathBuf {
         self.root.join("tmp")
     }
@@ -122,6 +131,7 @@ impl Paths {
             "sandboxes",
             "containers",
             "volumes",
+            "locks",
             "tmp",
         ];
         below_root.iter().map(|folder| self.root.join(folder)).collect()
@@ -137,9 +147,13 @@ mod tests {
         let paths = Paths::new(Path::new("/r"), Path::new("/run/r"));
         let digest = Digest::of(b"");
         let folders = paths.folders();
-        for file in
-            [paths.blob(&digest), paths.layer(&digest), paths.merged_root(&digest), paths.tmp().join("x")]
-        {
+        for file in [
+            paths.blob(&digest),
+            paths.blob_lock(&digest),
+            paths.layer(&digest),
+            paths.merged_root(&digest),
+            paths.tmp().join("x"),
+        ] {
             assert!(folders.contains(&file.parent().unwrap().to_owned()), "{}", file.display());
         }
     }

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::io::Read;
 
 use super::super::digest::Digest;
+use super::super::document::{self, Found, json as parse, verify};
 use super::super::error::{Error, Result};
 use super::super::ingest;
 use super::super::platform;
 use super::super::reference::Reference;
-use super::super::spec::{ArchiveImage, Descriptor, ImageConfig, Index, MAX_DOCUMENT, Manifest, media_type};
+use super::super::spec::{ArchiveImage, Descriptor, ImageConfig, Index, MAX_DOCUMENT};
 use super::{Members, PlannedLayer};
 use crate::text::escape;
 
@@ -16,8 +17,6 @@ use crate::text::escape;
 const CONTAINERD_NAME: &str = "io.containerd.image.name";
 /// OCI's own, often just a tag.
 const OCI_NAME: &str = "org.opencontainers.image.ref.name";
-/// Indexes inside indexes.
-const MAX_DEPTH: u32 = 4;
 
 /// An image to be loaded. There are as many layers as the config has diff ids.
 pub struct Planned {
@@ -38,11 +37,11 @@ impl Planned {
 /// The images of an archive. `docker save` writes both kinds of index since release 25; then the OCI
 /// one counts, and the names of both.
 pub fn plan(members: &dyn Members) -> Result<Vec<Planned>> {
-    let archive: Option<Vec<ArchiveImage>> = match document(members, "manifest.json")? {
+    let archive: Option<Vec<ArchiveImage>> = match read(members, "manifest.json")? {
         Some(bytes) => Some(parse(&bytes, "manifest.json")?),
         None => None,
     };
-    match (document(members, "index.json")?, archive) {
+    match (read(members, "index.json")?, archive) {
         (Some(index), archive) => {
             let index: Index = parse(&index, "index.json")?;
             let mut images = plan_index(members, &index)?;
@@ -74,13 +73,15 @@ fn plan_index(members: &dyn Members, index: &Index) -> Result<Vec<Planned>> {
     let mut images: Vec<(Digest, Planned)> = Vec::new();
     for descriptor in &index.manifests {
         let names = names_of(descriptor)?;
-        let manifest = resolve(members, descriptor, 0)?;
-        match images.iter_mut().find(|(digest, _)| *digest == manifest.digest) {
+        let found = document::resolve(descriptor, &platform::host(), &mut |descriptor| {
+            let name = blob_name(&descriptor.digest);
+            let bytes = needed(members, &name)?;
+            verify(&name, &bytes, &descriptor.digest)?;
+            Ok(bytes)
+        })?;
+        match images.iter_mut().find(|(digest, _)| *digest == found.digest) {
             Some((_, known)) => known.names.extend(names),
-            None => {
-                let planned = plan_manifest(members, &manifest, names)?;
-                images.push((manifest.digest, planned));
-            }
+            None => images.push((found.digest, plan_manifest(members, found, names)?)),
         }
     }
     if images.is_empty() {
@@ -89,50 +90,8 @@ fn plan_index(members: &dyn Members, index: &Index) -> Result<Vec<Planned>> {
     Ok(images.into_iter().map(|(_, planned)| planned).collect())
 }
 
-/// The manifest that a descriptor means here: itself, or an index's for this machine.
-fn resolve(members: &dyn Members, descriptor: &Descriptor, depth: u32) -> Result<Descriptor> {
-    match descriptor.media_type.as_str() {
-        media_type::OCI_MANIFEST | media_type::DOCKER_MANIFEST => return Ok(descriptor.clone()),
-        media_type::OCI_INDEX | media_type::DOCKER_LIST if depth < MAX_DEPTH => {}
-        other => return Err(Error::MediaType(escape(other).to_string())),
-    }
-    let name = blob_name(&descriptor.digest);
-    let bytes = needed(members, &name)?;
-    verify(&name, &bytes, &descriptor.digest)?;
-    let index: Index = parse(&bytes, &name)?;
-    let chosen = choose(&index.manifests)?;
-    resolve(members, chosen, depth + 1)
-}
-
-/// The first manifest for this machine. One without a platform is taken if it is the only one;
-/// attestations say "unknown/unknown".
-pub fn choose(manifests: &[Descriptor]) -> Result<&Descriptor> {
-    let host = platform::host();
-    let fits = |descriptor: &&Descriptor| {
-        let platform = descriptor.platform.as_ref();
-        platform.is_some_and(|said| said.os == host.os && said.architecture == host.architecture)
-    };
-    match (manifests.iter().find(fits), manifests) {
-        (Some(found), _) => Ok(found),
-        (None, [only]) if only.platform.is_none() => Ok(only),
-        _ => {
-            let offered: Vec<_> =
-                manifests.iter().filter_map(|m| m.platform.as_ref()).map(|p| p.to_string()).collect();
-            let offered = if offered.is_empty() { "no platform".to_owned() } else { offered.join(", ") };
-            Err(Error::NoPlatform { offered: escape(&offered).to_string(), host: host.to_string() })
-        }
-    }
-}
-
-fn plan_manifest(members: &dyn Members, descriptor: &Descriptor, names: Vec<Reference>) -> Result<Planned> {
-    let name = blob_name(&descriptor.digest);
-    let bytes = needed(members, &name)?;
-    verify(&name, &bytes, &descriptor.digest)?;
-    let manifest: Manifest = parse(&bytes, &name)?;
-    match manifest.config.media_type.as_str() {
-        media_type::OCI_CONFIG | media_type::DOCKER_CONFIG | "" => {}
-        other => return Err(Error::MediaType(escape(other).to_string())),
-    }
+fn plan_manifest(members: &dyn Members, found: Found, names: Vec<Reference>) -> Result<Planned> {
+    let Found { bytes, manifest, .. } = found;
     let config_name = blob_name(&manifest.config.digest);
     let config_bytes = needed(members, &config_name)?;
     verify(&config_name, &config_bytes, &manifest.config.digest)?;
@@ -181,24 +140,11 @@ fn blob_name(digest: &Digest) -> String {
     format!("blobs/sha256/{}", digest.hex())
 }
 
-fn verify(document: &str, bytes: &[u8], expected: &Digest) -> Result<()> {
-    let found = Digest::of(bytes);
-    if found == *expected {
-        return Ok(());
-    }
-    Err(Error::Corrupt { document: escape(document).to_string(), expected: *expected, found })
-}
-
-fn parse<T: serde::de::DeserializeOwned>(bytes: &[u8], document: &str) -> Result<T> {
-    serde_json::from_slice(bytes)
-        .map_err(|source| Error::Json { document: escape(document).to_string(), source })
-}
-
 fn needed(members: &dyn Members, name: &str) -> Result<Vec<u8>> {
-    document(members, name)?.ok_or_else(|| Error::Missing(escape(name).to_string()))
+    read(members, name)?.ok_or_else(|| Error::Missing(escape(name).to_string()))
 }
 
-fn document(members: &dyn Members, name: &str) -> Result<Option<Vec<u8>>> {
+fn read(members: &dyn Members, name: &str) -> Result<Option<Vec<u8>>> {
     let Some(stream) = members.open(name)? else { return Ok(None) };
     let mut bytes = Vec::new();
     stream

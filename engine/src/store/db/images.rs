@@ -178,6 +178,20 @@ impl Database {
         })
     }
 
+    /// Adds a layer that no image has yet. It stays until the next collection, or until one has it.
+    pub fn add_layer(&self, layer: &LayerRow) -> Result<()> {
+        self.write("add a layer", |tx| Ok(insert_layer(tx, layer)?))
+    }
+
+    /// The files in `blobs/` that an image keeps, with their sizes.
+    pub fn blobs_of(&self, image: &Digest) -> Result<Vec<(Digest, u64)>> {
+        self.read("list an image's blobs", |db| {
+            db.prepare_cached("SELECT digest, bytes FROM blobs WHERE image = ?")?
+                .query_map([image.to_string()], |row| Ok((digest_column(row, 0)?, size_column(row, 1)?)))?
+                .collect()
+        })
+    }
+
     /// An image's layers, lowest first.
     pub fn layers_of(&self, image: &Digest) -> Result<Vec<LayerRow>> {
         self.read("list an image's layers", |db| {
@@ -255,25 +269,29 @@ fn insert_image(db: &Connection, new: &NewImage) -> rusqlite::Result<()> {
     )?
     .execute(params![id, manifest, new.chain.to_string(), new.created, new.added])?;
     for (layer, position) in new.layers.iter().zip(0_i64..) {
-        let diff_id = layer.diff_id.to_string();
-        db.prepare_cached(
-            "INSERT INTO layers(diff_id, bytes, tar_bytes, entries) VALUES (?, ?, ?, ?)
-             ON CONFLICT(diff_id) DO NOTHING",
-        )?
-        .execute(params![
-            diff_id,
-            size_value(layer.bytes),
-            size_value(layer.tar_bytes),
-            size_value(layer.entries)
-        ])?;
+        insert_layer(db, layer)?;
         db.prepare_cached("INSERT OR IGNORE INTO image_layers(image, position, diff_id) VALUES (?, ?, ?)")?
-            .execute(params![id, position, diff_id])?;
+            .execute(params![id, position, layer.diff_id.to_string()])?;
     }
     for (digest, bytes) in &new.blobs {
         db.prepare_cached("INSERT OR IGNORE INTO blobs(image, digest, bytes) VALUES (?, ?, ?)")?
             .execute(params![id, digest.to_string(), size_value(*bytes)])?;
     }
     new.names.iter().try_for_each(|name| set_name(db, name, &id, &manifest))
+}
+
+fn insert_layer(db: &Connection, layer: &LayerRow) -> rusqlite::Result<()> {
+    db.prepare_cached(
+        "INSERT INTO layers(diff_id, bytes, tar_bytes, entries) VALUES (?, ?, ?, ?)
+         ON CONFLICT(diff_id) DO NOTHING",
+    )?
+    .execute(params![
+        layer.diff_id.to_string(),
+        size_value(layer.bytes),
+        size_value(layer.tar_bytes),
+        size_value(layer.entries)
+    ])?;
+    Ok(())
 }
 
 fn set_name(db: &Connection, name: &str, image: &str, manifest: &str) -> rusqlite::Result<()> {
