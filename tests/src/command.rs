@@ -51,7 +51,9 @@ impl Hull {
     /// `hull run --isolation MODE ARGS...`: the container stays until somebody removes it.
     pub fn keep<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Hull {
         let container = Container { id_file: paths::temporary().join(unique("id")) };
-        let mut hull = Hull::new(["run", "--isolation", paths::isolation().word(), "--cidfile"]);
+        // What a case has not brought along is not to be looked for outside.
+        let mut hull =
+            Hull::new(["run", "--isolation", paths::isolation().word(), "--pull", "never", "--cidfile"]);
         hull.command.arg(&container.id_file).args(args);
         hull.container = Some(container);
         hull

@@ -14,7 +14,9 @@ pub mod cpio;
 pub mod listing;
 pub mod paths;
 pub mod pod;
+pub mod proxy;
 pub mod pty;
+pub mod registry;
 pub mod store;
 pub mod traces;
 
@@ -23,7 +25,9 @@ pub use command::{Hull, Output, Running, hull, run};
 pub use container::Container;
 pub use paths::{Isolation, isolation};
 pub use pod::Pod;
+pub use proxy::Proxy;
 pub use pty::Terminal;
+pub use registry::Registry;
 pub use store::Store;
 pub use traces::Traces;
 
