@@ -2,6 +2,7 @@
 //! same code. `protocol` is its contract with the host.
 
 pub mod agent;
+pub mod archive;
 pub mod boot;
 mod clock;
 pub mod container;

@@ -75,6 +75,8 @@ pub enum ImageCommand {
     Pull(super::pull::PullArgs),
     /// Load images from an archive or a folder (docker-archive or OCI layout)
     Load(LoadArgs),
+    /// Write images to a tar archive, for hull, docker, podman and skopeo to load
+    Save(super::save::SaveArgs),
     /// Make an image of a root file system's tar archive
     Import(ImportArgs),
 }
@@ -93,6 +95,7 @@ pub fn image(context: &Context, command: ImageCommand) -> Exit {
         ImageCommand::Rm(args) => remove(context, &args),
         ImageCommand::Pull(args) => super::pull::pull(context, &args),
         ImageCommand::Load(args) => load(context, &args),
+        ImageCommand::Save(args) => super::save::save(context, &args),
         ImageCommand::Import(args) => import(context, &args),
     }
 }

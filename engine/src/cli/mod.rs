@@ -12,12 +12,14 @@ mod inspect;
 mod life;
 mod logs;
 pub mod output;
+mod output_file;
 mod pod;
 mod progress;
 mod ps;
 mod pull;
 mod resource_args;
 mod run;
+mod save;
 mod stats;
 mod system;
 mod top;
@@ -114,6 +116,8 @@ enum Command {
     Load(images::LoadArgs),
     /// Make an image of a root file system's tar archive
     Import(images::ImportArgs),
+    /// Write images to a tar archive, for hull, docker, podman and skopeo to load
+    Save(save::SaveArgs),
     /// List images
     Images(images::ListArgs),
     /// Remove images
@@ -194,6 +198,7 @@ impl Cli {
             Command::Pull(args) => pull::pull(&context, &args),
             Command::Load(args) => images::load(&context, &args),
             Command::Import(args) => images::import(&context, &args),
+            Command::Save(args) => save::save(&context, &args),
             Command::Images(args) => images::list(&context, &args),
             Command::Rmi(args) => images::remove(&context, &args),
             Command::Image(command) => images::image(&context, command),

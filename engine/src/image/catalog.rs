@@ -18,7 +18,7 @@ pub fn find(store: &Store, wanted: &str) -> Result<ImageRow> {
 }
 
 /// The image, and the canonical name if it was found by that.
-fn find_with_name(store: &Store, wanted: &str) -> Result<(ImageRow, Option<String>)> {
+pub(super) fn find_with_name(store: &Store, wanted: &str) -> Result<(ImageRow, Option<String>)> {
     let not_found = || Error::NotFound(escape(wanted).to_string());
     if let Ok(id) = wanted.parse::<Digest>() {
         return Ok((store.db().image(&id)?.ok_or_else(not_found)?, None));

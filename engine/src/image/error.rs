@@ -8,8 +8,10 @@ use super::digest::{Digest, DigestError};
 use super::layer::build::BuildError;
 use super::layer::erofs::ErofsError;
 use super::layer::tar::TarError;
+use super::recipe::RecipeError;
 use super::reference::ReferenceError;
 use super::root::RootError;
+use super::save::SaveError;
 use crate::registry;
 use crate::store::{self, Kind};
 
@@ -86,6 +88,10 @@ pub enum Error {
     Registry(#[from] registry::Error),
     #[error(transparent)]
     Root(Box<RootError>),
+    #[error(transparent)]
+    Recipe(#[from] RecipeError),
+    #[error(transparent)]
+    Save(#[from] SaveError),
     #[error("No such image: {0}")]
     NotFound(String),
     #[error("{image} has names in several repositories; remove them one by one, or use force")]
@@ -119,7 +125,10 @@ impl Error {
                 RootError::Store(error) => error.kind(),
                 _ => Kind::Invalid,
             },
+            Self::Recipe(RecipeError::Io { .. }) | Self::Save(SaveError::Write(_)) => Kind::Io,
             Self::Reference(_)
+            | Self::Recipe(_)
+            | Self::Save(_)
             | Self::Archive(_)
             | Self::Member { .. }
             | Self::NoImages

@@ -23,6 +23,8 @@ pub mod pull;
 pub mod recipe;
 pub mod reference;
 pub mod root;
+pub mod save;
+pub mod source;
 pub mod spec;
 
 pub use digest::Digest;

@@ -91,6 +91,10 @@ impl Reference {
         }
     }
 
+    pub fn is_in_repository_of(&self, other: &Reference) -> bool {
+        (&self.registry, &self.repository) == (&other.registry, &other.repository)
+    }
+
     /// The shortest form that means the same.
     pub fn familiar(&self) -> String {
         format!("{}{}", self.familiar_repository(), self.suffix())
@@ -116,6 +120,11 @@ impl fmt::Display for Reference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}{}", self.registry, self.repository, self.suffix())
     }
+}
+
+/// Whether a name says neither tag nor digest.
+pub fn is_name_only(text: &str) -> bool {
+    !text.contains('@') && !text.rsplit('/').next().unwrap_or_default().contains(':')
 }
 
 /// The first part is a registry if it looks like a host: has a dot or a port, or is localhost.

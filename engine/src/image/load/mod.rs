@@ -304,4 +304,4 @@ fn keep_blob(store: &Store, members: &dyn Members, layer: &PlannedLayer, blob: &
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::image) mod tests;

@@ -14,7 +14,7 @@ use crate::image::layer::tests::Archive;
 use crate::image::{catalog, inspect};
 use crate::store::Kind;
 
-fn store() -> (TempDir, Store) {
+pub fn store() -> (TempDir, Store) {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(&folder.path().join("lib"), &folder.path().join("run")).unwrap();
     (folder, store)
@@ -37,7 +37,7 @@ fn files(folder: &TempDir) -> BTreeSet<String> {
     files
 }
 
-fn gzip(bytes: &[u8]) -> Vec<u8> {
+pub fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()
@@ -59,10 +59,10 @@ fn host() -> String {
 }
 
 /// Members of an archive, in order.
-type Files = Vec<(String, Vec<u8>)>;
+pub type Files = Vec<(String, Vec<u8>)>;
 
 /// An OCI image layout. `pack` compresses a layer.
-fn layout(images: &[(&str, &[Vec<u8>])], pack: fn(&[u8]) -> Vec<u8>) -> Files {
+pub fn layout(images: &[(&str, &[Vec<u8>])], pack: fn(&[u8]) -> Vec<u8>) -> Files {
     let mut files: Files = vec![("oci-layout".to_owned(), br#"{"imageLayoutVersion":"1.0.0"}"#.to_vec())];
     let mut manifests = Vec::new();
     for (name, layers) in images {
@@ -101,7 +101,7 @@ fn add_manifest(
 }
 
 /// A docker archive whose manifest comes last.
-fn docker(images: &[(&[&str], &[Vec<u8>])]) -> Files {
+pub fn docker(images: &[(&[&str], &[Vec<u8>])]) -> Files {
     let mut files = Files::new();
     let mut manifest = Vec::new();
     for (names, layers) in images {
@@ -120,7 +120,7 @@ fn docker(images: &[(&[&str], &[Vec<u8>])]) -> Files {
     files
 }
 
-fn pack(files: &Files) -> Vec<u8> {
+pub fn pack(files: &Files) -> Vec<u8> {
     files.iter().fold(Archive::new(), |archive, (name, bytes)| archive.file(name, bytes)).bytes()
 }
 
@@ -174,11 +174,11 @@ fn files_left(root: &TempDir) -> BTreeSet<String> {
     files(root)
 }
 
-fn base() -> Vec<u8> {
+pub fn base() -> Vec<u8> {
     Archive::new().file("bin/sh", b"#!").symlink("lib", "usr/lib").bytes()
 }
 
-fn top() -> Vec<u8> {
+pub fn top() -> Vec<u8> {
     Archive::new().file("etc/top", b"top").file("bin/.wh.sh", b"").bytes()
 }
 

@@ -1,0 +1,6 @@
+//! File trees as tar archives: what a container's file system leaves as, and the form in which images
+//! leave the store.
+
+mod header;
+
+pub use header::{BLOCK, Entry, Kind, end, padding};
