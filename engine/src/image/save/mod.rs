@@ -117,7 +117,8 @@ impl<'a> Archive<'a> {
             let layers = source.layers.iter().map(|layer| blob_name(&layer.descriptor.digest));
             json!({
                 "Config": blob_name(&source.id),
-                "RepoTags": tags,
+                // As docker has it for an image without names.
+                "RepoTags": if tags.is_empty() { Value::Null } else { json!(tags) },
                 "Layers": layers.collect::<Vec<_>>(),
             })
         });

@@ -85,8 +85,8 @@ fn names_go_out_as_docker_has_it() {
     assert_eq!(tags(&["a:1"]), [r#"["a:1"]"#]);
     assert_eq!(tags(&["a"]), [r#"["a:1"]"#, r#"["a:2"]"#]);
     assert_eq!(tags(&["a:1", "other:x", "a:1"]), [r#"["a:1","other:x"]"#]);
-    assert_eq!(tags(&[&id.to_string()]), ["[]"]);
-    assert_eq!(tags(&[&id.hex()[..12]]), ["[]"]);
+    assert_eq!(tags(&[&id.to_string()]), ["null"]);
+    assert_eq!(tags(&[&id.hex()[..12]]), ["null"]);
     assert_eq!(saved(&store, &["a:1", "nothing"]).unwrap_err().to_string(), "No such image: nothing");
     let archive = saved(&store, &["other:x"]).unwrap();
     let index = document(&archive, "index.json");
