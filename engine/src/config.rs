@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::image::Naming;
 use crate::registry::RegistryConfig;
 use crate::sandbox::mode::IsolationRequest;
 
@@ -25,6 +26,9 @@ pub struct Config {
     /// the machine dies. Costs start time.
     #[serde(default)]
     pub boot_log: bool,
+    /// The registry that image names without one mean; docker.io by default.
+    #[serde(default)]
+    pub short_names: Naming,
     /// By `host[:port]`, as it stands in images' names.
     #[serde(default)]
     pub registries: BTreeMap<String, RegistryConfig>,
@@ -72,6 +76,13 @@ fn default_path() -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn short_names_need_a_registry() {
+        let config: Config = toml::from_str("short_names = \"registry.example\"").unwrap();
+        assert_eq!(config.short_names.parse("app").unwrap().registry, "registry.example");
+        assert!(toml::from_str::<Config>("short_names = \"example\"").is_err());
+    }
 
     #[test]
     fn unknown_key_is_refused_with_its_line() {

@@ -40,6 +40,13 @@ pub fn rfc3339_local(ns: i64) -> String {
     Rfc3339 { offset: local_offset(ns), ..Rfc3339::fixed(ns) }.to_string()
 }
 
+/// `2026-01-31T13:00:00+01:00`: in this machine's zone, without a fraction (Go's RFC3339), as `history`
+/// shows times.
+pub fn rfc3339_seconds_local(ns: i64) -> String {
+    let whole = ns.div_euclid(SECOND) * SECOND;
+    Rfc3339 { offset: local_offset(ns), ..Rfc3339::trimmed(whole) }.to_string()
+}
+
 /// `2026-01-31 13:00:00 +0100 CET`: in this machine's zone, without a fraction, as Go prints times and `ps`
 /// shows when a container was created.
 pub fn go_local(ns: i64) -> String {

@@ -124,10 +124,15 @@ fn image_used_by_a_running_container_stays_even_with_force() {
     let store = Store::with_busybox();
     let mut running = store.run(["-i", "busybox", "sh", "-c", "echo ready; read x; ls /bin/true"]).spawn();
     running.stdout.expect("ready");
-    store.hull(["rmi", "-f", "busybox"]).output().fails(1);
+    let id = store.hull(["images", "-q"]).output().text();
+    let line = store.hull(["rmi", "-f", &id]).output().fails(1);
+    assert!(line.contains("(cannot be forced)"), "{line}");
+    assert_eq!(store.hull(["rmi", "-f", "busybox"]).output().text(), "Untagged: busybox:latest");
+    assert_eq!(store.hull(["images", "-q"]).output().text(), id, "without a name");
     drop(running.stdin.take());
     running.stdout.expect("/bin/true");
     running.finish().exits(0);
+    store.hull(["rmi", &id]).output().exits(0);
 }
 
 #[test]

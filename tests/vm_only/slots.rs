@@ -48,7 +48,7 @@ impl Machine {
         let folder = paths::temporary().join(unique("vm"));
         fs::create_dir_all(&folder).unwrap();
         let store = hull_engine::store::Store::open(&paths::shared_root(), &paths::shared_run()).unwrap();
-        let image = image::catalog::resolve(&store, hull_tests::BUSYBOX).unwrap();
+        let image = image::catalog::resolve(&store, &Default::default(), hull_tests::BUSYBOX).unwrap();
         let root = image::catalog::root_for(&store, &image).unwrap();
 
         let initrd = folder.join("initrd");

@@ -1,224 +1,199 @@
-//! `hull load`, `import`, `images`, `rmi`, `image ...`.
+//! `hull images`.
 
-use std::fs::File;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
 
-use anyhow::Context as _;
-use clap::{Args, Subcommand};
+use clap::Args;
+use serde_json::{Map, Value, json};
 
-use super::output::{ago, short, size, table};
+use super::output::{self, ago, short, size};
 use super::{Exit, Failure};
 use crate::context::Context;
-use crate::image::convert::Options;
-use crate::image::{
-    self, Reference, catalog, import as importer, inspect as inspector,
-    load::{self as loader, Input},
-};
+use crate::format::rows::{Headings, Row, RowFormat};
+use crate::image::Naming;
+use crate::image::list::{self, FILTERS, Listed};
 use crate::store::Store;
-use crate::store::db::images::ImageRow;
-use crate::text::escape;
-use crate::time::{SECOND, now_ns};
+use crate::time::{SECOND, go_local, now_ns};
 
 #[derive(Debug, Args)]
-pub struct LoadArgs {
-    /// Archive, or folder that holds an unpacked one [default: stdin]
-    #[arg(short, long, value_name = "PATH")]
-    input: Option<PathBuf>,
-    /// Say nothing about what was loaded
-    #[arg(short, long)]
-    quiet: bool,
-}
-
-#[derive(Debug, Args)]
-pub struct ImportArgs {
-    /// Tar archive of a root file system, plain or compressed; - is stdin
-    #[arg(value_name = "FILE")]
-    file: PathBuf,
-    /// Name of the image
-    #[arg(value_name = "NAME[:TAG]")]
-    name: Option<String>,
-    /// Noted in the image's history
-    #[arg(short, long, value_name = "TEXT")]
-    message: Option<String>,
-}
-
-#[derive(Debug, Args)]
+#[command(args_override_self = true)]
 pub struct ListArgs {
-    /// Ids only
-    #[arg(short, long)]
-    quiet: bool,
+    /// Digests that the images were pulled or pushed by, too
+    #[arg(long)]
+    digests: bool,
     /// Whole ids
     #[arg(long)]
     no_trunc: bool,
-}
-
-#[derive(Debug, Args)]
-pub struct RemoveArgs {
-    /// Remove all names of an image, and images that ended containers were made of
+    /// Ids only
     #[arg(short, long)]
-    force: bool,
-    /// Names, ids or starts of ids
-    #[arg(required = true, value_name = "IMAGE")]
-    images: Vec<String>,
+    quiet: bool,
+    /// Only those that match: dangling, label, before, since, reference, until
+    #[arg(short, long, value_name = "KEY=VALUE", action = clap::ArgAction::Append)]
+    filter: Vec<String>,
+    /// Columns, as a Go template: table, json, 'table {{.ID}}\t{{.Tag}}', '{{.Repository}}'
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<String>,
+    /// Only this repository or name; may have * ? [a-z]
+    #[arg(value_name = "REPOSITORY[:TAG]")]
+    reference: Option<String>,
 }
 
-#[derive(Debug, Subcommand)]
-pub enum ImageCommand {
-    /// Show what is known of images, as JSON
-    Inspect(InspectArgs),
-    /// List images
-    Ls(ListArgs),
-    /// Remove images
-    Rm(RemoveArgs),
-    /// Fetch an image from a registry
-    Pull(super::pull::PullArgs),
-    /// Load images from an archive or a folder (docker-archive or OCI layout)
-    Load(LoadArgs),
-    /// Write images to a tar archive, for hull, docker, podman and skopeo to load
-    Save(super::save::SaveArgs),
-    /// Make an image of a root file system's tar archive
-    Import(ImportArgs),
-}
+pub const NONE: &str = "<none>";
+/// Go's zero time, for images that do not say when they were made.
+const NEVER: &str = "0001-01-01 00:00:00 +0000 UTC";
 
-#[derive(Debug, Args)]
-pub struct InspectArgs {
-    /// Names, ids or starts of ids
-    #[arg(required = true, value_name = "IMAGE")]
-    images: Vec<String>,
-}
-
-pub fn image(context: &Context, command: ImageCommand) -> Exit {
-    match command {
-        ImageCommand::Inspect(args) => inspect(context, &args),
-        ImageCommand::Ls(args) => list(context, &args),
-        ImageCommand::Rm(args) => remove(context, &args),
-        ImageCommand::Pull(args) => super::pull::pull(context, &args),
-        ImageCommand::Load(args) => load(context, &args),
-        ImageCommand::Save(args) => super::save::save(context, &args),
-        ImageCommand::Import(args) => import(context, &args),
-    }
-}
-
-pub fn load(context: &Context, args: &LoadArgs) -> Exit {
-    let store = open(context)?;
-    let options = Options::default();
-    let loaded = match &args.input {
-        Some(path) => loader::load(&store, Input::Path(path), options),
-        None => {
-            let mut stdin = stdin("an archive (hull load < image.tar, or -i image.tar)")?;
-            loader::load(&store, Input::Stream(&mut stdin), options)
-        }
-    };
-    let from = args
-        .input
-        .as_deref()
-        .map_or("stdin".into(), |path| escape(path.as_os_str().as_encoded_bytes()).to_string());
-    for image in loaded.with_context(|| format!("Failed to load {from}"))? {
-        if args.quiet {
-            continue;
-        }
-        if image.names.is_empty() {
-            println!("Loaded image ID: {}", image.id);
-        }
-        image.names.iter().for_each(|name| println!("Loaded image: {}", escape(&name.familiar())));
-    }
-    Ok(0)
-}
-
-pub fn import(context: &Context, args: &ImportArgs) -> Exit {
-    let store = open(context)?;
-    let options = importer::Import {
-        name: args.name.as_deref().map(str::parse::<Reference>).transpose()?,
-        message: args.message.clone().unwrap_or_else(|| format!("Imported from {}", args.file.display())),
-        ..importer::Import::default()
-    };
-    let id = if args.file == Path::new("-") {
-        importer::import(&store, stdin("a tar archive (hull import - < root.tar)")?, options)
-    } else {
-        let file =
-            File::open(&args.file).with_context(|| format!("Failed to open {}", args.file.display()))?;
-        importer::import(&store, file, options)
-    };
-    println!("{}", id.with_context(|| format!("Failed to import {}", args.file.display()))?);
-    Ok(0)
-}
-
-/// A terminal is no archive: better a word than a wait.
-fn stdin(wanted: &str) -> Result<io::Stdin, anyhow::Error> {
-    let stdin = io::stdin();
-    if crate::terminal::is_terminal(&stdin) {
-        anyhow::bail!("stdin is a terminal, expected is {wanted}");
-    }
-    Ok(stdin)
-}
+pub const HEADINGS: Headings = &[
+    ("ID", "IMAGE ID"),
+    ("Repository", "REPOSITORY"),
+    ("Tag", "TAG"),
+    ("Digest", "DIGEST"),
+    ("CreatedSince", "CREATED"),
+    ("CreatedAt", "CREATED AT"),
+    ("Size", "SIZE"),
+    ("Containers", "CONTAINERS"),
+    ("VirtualSize", "SIZE"),
+    ("SharedSize", "SHARED SIZE"),
+    ("UniqueSize", "UNIQUE SIZE"),
+];
+const COLUMNS: &str = r"{{.ID}}\t{{if .CreatedSince}}{{.CreatedSince}}{{else}}N/A{{end}}\t{{.Size}}";
 
 pub fn list(context: &Context, args: &ListArgs) -> Exit {
-    let images = catalog::list(&open(context)?)?;
-    let id = |row: &ImageRow| {
-        let id = row.id.to_string();
-        if args.no_trunc { id } else { short(&id).to_string() }
-    };
-    if args.quiet {
-        images.iter().for_each(|row| println!("{}", id(row)));
-        return Ok(0);
-    }
-    let rows: Vec<Vec<String>> = images.iter().flat_map(|row| lines(row, &id(row))).collect();
-    table(&["REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE"], &rows);
-    Ok(0)
-}
-
-/// A line a name, as docker's; one line of `<none>` for an image without.
-fn lines(row: &ImageRow, id: &str) -> Vec<Vec<String>> {
-    const NONE: &str = "<none>";
-    let rest = [id.to_string(), ago(now_ns() / SECOND - row.added), size(row.bytes)];
-    let line = |repository: String, tag: String| [vec![repository, tag], rest.to_vec()].concat();
-    let named = row.names.iter().filter_map(|(name, _)| name.parse::<Reference>().ok());
-    let lines: Vec<_> = named
-        .map(|name| line(name.familiar_repository(), name.tag.clone().unwrap_or_else(|| NONE.into())))
+    let naming = &context.config.short_names;
+    let filters = output::filters(&args.filter, &FILTERS)?;
+    let (format, digests) = format(args)?;
+    let store = Store::open(&context.root, &context.run)?;
+    let images = list::list(&store, naming, &filters, args.reference.as_deref())?;
+    let rows: Vec<Row> = images
+        .iter()
+        .flat_map(|image| {
+            let names = lines(image, naming, digests).into_iter();
+            names.map(|name| fields(image, name, args.no_trunc))
+        })
         .collect();
-    if lines.is_empty() { vec![line(NONE.into(), NONE.into())] } else { lines }
+    output::print(&format.render(HEADINGS, &rows)?)
 }
 
-pub fn remove(context: &Context, args: &RemoveArgs) -> Exit {
-    let store = open(context)?;
-    crate::sandbox::sweep::dead(context, &store);
-    each(&args.images, |image| {
-        let removed = catalog::remove(&store, image, args.force)?;
-        for name in &removed.untagged {
-            let shown = name.parse::<Reference>().map_or_else(|_| name.clone(), |name| name.familiar());
-            println!("Untagged: {}", escape(&shown));
-        }
-        if let Some(id) = removed.deleted {
-            println!("Deleted: {id}");
-        }
-        Ok(())
-    })
+/// The format, and whether digests are shown. As docker's client, a format goes before `-q`.
+fn format(args: &ListArgs) -> Result<(RowFormat, bool), Failure> {
+    let wanted = args.format.as_deref().filter(|format| !matches!(*format, "" | "table"));
+    let digest = if args.digests { r"{{.Digest}}\t" } else { "" };
+    let columns = format!(r"{{{{.Repository}}}}\t{{{{.Tag}}}}\t{digest}{COLUMNS}");
+    let format = match wanted {
+        None if args.quiet => RowFormat::parse(Some("{{.ID}}"), &columns)?,
+        wanted => RowFormat::parse(wanted, &columns)?,
+    };
+    let digests = args.digests || format.mentions("Digest");
+    Ok((format, digests))
 }
 
-fn inspect(context: &Context, args: &InspectArgs) -> Exit {
-    let store = open(context)?;
-    let mut found = Vec::new();
-    let exit = each(&args.images, |image| {
-        found.push(inspector::inspect(&store, image)?);
-        Ok(())
-    });
-    println!("{}", serde_json::to_string_pretty(&found)?);
-    exit
+/// Repository, tag and digest of a line.
+pub struct Line {
+    pub repository: String,
+    pub tag: String,
+    pub digest: String,
 }
 
-/// Does something for each argument; what fails is told and does not stop the rest.
-fn each(names: &[String], mut act: impl FnMut(&str) -> image::Result<()>) -> Exit {
-    let mut code = 0;
-    for name in names {
-        if let Err(error) = act(name) {
-            eprintln!("hull: {}", escape(&format!("{:#}", anyhow::Error::from(error))));
-            code = 1;
+/// A line a tag, with its repository's digest; then a line a repository that has only digests; or one line
+/// of `<none>`.
+pub fn lines(image: &Listed, naming: &Naming, with_digests: bool) -> Vec<Line> {
+    #[derive(Default)]
+    struct Repository {
+        tags: Vec<String>,
+        digests: Vec<String>,
+    }
+    let mut repositories: BTreeMap<String, Repository> = BTreeMap::new();
+    for name in &image.names {
+        let repository = repositories.entry(naming.familiar_repository(name)).or_default();
+        match (name.digest, &name.tag) {
+            (Some(digest), _) => repository.digests.push(digest.to_string()),
+            (None, Some(tag)) => repository.tags.push(tag.clone()),
+            (None, None) => {}
         }
     }
-    Ok(code)
+    let none = || NONE.to_owned();
+    let mut lines = Vec::new();
+    for (repository, Repository { tags, digests }) in repositories {
+        let tags = if tags.is_empty() { vec![none()] } else { tags };
+        let digests = if with_digests && !digests.is_empty() { digests } else { vec![none()] };
+        for tag in &tags {
+            let line = |digest: &String| Line {
+                repository: repository.clone(),
+                tag: tag.clone(),
+                digest: digest.clone(),
+            };
+            lines.extend(digests.iter().map(line));
+        }
+    }
+    if lines.is_empty() {
+        lines.push(Line { repository: none(), tag: none(), digest: none() });
+    }
+    lines
 }
 
-fn open(context: &Context) -> Result<Store, Failure> {
-    Ok(Store::open(&context.root, &context.run)?)
+fn fields(image: &Listed, line: Line, whole: bool) -> Row {
+    let row = &image.row;
+    let id = row.id.to_string();
+    let (created_at, since) = created(image);
+    let fields = json!({
+        "ID": if whole { &id } else { short(&id) },
+        "Repository": line.repository,
+        "Tag": line.tag,
+        "Digest": line.digest,
+        "CreatedSince": since,
+        "CreatedAt": created_at,
+        "Size": size(row.bytes),
+        "Containers": "N/A",
+        "VirtualSize": output::human_size(row.bytes),
+        "SharedSize": "N/A",
+        "UniqueSize": "N/A",
+    });
+    let fields = match fields {
+        Value::Object(fields) => fields,
+        _ => Map::new(),
+    };
+    Row::new(fields)
+}
+
+/// When, and how long ago; the latter is empty for an image that does not say it.
+pub fn created(image: &Listed) -> (String, String) {
+    match list::created(&image.row) {
+        Some(ns) => (go_local(ns), ago((now_ns() - ns) / SECOND)),
+        None => (NEVER.to_owned(), String::new()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::Digest;
+    use crate::store::db::images::ImageRow;
+
+    fn shown(names: &[&str], with_digests: bool) -> Vec<[String; 3]> {
+        let id = Digest::of(b"");
+        let row =
+            ImageRow { id, manifest: id, created: String::new(), added: 0, bytes: 0, names: Vec::new() };
+        let image = Listed { row, names: names.iter().map(|name| name.parse().unwrap()).collect() };
+        let lines = lines(&image, &Naming::default(), with_digests);
+        lines.into_iter().map(|line| [line.repository, line.tag, line.digest]).collect()
+    }
+
+    #[test]
+    fn a_tag_and_its_digest_are_one_line() {
+        let digest = Digest::of(b"manifest").to_string();
+        let by_digest = format!("localhost:5000/bb@{digest}");
+        let names = ["busybox:1", "localhost:5000/bb:1", "localhost:5000/bb:2", &by_digest];
+        let tags = [["busybox", "1"], ["localhost:5000/bb", "1"], ["localhost:5000/bb", "2"]];
+        for (with_digests, digest) in [(false, NONE), (true, digest.as_str())] {
+            let expected = tags.map(|[name, tag]| [name, tag, if name == "busybox" { NONE } else { digest }]);
+            assert_eq!(shown(&names, with_digests), expected);
+        }
+    }
+
+    #[test]
+    fn names_by_digest_alone_have_no_tag() {
+        let digest = Digest::of(b"manifest").to_string();
+        let name = format!("localhost:5000/bb@{digest}");
+        assert_eq!(shown(&[&name], false), [["localhost:5000/bb", NONE, NONE]]);
+        assert_eq!(shown(&[&name], true), [["localhost:5000/bb", NONE, digest.as_str()]]);
+        assert_eq!(shown(&[], true), [[NONE, NONE, NONE]]);
+    }
 }

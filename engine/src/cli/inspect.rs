@@ -61,7 +61,7 @@ pub fn inspect(context: &Context, args: &InspectArgs) -> Exit {
     let store = swept(context)?;
     let (mut found, mut text, mut errors) = (Vec::new(), String::new(), Vec::new());
     for name in &args.names {
-        match (look_up(&store, name, args), &template) {
+        match (look_up(context, &store, name, args), &template) {
             (Ok(Some(thing)), None) => found.push(thing),
             (Ok(Some(thing)), Some(template)) => match output::render(template, &thing) {
                 Ok(line) => drop(writeln!(text, "{line}")),
@@ -88,12 +88,26 @@ pub fn inspect(context: &Context, args: &InspectArgs) -> Exit {
 
 /// `hull pod inspect`.
 pub fn pods(context: &Context, format: Option<&str>, names: &[String]) -> Exit {
-    let kind = Some(ThingKind::Pod);
+    of_kind(context, ThingKind::Pod, format, names)
+}
+
+/// `hull image inspect`.
+pub fn images(context: &Context, format: Option<&str>, names: &[String]) -> Exit {
+    of_kind(context, ThingKind::Image, format, names)
+}
+
+fn of_kind(context: &Context, kind: ThingKind, format: Option<&str>, names: &[String]) -> Exit {
+    let kind = Some(kind);
     let args = InspectArgs { format: format.map(str::to_string), size: false, kind, names: names.to_vec() };
     inspect(context, &args)
 }
 
-fn look_up(store: &Store, name: &str, args: &InspectArgs) -> Result<Option<Value>, anyhow::Error> {
+fn look_up(
+    context: &Context,
+    store: &Store,
+    name: &str,
+    args: &InspectArgs,
+) -> Result<Option<Value>, anyhow::Error> {
     for kind in ThingKind::value_variants().iter().filter(|kind| args.kind.is_none_or(|only| only == **kind))
     {
         let found = match kind {
@@ -101,7 +115,7 @@ fn look_up(store: &Store, name: &str, args: &InspectArgs) -> Result<Option<Value
                 Err(error) if error.kind() == Kind::NotFound => None,
                 row => Some(container::inspect(store, &row?, args.size)?),
             },
-            ThingKind::Image => match image_inspect::inspect(store, name) {
+            ThingKind::Image => match image_inspect::inspect(store, &context.config.short_names, name) {
                 Err(image::Error::NotFound(_) | image::Error::Reference(_)) => None,
                 image => Some(serde_json::to_value(image?)?),
             },

@@ -6,10 +6,14 @@ mod container_args;
 mod events;
 mod exec;
 mod health_args;
+mod history;
+mod image;
 mod images;
+mod import;
 mod info;
 mod inspect;
 mod life;
+mod load;
 mod logs;
 pub mod output;
 mod output_file;
@@ -18,10 +22,12 @@ mod progress;
 mod ps;
 mod pull;
 mod resource_args;
+mod rmi;
 mod run;
 mod save;
 mod stats;
 mod system;
+mod tag;
 mod top;
 mod update;
 
@@ -113,18 +119,22 @@ enum Command {
     /// Fetch an image from a registry
     Pull(pull::PullArgs),
     /// Load images from an archive or a folder (docker-archive or OCI layout)
-    Load(images::LoadArgs),
+    Load(load::LoadArgs),
     /// Make an image of a root file system's tar archive
-    Import(images::ImportArgs),
+    Import(import::ImportArgs),
     /// Write images to a tar archive, for hull, docker, podman and skopeo to load
     Save(save::SaveArgs),
     /// List images
     Images(images::ListArgs),
     /// Remove images
-    Rmi(images::RemoveArgs),
+    Rmi(rmi::RemoveArgs),
+    /// Give an image another name
+    Tag(tag::TagArgs),
+    /// Show of what an image was made
+    History(history::HistoryArgs),
     /// Look after images
     #[command(subcommand)]
-    Image(images::ImageCommand),
+    Image(image::ImageCommand),
     /// Show what hull found on this machine
     Info(info::FormatArgs),
     /// Show the versions of hull's parts
@@ -196,12 +206,14 @@ impl Cli {
             Command::Pod(command) => pod::pod(&context, command),
             Command::System(command) => system::system(&context, &command),
             Command::Pull(args) => pull::pull(&context, &args),
-            Command::Load(args) => images::load(&context, &args),
-            Command::Import(args) => images::import(&context, &args),
+            Command::Load(args) => load::load(&context, &args),
+            Command::Import(args) => import::import(&context, &args),
             Command::Save(args) => save::save(&context, &args),
             Command::Images(args) => images::list(&context, &args),
-            Command::Rmi(args) => images::remove(&context, &args),
-            Command::Image(command) => images::image(&context, command),
+            Command::Rmi(args) => rmi::remove(&context, &args),
+            Command::Tag(args) => tag::tag(&context, &args),
+            Command::History(args) => history::history(&context, &args),
+            Command::Image(command) => image::image(&context, command),
             Command::Info(args) => info::info(&context, &args),
             Command::Version(args) => info::version(&args),
             Command::Completion(args) => completion::completion(&args),

@@ -81,7 +81,8 @@ pub fn list(context: &Context, args: &PsArgs) -> Exit {
         (false, format) => RowFormat::parse(format.as_deref(), &columns)?,
     };
     let latest = if args.latest { Some(1) } else { args.last.and_then(|n| usize::try_from(n).ok()) };
-    let selection = Selection { all: args.all, latest: latest.filter(|most| *most > 0), filters };
+    let latest = latest.filter(|most| *most > 0);
+    let selection = Selection { all: args.all, latest, filters, naming: context.config.short_names.clone() };
     let store = swept(context)?;
     let images = store.db().images()?;
     let listed = list::list(&store, &selection, &images)?;

@@ -5,8 +5,8 @@ use clap::Args;
 use super::progress::{self, Stream};
 use super::{Exit, output};
 use crate::context::Context;
+use crate::image::platform;
 use crate::image::pull::{self, Options};
-use crate::image::{Reference, platform};
 use crate::store::Store;
 use crate::text::escape;
 
@@ -27,7 +27,7 @@ pub struct PullArgs {
 }
 
 pub fn pull(context: &Context, args: &PullArgs) -> Exit {
-    let name: Reference = args.name.parse()?;
+    let name = context.config.short_names.parse(&args.name)?;
     // The name is filled up with the tag that is meant.
     let given =
         name.digest.is_some() || name.tag.as_ref().is_some_and(|tag| args.name.ends_with(&format!(":{tag}")));

@@ -23,17 +23,18 @@ pub struct SaveArgs {
 }
 
 pub fn save(context: &Context, args: &SaveArgs) -> Exit {
+    let naming = &context.config.short_names;
     let store = Store::open(&context.root, &context.run)?;
     match &args.output {
         Some(path) => {
             let output = OutputFile::create(path)?;
-            let saved = saver::save(&store, &args.images, output.file());
+            let saved = saver::save(&store, naming, &args.images, output.file());
             saved.with_context(|| format!("Failed to save to {}", path.display()))?;
             output.finish()?;
         }
         None => {
             super::output_file::refuse_terminal("save")?;
-            saver::save(&store, &args.images, io::stdout().lock()).context("Failed to save")?;
+            saver::save(&store, naming, &args.images, io::stdout().lock()).context("Failed to save")?;
         }
     }
     Ok(0)

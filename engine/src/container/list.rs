@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashMap};
 use super::config::Config;
 use super::health::Health;
 use crate::format::filter::{FilterError, Filters};
-use crate::image::{Reference, catalog, digest::Digest};
+use crate::image::{Naming, Reference, catalog, digest::Digest};
 use crate::store::db::images::ImageRow;
 use crate::store::{self, ContainerRow, ContainerState, Store};
 
@@ -45,6 +45,8 @@ pub struct Selection {
     /// Only so many of the youngest, running or not.
     pub latest: Option<usize>,
     pub filters: Filters,
+    /// How containers' images are named.
+    pub naming: Naming,
 }
 
 /// A container of the list. No config: a release that this one does not know has written it.
@@ -85,7 +87,7 @@ pub fn list(store: &Store, selection: &Selection, images: &[ImageRow]) -> Result
         counted += 1;
         let health = health(&row);
         if rule.admits_state(&row, health.as_deref()) {
-            let image = image_name(&row, config.as_ref(), &names);
+            let image = image_name(&row, config.as_ref(), &names, &selection.naming);
             listed.push(Listed { row, config, image, health });
         }
     }
@@ -124,7 +126,7 @@ impl<'a> Rule<'a> {
         };
         let mut ancestors = BTreeSet::new();
         for name in filters.values("ancestor") {
-            match catalog::find(store, name) {
+            match catalog::find(store, &selection.naming, name) {
                 Ok(image) => drop(ancestors.insert(image.id)),
                 Err(crate::image::Error::NotFound(_) | crate::image::Error::Reference(_)) => {}
                 Err(error) => return Err(error.into()),
@@ -175,10 +177,15 @@ fn health(row: &ContainerRow) -> Option<String> {
         .filter(|status| !status.is_empty())
 }
 
-fn image_name(row: &ContainerRow, config: Option<&Config>, names: &HashMap<&str, &Digest>) -> String {
+fn image_name(
+    row: &ContainerRow,
+    config: Option<&Config>,
+    names: &HashMap<&str, &Digest>,
+    naming: &Naming,
+) -> String {
     let named = config.map(|config| &config.image).filter(|name| {
         let means = |name: &Reference| names.get(name.canonical().as_str()).copied() == Some(&row.image);
-        name.parse::<Reference>().is_ok_and(|name| means(&name)) || row.image.hex().starts_with(name.as_str())
+        naming.parse(name).is_ok_and(|name| means(&name)) || row.image.hex().starts_with(name.as_str())
     });
     named.cloned().unwrap_or_else(|| row.image.to_string())
 }

@@ -7,24 +7,29 @@ use super::error::{Error, Result};
 use super::reference::Reference;
 use super::root::{self, Root};
 use super::spec::ImageConfig;
-use super::{Image, gc};
-use crate::store::db::images::{ImageRow, Refusal, Removed};
+use super::{Image, Naming, gc};
+use crate::store::db::images::ImageRow;
+use crate::store::db::removal::Removed;
 use crate::store::{self, Store};
 use crate::text::escape;
 
-/// The image of this name, or the only one whose id starts so.
-pub fn find(store: &Store, wanted: &str) -> Result<ImageRow> {
-    find_with_name(store, wanted).map(|(row, _)| row)
+/// The image of this name as a user writes it, or the only one whose id starts so.
+pub fn find(store: &Store, naming: &Naming, wanted: &str) -> Result<ImageRow> {
+    find_with_name(store, naming, wanted).map(|(row, _)| row)
 }
 
 /// The image, and the canonical name if it was found by that.
-pub(super) fn find_with_name(store: &Store, wanted: &str) -> Result<(ImageRow, Option<String>)> {
-    let not_found = || Error::NotFound(escape(wanted).to_string());
+pub(super) fn find_with_name(
+    store: &Store,
+    naming: &Naming,
+    wanted: &str,
+) -> Result<(ImageRow, Option<String>)> {
+    let not_found = || not_found(naming, wanted);
     if let Ok(id) = wanted.parse::<Digest>() {
         return Ok((store.db().image(&id)?.ok_or_else(not_found)?, None));
     }
     // Names come first, as in Docker: an image may be called "cafe".
-    let reference = wanted.parse::<Reference>();
+    let reference = naming.parse(wanted);
     if let Ok(reference) = &reference {
         let name = reference.canonical();
         if let Some(row) = store.db().image_named(&name)? {
@@ -43,8 +48,8 @@ pub(super) fn find_with_name(store: &Store, wanted: &str) -> Result<(ImageRow, O
 }
 
 /// An image, ready to be run.
-pub fn resolve(store: &Store, wanted: &str) -> Result<Image> {
-    image_from(store, find(store, wanted)?)
+pub fn resolve(store: &Store, naming: &Naming, wanted: &str) -> Result<Image> {
+    image_from(store, find(store, naming, wanted)?)
 }
 
 /// The image that a container was made from, also if it was removed by force since.
@@ -102,32 +107,33 @@ pub fn list(store: &Store) -> Result<Vec<ImageRow>> {
 }
 
 /// Gives an image a further name.
-pub fn tag(store: &Store, image: &str, name: &Reference) -> Result<()> {
-    let row = find(store, image)?;
+pub fn tag(store: &Store, naming: &Naming, image: &str, name: &Reference) -> Result<()> {
+    let row = find(store, naming, image)?;
     Ok(store.db().tag(&row.id, &name.canonical())?)
 }
 
 /// Removes a name, and with its last name the image; or the image of an id, with all its names. What
 /// only it needed is collected.
-pub fn remove(store: &Store, wanted: &str, force: bool) -> Result<Removed> {
-    let (row, name) = find_with_name(store, wanted)?;
-    let outcome = match name {
-        Some(name) => store.db().remove_image_name(&name, force),
+pub fn remove(store: &Store, naming: &Naming, wanted: &str, force: bool) -> Result<Removed> {
+    let (row, name) = find_with_name(store, naming, wanted)?;
+    let outcome = match &name {
+        Some(name) => store.db().remove_image_name(name, force),
         None => store.db().remove_image(&row.id, force),
     };
     let outcome = outcome.map_err(|error| match error {
         // Another process was faster.
-        store::Error::NotFound { .. } => Error::NotFound(escape(wanted).to_string()),
+        store::Error::NotFound { .. } => not_found(naming, wanted),
         other => other.into(),
     })?;
-    let image = escape(wanted).to_string();
-    let removed = outcome.map_err(|refusal| match refusal {
-        Refusal::SeveralNames => Error::SeveralNames { image },
-        Refusal::Running(container) => Error::Running { image, container },
-        Refusal::Used(container) => Error::Used { image, container },
-    })?;
+    let removed = outcome.map_err(|refusal| Error::refused(wanted, refusal))?;
     if removed.deleted.is_some() {
         gc::collect(store)?;
     }
     Ok(removed)
+}
+
+/// With the tag that was looked for, as docker tells it.
+fn not_found(naming: &Naming, wanted: &str) -> Error {
+    let name = naming.parse(wanted).map(|name| naming.familiar(&name));
+    Error::NotFound(escape(&name.unwrap_or_else(|_| wanted.to_owned())).to_string())
 }

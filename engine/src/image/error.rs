@@ -13,7 +13,9 @@ use super::reference::ReferenceError;
 use super::root::RootError;
 use super::save::SaveError;
 use crate::registry;
+use crate::store::db::removal::Refusal;
 use crate::store::{self, Kind};
+use crate::text::escape;
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -94,17 +96,45 @@ pub enum Error {
     Save(#[from] SaveError),
     #[error("No such image: {0}")]
     NotFound(String),
-    #[error("{image} has names in several repositories; remove them one by one, or use force")]
-    SeveralNames { image: String },
-    #[error("{image} is used by the running container {container}; stop it first")]
-    Running { image: String, container: String },
-    #[error("{image} is used by the stopped container {container}; remove it first, or use force")]
-    Used { image: String, container: String },
+    #[error(
+        "conflict: unable to remove repository reference \"{name}\" (must force) - container {container} is using its referenced image {image}"
+    )]
+    LastName { name: String, image: String, container: String },
+    #[error("conflict: unable to delete {image} ({force}) - image is {conflict}")]
+    Conflict { image: String, force: &'static str, conflict: String },
 }
 
 impl Error {
     pub fn io(what: &'static str, path: impl Into<PathBuf>, source: io::Error) -> Self {
         Self::Io { what, path: path.into(), source }
+    }
+
+    /// In docker's words.
+    pub(super) fn refused(wanted: &str, refusal: Refusal) -> Self {
+        let short = |id: &str| id.chars().take(12).collect::<String>();
+        let conflict = |image: Digest, force, conflict: String| Self::Conflict {
+            image: short(&image.hex()),
+            force,
+            conflict,
+        };
+        match refusal {
+            Refusal::LastName { image, container } => Self::LastName {
+                name: escape(wanted).to_string(),
+                image: short(&image.hex()),
+                container: short(&container),
+            },
+            Refusal::Running { image, container } => {
+                let by = format!("being used by running container {}", short(&container));
+                conflict(image, "cannot be forced", by)
+            }
+            Refusal::Stopped { image, container } => {
+                let by = format!("being used by stopped container {}", short(&container));
+                conflict(image, "must be forced", by)
+            }
+            Refusal::SeveralNames { image } => {
+                conflict(image, "must be forced", "referenced in multiple repositories".to_owned())
+            }
+        }
     }
 
     pub fn kind(&self) -> Kind {
@@ -115,7 +145,7 @@ impl Error {
             Self::NotFound(_) | Self::NoTags(_) => Kind::NotFound,
             Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => Kind::NotFound,
             Self::Io { .. } | Self::Input(_) | Self::Receive { .. } => Kind::Io,
-            Self::SeveralNames { .. } | Self::Running { .. } | Self::Used { .. } => Kind::InUse,
+            Self::LastName { .. } | Self::Conflict { .. } => Kind::InUse,
             Self::Layer { source, .. } => match &**source {
                 ConvertError::Store(error) => error.kind(),
                 ConvertError::Build(BuildError::Write(ErofsError::Io(..))) => Kind::Io,

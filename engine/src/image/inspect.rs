@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::catalog;
 use super::digest::Digest;
 use super::error::Result;
+use super::naming::Naming;
 use super::reference::Reference;
 use super::spec::RunConfig;
 use crate::store::Store;
@@ -44,16 +45,16 @@ pub struct Metadata {
     pub last_tag_time: String,
 }
 
-pub fn inspect(store: &Store, wanted: &str) -> Result<Inspect> {
-    let row = catalog::find(store, wanted)?;
+pub fn inspect(store: &Store, naming: &Naming, wanted: &str) -> Result<Inspect> {
+    let row = catalog::find(store, naming, wanted)?;
     let config = catalog::config(store, &row.id)?;
     let names: Vec<Reference> = row.names.iter().filter_map(|(name, _)| name.parse().ok()).collect();
     let (digests, tags): (Vec<_>, Vec<_>) = names.iter().partition(|name| name.digest.is_some());
     let added = row.added.saturating_mul(1_000_000_000);
     Ok(Inspect {
         id: row.id,
-        repo_tags: tags.into_iter().map(Reference::familiar).collect(),
-        repo_digests: digests.into_iter().map(Reference::familiar).collect(),
+        repo_tags: tags.into_iter().map(|name| naming.familiar(name)).collect(),
+        repo_digests: digests.into_iter().map(|name| naming.familiar(name)).collect(),
         comment: config.history.last().map(|step| step.comment.clone()).unwrap_or_default(),
         created: config.created.unwrap_or_default(),
         author: config.author,

@@ -12,11 +12,15 @@ pub mod digest;
 pub mod document;
 mod error;
 pub mod gc;
+pub mod history;
 pub mod import;
 mod ingest;
 pub mod inspect;
 pub mod layer;
+pub mod list;
 pub mod load;
+pub mod naming;
+mod pattern;
 pub mod pipe;
 pub mod platform;
 pub mod pull;
@@ -29,6 +33,7 @@ pub mod spec;
 
 pub use digest::Digest;
 pub use error::{Error, Result};
+pub use naming::Naming;
 pub use reference::Reference;
 pub use root::{Root, RootLayer};
 

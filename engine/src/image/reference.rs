@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use super::digest::{Digest, DigestError};
 
-const DEFAULT_REGISTRY: &str = "docker.io";
+pub(super) const DEFAULT_REGISTRY: &str = "docker.io";
 const DEFAULT_TAG: &str = "latest";
 /// Bytes of registry and repository together, and of a tag.
 const MAX_NAME: usize = 255;
@@ -35,6 +35,13 @@ impl FromStr for Reference {
     type Err = ReferenceError;
 
     fn from_str(text: &str) -> Result<Self, ReferenceError> {
+        Self::parse_with(text, DEFAULT_REGISTRY)
+    }
+}
+
+impl Reference {
+    /// A name that means `default_registry` if it names none.
+    pub(super) fn parse_with(text: &str, default_registry: &str) -> Result<Self, ReferenceError> {
         let shown = || text.chars().take(300).collect::<String>();
         let invalid = |why| ReferenceError::Invalid(shown(), why);
         let (name, digest) = match text.split_once('@') {
@@ -53,7 +60,7 @@ impl FromStr for Reference {
                 "a tag is up to 128 letters, digits and \"._-\", and begins with none of \".-\"",
             ));
         }
-        let (registry, repository) = split_registry(name);
+        let (registry, repository) = split_registry(name, default_registry);
         if !is_registry(registry) {
             return Err(invalid("bad registry name"));
         }
@@ -78,9 +85,7 @@ impl FromStr for Reference {
         let tag = tag.or(digest.is_none().then_some(DEFAULT_TAG)).map(str::to_owned);
         Ok(Self { registry: registry.to_owned(), repository, tag, digest })
     }
-}
 
-impl Reference {
     /// Registry and repository, without Docker's defaults.
     pub fn familiar_repository(&self) -> String {
         match self.registry.as_str() {
@@ -109,7 +114,8 @@ impl Reference {
         format!("{}/{}{suffix}", self.registry, self.repository)
     }
 
-    fn suffix(&self) -> String {
+    /// Tag and digest, with what precedes them.
+    pub(super) fn suffix(&self) -> String {
         let tag = self.tag.as_ref().map(|tag| format!(":{tag}"));
         let digest = self.digest.map(|digest| format!("@{digest}"));
         tag.unwrap_or_default() + &digest.unwrap_or_default()
@@ -128,7 +134,7 @@ pub fn is_name_only(text: &str) -> bool {
 }
 
 /// The first part is a registry if it looks like a host: has a dot or a port, or is localhost.
-fn split_registry(name: &str) -> (&str, &str) {
+pub(super) fn split_registry<'a>(name: &'a str, default_registry: &'a str) -> (&'a str, &'a str) {
     match name.split_once('/') {
         Some(("index.docker.io", rest)) => (DEFAULT_REGISTRY, rest),
         Some((first, rest))
@@ -138,11 +144,11 @@ fn split_registry(name: &str) -> (&str, &str) {
         {
             (first, rest)
         }
-        _ => (DEFAULT_REGISTRY, name),
+        _ => (default_registry, name),
     }
 }
 
-fn is_registry(registry: &str) -> bool {
+pub(super) fn is_registry(registry: &str) -> bool {
     let (host, port) = match registry.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((address, port)) => {
             if address.parse::<std::net::Ipv6Addr>().is_err() {

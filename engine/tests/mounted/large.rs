@@ -11,7 +11,7 @@ use hull_engine::image::layer::erofs::reader::LayerReader;
 use hull_engine::image::layer::erofs::writer::{self, Device, Kind};
 use hull_engine::image::layer::merge;
 use hull_engine::image::layer::tree::{Attributes, Body, Data, Tree};
-use hull_engine::image::{Root, RootLayer, catalog};
+use hull_engine::image::{Naming, Root, RootLayer, catalog};
 
 use crate::{image::Layer, may_mount, mounts, store};
 
@@ -89,7 +89,8 @@ fn a_sparse_file_of_ten_gib_is_read_where_it_has_data() {
 
     let name = Some("sparse".parse().unwrap());
     import(&store, archive, Import { name, options: Options::default(), ..Import::default() }).unwrap();
-    let root = catalog::root_for(&store, &catalog::resolve(&store, "sparse").unwrap()).unwrap();
+    let root =
+        catalog::root_for(&store, &catalog::resolve(&store, &Naming::default(), "sparse").unwrap()).unwrap();
     let mounted = mounts::on_loop_devices(&root);
     let mut file = File::open(mounted.path().join("sparse")).unwrap();
     assert_eq!(file.metadata().unwrap().len(), 10 * GIB);

@@ -3,7 +3,7 @@
 use std::os::unix::fs::MetadataExt;
 
 use hull_engine::image::convert::Options;
-use hull_engine::image::{Root, catalog, load};
+use hull_engine::image::{Naming, Root, catalog, load};
 use hull_engine::store::Store;
 
 use crate::{image, may_mount, mounts, run, snapshot, store, text};
@@ -12,7 +12,8 @@ fn load_layout(store: &Store, layers: &[Vec<u8>]) -> (tempfile::TempDir, Root) {
     let layout = tempfile::tempdir().unwrap();
     image::write_layout(layout.path(), "test", layers);
     load::load(store, load::Input::Path(layout.path()), Options::default()).unwrap();
-    let root = catalog::root_for(store, &catalog::resolve(store, "test").unwrap()).unwrap();
+    let root =
+        catalog::root_for(store, &catalog::resolve(store, &Naming::default(), "test").unwrap()).unwrap();
     (layout, root)
 }
 
@@ -48,7 +49,7 @@ fn layer_files_pass_fsck_and_mount_alone() {
     }
     let (_scratch, store) = store();
     load_layout(&store, &image::layers());
-    let image = catalog::resolve(&store, "test").unwrap();
+    let image = catalog::resolve(&store, &Naming::default(), "test").unwrap();
     for diff_id in &image.layers {
         let path = store.paths().layer(diff_id);
         run("fsck.erofs", &[text(&path)]);

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::image::layer::tests::Archive;
-use crate::image::{catalog, inspect};
+use crate::image::{Naming, catalog, inspect};
 use crate::store::Kind;
 
 pub fn store() -> (TempDir, Store) {
@@ -190,7 +190,7 @@ fn both_kinds_of_archive_load_in_every_way() {
             let loaded = outcome.unwrap_or_else(|error| panic!("{way}: {error:?}"));
             let [image] = loaded.as_slice() else { panic!("{way}: one image") };
             assert_eq!(image.names[0].familiar(), "name:1", "{way}");
-            let found = catalog::resolve(store, "name:1").unwrap();
+            let found = catalog::resolve(store, &Naming::default(), "name:1").unwrap();
             assert_eq!((found.id, found.layers.len()), (image.id, 2), "{way}");
             assert_eq!(found.config.config.cmd.as_deref(), Some(&["sh".to_owned()][..]));
             let root = catalog::root_for(store, &found).unwrap();
@@ -221,16 +221,16 @@ fn removing_an_image_leaves_what_another_needs_and_nothing_else() {
     load_bytes(&store, &pack(&docker(&[(&["a:1", "b:1"], &[base(), top()]), (&["c:1"], &[base()])])))
         .unwrap();
     let all = files(&root);
-    assert_eq!(catalog::remove(&store, "a:1", false).unwrap().deleted, None);
+    assert_eq!(catalog::remove(&store, &Naming::default(), "a:1", false).unwrap().deleted, None);
     assert_eq!(files(&root), all);
-    assert!(catalog::remove(&store, "b:1", false).unwrap().deleted.is_some());
+    assert!(catalog::remove(&store, &Naming::default(), "b:1", false).unwrap().deleted.is_some());
     // One layer with its recipe, its root (of the same digest as the layer), config and manifest.
     assert_eq!(files(&root).len(), 4);
-    catalog::resolve(&store, "c").unwrap_err();
-    catalog::resolve(&store, "c:1").unwrap();
-    catalog::remove(&store, "c:1", false).unwrap();
+    catalog::resolve(&store, &Naming::default(), "c").unwrap_err();
+    catalog::resolve(&store, &Naming::default(), "c:1").unwrap();
+    catalog::remove(&store, &Naming::default(), "c:1", false).unwrap();
     assert!(files(&root).is_empty());
-    assert_eq!(catalog::remove(&store, "c:1", false).unwrap_err().kind(), Kind::NotFound);
+    assert_eq!(catalog::remove(&store, &Naming::default(), "c:1", false).unwrap_err().kind(), Kind::NotFound);
 }
 
 #[test]
@@ -284,7 +284,10 @@ fn archives_with_several_images_and_with_no_names_load() {
             let images = catalog::list(store).unwrap();
             assert_eq!(images.iter().filter(|image| image.names.is_empty()).count(), 1, "{way}");
             let unnamed = images.iter().find(|image| image.names.is_empty()).unwrap();
-            assert_eq!(catalog::resolve(store, &unnamed.id.hex()[..10]).unwrap().id, unnamed.id);
+            assert_eq!(
+                catalog::resolve(store, &Naming::default(), &unnamed.id.hex()[..10]).unwrap().id,
+                unnamed.id
+            );
         },
     );
 }
@@ -434,7 +437,9 @@ fn a_large_hole_is_loaded_as_a_hole() {
 fn an_image_without_layers_has_an_empty_root() {
     let (_root, store) = store();
     load_bytes(&store, &pack(&docker(&[(&["scratch-like"], &[])]))).unwrap();
-    let root = catalog::root_for(&store, &catalog::resolve(&store, "scratch-like").unwrap()).unwrap();
+    let root =
+        catalog::root_for(&store, &catalog::resolve(&store, &Naming::default(), "scratch-like").unwrap())
+            .unwrap();
     assert!(root.layers.is_empty());
     assert_eq!(root.total_sectors, root.metadata_sectors);
 }
@@ -446,7 +451,7 @@ fn imported_tars_become_images() {
     let name: Reference = "mine:1".parse().unwrap();
     let request = Import { name: Some(name), message: "by hand".to_owned(), ..Import::default() };
     let id = import(&store, Cursor::new(gzip(&base())), request).unwrap();
-    let shown = inspect::inspect(&store, "mine:1").unwrap();
+    let shown = inspect::inspect(&store, &Naming::default(), "mine:1").unwrap();
     assert_eq!((shown.id, shown.repo_tags.as_slice()), (id, &["mine:1".to_owned()][..]));
     assert_eq!((shown.comment.as_str(), shown.size), ("by hand", base().len() as u64));
     let json = serde_json::to_value(&shown).unwrap();
@@ -458,15 +463,18 @@ fn imported_tars_become_images() {
 fn names_win_over_ids_and_unknown_ones_are_named() {
     let (_root, store) = store();
     load_bytes(&store, &pack(&docker(&[(&["cafe"], &[base()]), (&["b"], &[top()])]))).unwrap();
-    assert_eq!(catalog::find(&store, "cafe").unwrap().names[0].0, "docker.io/library/cafe:latest");
-    let id = catalog::find(&store, "b").unwrap().id;
+    assert_eq!(
+        catalog::find(&store, &Naming::default(), "cafe").unwrap().names[0].0,
+        "docker.io/library/cafe:latest"
+    );
+    let id = catalog::find(&store, &Naming::default(), "b").unwrap().id;
     for wanted in [id.to_string(), id.hex(), id.hex()[..8].to_owned(), format!("sha256:{}", &id.hex()[..8])] {
-        assert_eq!(catalog::find(&store, &wanted).unwrap().id, id, "{wanted}");
+        assert_eq!(catalog::find(&store, &Naming::default(), &wanted).unwrap().id, id, "{wanted}");
     }
-    let error = catalog::find(&store, "no/such").unwrap_err();
-    assert_eq!((error.to_string().as_str(), error.kind()), ("No such image: no/such", Kind::NotFound));
-    catalog::tag(&store, "b", &"c:2".parse().unwrap()).unwrap();
-    assert_eq!(catalog::find(&store, "c:2").unwrap().id, id);
+    let error = catalog::find(&store, &Naming::default(), "no/such").unwrap_err();
+    assert_eq!((error.to_string().as_str(), error.kind()), ("No such image: no/such:latest", Kind::NotFound));
+    catalog::tag(&store, &Naming::default(), "b", &"c:2".parse().unwrap()).unwrap();
+    assert_eq!(catalog::find(&store, &Naming::default(), "c:2").unwrap().id, id);
 }
 
 #[test]
@@ -475,9 +483,9 @@ fn a_container_keeps_its_image_through_a_forced_removal() {
     let id = load_bytes(&store, &pack(&docker(&[(&["x"], &[base()])]))).unwrap()[0].id;
     let row = crate::store::ContainerRow::new("c", "c", id, "vm", "{}".to_owned());
     store.db().add_container(&row).unwrap();
-    assert_eq!(catalog::remove(&store, "x", false).unwrap_err().kind(), Kind::InUse);
-    catalog::remove(&store, "x", true).unwrap();
-    assert_eq!(catalog::resolve(&store, "x").unwrap_err().kind(), Kind::NotFound);
+    assert_eq!(catalog::remove(&store, &Naming::default(), "x", false).unwrap_err().kind(), Kind::InUse);
+    catalog::remove(&store, &Naming::default(), "x", true).unwrap();
+    assert_eq!(catalog::resolve(&store, &Naming::default(), "x").unwrap_err().kind(), Kind::NotFound);
     let image = catalog::of_container(&store, &id).unwrap();
     assert_eq!(catalog::root_for(&store, &image).unwrap().layers.len(), 1);
     store.db().remove_container("c").unwrap();

@@ -5,7 +5,7 @@ use super::{Options, pull};
 use crate::context::Context;
 use crate::image::error::{Error, Result};
 use crate::image::spec::Platform;
-use crate::image::{Digest, Image, Reference, catalog, platform};
+use crate::image::{Digest, Image, Naming, Reference, catalog, platform};
 use crate::store::Store;
 use crate::text::escape;
 
@@ -33,17 +33,18 @@ pub struct Wanted {
 impl Wanted {
     /// The image, which runs on this machine.
     pub fn find(&self, context: &Context, store: &Store) -> Result<Image> {
+        let naming = &context.config.short_names;
         if self.policy == Policy::Always
-            && let Some(name) = self.name()
+            && let Some(name) = self.name(naming)
         {
             self.pull(context, store, &name)?;
         }
-        let image = match (self.local(store), self.policy) {
+        let image = match (self.local(store, naming), self.policy) {
             (Err(Error::NotFound(shown)), Policy::Missing) => {
-                let name = self.name().ok_or(Error::NotFound(shown))?;
+                let name = self.name(naming).ok_or(Error::NotFound(shown))?;
                 self.progress.missing(&name);
                 self.pull(context, store, &name)?;
-                self.local(store)?
+                self.local(store, naming)?
             }
             (found, _) => found?,
         };
@@ -52,8 +53,8 @@ impl Wanted {
     }
 
     /// One for another platform than the one asked for is another image.
-    fn local(&self, store: &Store) -> Result<Image> {
-        let image = catalog::resolve(store, &self.image)?;
+    fn local(&self, store: &Store, naming: &Naming) -> Result<Image> {
+        let image = catalog::resolve(store, naming, &self.image)?;
         match &self.platform {
             Some(wanted) if !platform::fits(&image.config, wanted) => {
                 Err(Error::NotFound(escape(&self.image).to_string()))
@@ -63,11 +64,11 @@ impl Wanted {
     }
 
     /// The name to pull by; an id is none.
-    fn name(&self) -> Option<Reference> {
+    fn name(&self, naming: &Naming) -> Option<Reference> {
         if self.image.parse::<Digest>().is_ok() {
             return None;
         }
-        self.image.parse().ok()
+        naming.parse(&self.image).ok()
     }
 
     fn pull(&self, context: &Context, store: &Store, name: &Reference) -> Result<()> {

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use super::digest::Digest;
 use super::error::Result;
 use super::gc;
+use super::naming::Naming;
 use super::reference::Reference;
 use super::source::{LayerSource, Source};
 use super::spec::media_type;
@@ -31,10 +32,10 @@ struct Chosen {
 }
 
 /// Writes images, by name or id, to `out`. A repository's name without a tag means all its tags.
-pub fn save(store: &Store, wanted: &[String], out: impl Write) -> Result<()> {
+pub fn save(store: &Store, naming: &Naming, wanted: &[String], out: impl Write) -> Result<()> {
     let written = {
         let _held = store.hold_files()?;
-        select::choose(store, wanted).and_then(|chosen| Archive::of(&chosen).write(store, out))
+        select::choose(store, naming, wanted).and_then(|chosen| Archive::of(&chosen).write(store, out))
     };
     // What was removed meanwhile was left to this.
     let collected = gc::collect(store);

@@ -3,16 +3,16 @@
 use super::Chosen;
 use crate::image::error::Result;
 use crate::image::reference::{self, Reference};
-use crate::image::{catalog, source};
+use crate::image::{Naming, catalog, source};
 use crate::store::Store;
 use crate::store::db::images::ImageRow;
 
 /// As docker has it: a name with a tag goes out by it, one without by all the repository's tags, and
 /// ids and digests without a name.
-pub fn choose(store: &Store, wanted: &[String]) -> Result<Vec<Chosen>> {
+pub fn choose(store: &Store, naming: &Naming, wanted: &[String]) -> Result<Vec<Chosen>> {
     let mut chosen = Vec::new();
     for text in wanted {
-        let tagged = match text.parse::<Reference>() {
+        let tagged = match naming.parse(text) {
             Ok(name) if reference::is_name_only(text) => tags_of(store, &name)?,
             _ => Vec::new(),
         };
@@ -20,7 +20,7 @@ pub fn choose(store: &Store, wanted: &[String]) -> Result<Vec<Chosen>> {
             add(store, &mut chosen, row, Some(name))?;
         }
         if tagged.is_empty() {
-            let (row, name) = catalog::find_with_name(store, text)?;
+            let (row, name) = catalog::find_with_name(store, naming, text)?;
             let name = name.and_then(|name| name.parse::<Reference>().ok());
             add(store, &mut chosen, &row, name.as_ref())?;
         }

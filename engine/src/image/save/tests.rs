@@ -19,7 +19,7 @@ fn load_bytes(store: &Store, archive: &[u8]) -> Vec<Loaded> {
 fn saved(store: &Store, wanted: &[&str]) -> Result<Vec<u8>> {
     let mut archive = Vec::new();
     let wanted: Vec<_> = wanted.iter().map(|name| (*name).to_owned()).collect();
-    save(store, &wanted, &mut archive)?;
+    save(store, &Naming::default(), &wanted, &mut archive)?;
     Ok(archive)
 }
 
@@ -54,7 +54,10 @@ fn images_come_back_the_same() {
     let (_folder, to) = store();
     assert_eq!(load_bytes(&to, &archive).len(), 3);
     for name in ["a:1", "a:2", "b:1"] {
-        let (before, after) = (catalog::find(&from, name).unwrap(), catalog::find(&to, name).unwrap());
+        let (before, after) = (
+            catalog::find(&from, &Naming::default(), name).unwrap(),
+            catalog::find(&to, &Naming::default(), name).unwrap(),
+        );
         assert_eq!((before.id, before.manifest), (after.id, after.manifest), "{name}");
     }
     assert_eq!(saved(&to, &["a:1", "a:2", "b:1"]).unwrap(), archive, "from the other store, too");
@@ -76,7 +79,7 @@ fn layers_are_the_bytes_that_came_and_are_there_once() {
 #[test]
 fn names_go_out_as_docker_has_it() {
     let (_folder, store) = filled();
-    let id = catalog::find(&store, "a:1").unwrap().id;
+    let id = catalog::find(&store, &Naming::default(), "a:1").unwrap().id;
     let tags = |wanted: &[&str]| {
         let archive = saved(&store, wanted).unwrap();
         let images = document(&archive, "manifest.json").as_array().unwrap().clone();

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::containers::malformed;
-use super::{Database, Error, Failure, Result};
+use super::{Database, Error, Result};
 use crate::image::digest::Digest;
 
 /// A layer in the store.
@@ -47,24 +47,6 @@ pub struct ImageRow {
     pub bytes: u64,
     /// Canonical names, sorted, and the manifest each of them means.
     pub names: Vec<(String, Digest)>,
-}
-
-/// What removing a name or an image did.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Removed {
-    pub untagged: Vec<String>,
-    pub deleted: Option<Digest>,
-}
-
-/// Why an image stays.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Refusal {
-    /// This container runs; force does not help.
-    Running(String),
-    /// This container was made from it; force helps.
-    Used(String),
-    /// It has names in several repositories; force helps.
-    SeveralNames,
 }
 
 /// What the files of the store are still needed for.
@@ -160,7 +142,9 @@ impl Database {
     /// The image whose id starts with these hex digits, if one does.
     pub fn image_starting(&self, prefix: &str) -> Result<Option<ImageRow>> {
         let mut found: Vec<_> = self.read("look up an image", |db| {
-            db.prepare_cached(&format!("{IMAGE} AND id GLOB 'sha256:' || ? || '*' LIMIT 2"))?
+            // Not GLOB, for which SQLite looks at every id unless the pattern is a constant.
+            let range = "id >= 'sha256:' || ?1 AND id < 'sha256:' || ?1 || 'g'";
+            db.prepare_cached(&format!("{IMAGE} AND {range} LIMIT 2"))?
                 .query_map([prefix], |row| image_from(db, row))?
                 .collect()
         })?;
@@ -214,35 +198,6 @@ impl Database {
                 .optional()?;
             let manifest = manifest.ok_or(Error::NotFound { what: "image", name: id.clone() })?;
             Ok(set_name(tx, name, &id, &manifest)?)
-        })
-    }
-
-    /// Removes a name; with an image's last name goes the image, unless containers need it.
-    pub fn remove_image_name(&self, name: &str, force: bool) -> Result<Result<Removed, Refusal>> {
-        self.write("remove an image", |tx| {
-            let image: Option<String> = tx
-                .query_row("SELECT image FROM names WHERE name = ?", [name], |row| row.get(0))
-                .optional()?;
-            let image = image.ok_or(Error::NotFound { what: "image", name: name.to_owned() })?;
-            let names = names_of(tx, &image)?;
-            if names.len() > 1 {
-                tx.execute("DELETE FROM names WHERE name = ?", [name])?;
-                return Ok(Ok(Removed { untagged: vec![name.to_owned()], deleted: None }));
-            }
-            delete_image(tx, &image, names, force)
-        })
-    }
-
-    /// Removes an image with all its names.
-    pub fn remove_image(&self, id: &Digest, force: bool) -> Result<Result<Removed, Refusal>> {
-        self.write("remove an image", |tx| {
-            let image = id.to_string();
-            let names = names_of(tx, &image)?;
-            let repositories: BTreeSet<_> = names.iter().map(|name| repository_of(name)).collect();
-            if repositories.len() > 1 && !force {
-                return Ok(Err(Refusal::SeveralNames));
-            }
-            delete_image(tx, &image, names, force)
         })
     }
 
@@ -303,50 +258,10 @@ fn set_name(db: &Connection, name: &str, image: &str, manifest: &str) -> rusqlit
     Ok(())
 }
 
-fn names_of(db: &Connection, image: &str) -> rusqlite::Result<Vec<String>> {
+pub(super) fn names_of(db: &Connection, image: &str) -> rusqlite::Result<Vec<String>> {
     db.prepare_cached("SELECT name FROM names WHERE image = ? ORDER BY name")?
         .query_map([image], |row| row.get(0))?
         .collect()
-}
-
-/// What comes before `@digest` or `:tag` of a canonical name.
-fn repository_of(name: &str) -> &str {
-    let without_digest = name.split_once('@').map_or(name, |(repository, _)| repository);
-    match without_digest.rsplit_once(':') {
-        Some((repository, tag)) if !tag.contains('/') => repository,
-        _ => without_digest,
-    }
-}
-
-fn delete_image(
-    db: &Connection,
-    image: &str,
-    untagged: Vec<String>,
-    force: bool,
-) -> Result<Result<Removed, Refusal>, Failure> {
-    let user: Option<(String, bool)> = db
-        .prepare_cached(
-            "SELECT id, state IN ('running', 'paused', 'restarting') AS alive FROM containers WHERE image = ?
-             ORDER BY alive DESC LIMIT 1",
-        )?
-        .query_row([image], |row| Ok((row.get(0)?, row.get(1)?)))
-        .optional()?;
-    let deleted = image.parse().map_err(|error| malformed(format!("{error}")))?;
-    match user {
-        Some((container, true)) => return Ok(Err(Refusal::Running(container))),
-        Some((container, false)) if !force => return Ok(Err(Refusal::Used(container))),
-        Some(_) => {
-            db.execute("DELETE FROM names WHERE image = ?", [image])?;
-            db.execute("UPDATE images SET hidden = 1 WHERE id = ?", [image])?;
-        }
-        None => {
-            let gone = db.execute("DELETE FROM images WHERE id = ? AND NOT hidden", [image])?;
-            if gone == 0 {
-                return Err(Error::NotFound { what: "image", name: image.to_owned() }.into());
-            }
-        }
-    }
-    Ok(Ok(Removed { untagged, deleted: Some(deleted) }))
 }
 
 fn digests(db: &Connection, query: &str) -> rusqlite::Result<BTreeSet<Digest>> {
@@ -355,4 +270,4 @@ fn digests(db: &Connection, query: &str) -> rusqlite::Result<BTreeSet<Digest>> {
 
 #[cfg(test)]
 #[path = "images_tests.rs"]
-mod tests;
+pub(super) mod tests;

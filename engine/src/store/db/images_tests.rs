@@ -1,13 +1,13 @@
 use super::*;
-use crate::store::{Change, ContainerRow, ContainerState, Store};
+use crate::store::{ContainerRow, ContainerState, Store};
 
-fn store() -> (tempfile::TempDir, Store) {
+pub(in crate::store::db) fn store() -> (tempfile::TempDir, Store) {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(&folder.path().join("lib"), &folder.path().join("run")).unwrap();
     (folder, store)
 }
 
-fn image(id: &str, layers: &[&str], names: &[&str]) -> NewImage {
+pub(in crate::store::db) fn image(id: &str, layers: &[&str], names: &[&str]) -> NewImage {
     let layer = |name: &&str| LayerRow {
         diff_id: Digest::of(name.as_bytes()),
         bytes: 4096,
@@ -26,7 +26,7 @@ fn image(id: &str, layers: &[&str], names: &[&str]) -> NewImage {
     }
 }
 
-fn container(name: &str, image: &str, state: ContainerState) -> ContainerRow {
+pub(in crate::store::db) fn container(name: &str, image: &str, state: ContainerState) -> ContainerRow {
     let (id, image) = (Digest::of(name.as_bytes()).hex(), Digest::of(image.as_bytes()));
     ContainerRow { state, ..ContainerRow::new(&id, name, image, "namespace", "{}".to_owned()) }
 }
@@ -54,52 +54,6 @@ fn ids_are_found_by_their_start_if_only_one_has_it() {
 }
 
 #[test]
-fn the_last_name_takes_the_image_with_it() {
-    let (_folder, store) = store();
-    let db = store.db();
-    db.add_images(&[image("a", &["l"], &["x:1", "y:1"])]).unwrap();
-    let first = db.remove_image_name("x:1", false).unwrap().unwrap();
-    assert_eq!(first, Removed { untagged: vec!["x:1".to_owned()], deleted: None });
-    let second = db.remove_image_name("y:1", false).unwrap().unwrap();
-    assert_eq!(second.deleted, Some(Digest::of(b"a")));
-    assert!(db.images().unwrap().is_empty());
-    assert!(matches!(db.remove_image_name("y:1", false), Err(Error::NotFound { .. })));
-}
-
-#[test]
-fn names_in_several_repositories_need_force() {
-    let (_folder, store) = store();
-    let db = store.db();
-    db.add_images(&[image("a", &[], &["host:5000/x:1", "host:5000/x:2"]), image("b", &[], &["y:1", "z:1"])])
-        .unwrap();
-    assert!(db.remove_image(&Digest::of(b"a"), false).unwrap().is_ok());
-    assert_eq!(db.remove_image(&Digest::of(b"b"), false).unwrap(), Err(Refusal::SeveralNames));
-    assert!(db.remove_image(&Digest::of(b"b"), true).unwrap().is_ok());
-}
-
-#[test]
-fn containers_keep_their_image_and_force_only_hides_it() {
-    let (_folder, store) = store();
-    let db = store.db();
-    db.add_images(&[image("a", &["l"], &["x:1"])]).unwrap();
-    db.add_container(&container("c", "a", ContainerState::Running)).unwrap();
-    let id = Digest::of(b"c").hex();
-    assert_eq!(db.remove_image_name("x:1", true).unwrap(), Err(Refusal::Running(id.clone())));
-    db.change(&id, &Change::Paused).unwrap();
-    assert_eq!(db.remove_image_name("x:1", true).unwrap(), Err(Refusal::Running(id.clone())), "still alive");
-    db.change(&id, &Change::Exited { exit_code: 0, oom_killed: false, error: String::new() }).unwrap();
-    assert_eq!(db.remove_image_name("x:1", false).unwrap(), Err(Refusal::Used(id.clone())));
-    assert!(db.remove_image_name("x:1", true).unwrap().is_ok());
-
-    assert!(db.images().unwrap().is_empty());
-    assert!(db.collect().unwrap().layers.contains(&Digest::of(b"l")), "the container's layers stay");
-    assert!(db.add_container(&container("d", "a", ContainerState::Created)).is_err());
-    db.remove_container(&id).unwrap();
-    let live = db.collect().unwrap();
-    assert!(live.layers.is_empty() && live.blobs.is_empty() && live.chains.is_empty());
-}
-
-#[test]
 fn an_image_loaded_again_is_seen_again() {
     let (_folder, store) = store();
     let db = store.db();
@@ -119,11 +73,4 @@ fn layers_are_kept_as_long_as_one_image_has_them() {
     db.remove_image_name("a:1", false).unwrap().unwrap();
     assert_eq!(db.collect().unwrap().layers.into_iter().collect::<Vec<_>>(), [Digest::of(b"base")]);
     assert!(db.layer(&Digest::of(b"top")).unwrap().is_none());
-}
-
-#[test]
-fn repositories_are_told_from_ports_tags_and_digests() {
-    assert_eq!(repository_of("host:5000/x:1"), "host:5000/x");
-    assert_eq!(repository_of("host:5000/x"), "host:5000/x");
-    assert_eq!(repository_of("x/y@sha256:00"), "x/y");
 }

@@ -10,6 +10,7 @@ mod fixture;
 pub mod images;
 mod lifecycle;
 pub mod pods;
+pub mod removal;
 pub mod sandboxes;
 mod schema;
 pub mod states;
