@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 
+use crate::container::size;
 use crate::image::Naming;
+use crate::image::convert::Options;
 use crate::registry::RegistryConfig;
 use crate::sandbox::mode::IsolationRequest;
 
@@ -35,6 +38,36 @@ pub struct Config {
     /// URLs to ask first for images of docker.io.
     #[serde(default)]
     pub registry_mirrors: Vec<String>,
+    #[serde(default)]
+    pub images: ImagesConfig,
+}
+
+/// What images may ask of this machine: ceilings against decompression bombs.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ImagesConfig {
+    /// Bytes that a layer may unpack to, as `"64g"`.
+    #[serde(deserialize_with = "bytes")]
+    pub max_unpacked: u64,
+    /// Files, folders and links that a layer may have, and an image's root.
+    pub max_entries: u64,
+}
+
+impl Default for ImagesConfig {
+    fn default() -> Self {
+        let Options { max_unpacked, max_entries, .. } = Options::default();
+        Self { max_unpacked, max_entries }
+    }
+}
+
+impl ImagesConfig {
+    pub fn options(&self) -> Options {
+        Options { max_unpacked: self.max_unpacked, max_entries: self.max_entries, ..Options::default() }
+    }
+}
+
+fn bytes<'de, D: Deserializer<'de>>(value: D) -> Result<u64, D::Error> {
+    size::parse(&String::deserialize(value)?).map_err(D::Error::custom)
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -82,6 +115,20 @@ mod tests {
         let config: Config = toml::from_str("short_names = \"registry.example\"").unwrap();
         assert_eq!(config.short_names.parse("app").unwrap().registry, "registry.example");
         assert!(toml::from_str::<Config>("short_names = \"example\"").is_err());
+    }
+
+    #[test]
+    fn ceilings_for_images_are_sizes_and_numbers() {
+        let config: Config = toml::from_str("[images]\nmax_unpacked = \"2g\"\nmax_entries = 1000\n").unwrap();
+        assert_eq!(
+            (config.images.options().max_unpacked, config.images.options().max_entries),
+            (2 << 30, 1000)
+        );
+        let config: Config = toml::from_str("[images]\nmax_entries = 7\n").unwrap();
+        assert_eq!((config.images.max_unpacked, config.images.max_entries), (64 << 30, 7));
+        for bad in ["max_unpacked = \"many\"", "max_unpacked = 5", "max_entries = -1", "max_entry = 1"] {
+            assert!(toml::from_str::<Config>(&format!("[images]\n{bad}\n")).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -31,6 +31,7 @@ pub fn import(context: &Context, args: &ImportArgs) -> Exit {
     let options = importer::Import {
         name: args.name.as_deref().map(|name| naming.parse(name)).transpose()?,
         message: args.message.clone().unwrap_or_else(|| format!("Imported from {}", args.file.display())),
+        options: context.config.images.options(),
         ..importer::Import::default()
     };
     let id = if args.file == Path::new("-") {

@@ -8,7 +8,6 @@ use clap::Args;
 
 use super::Exit;
 use crate::context::Context;
-use crate::image::convert::Options;
 use crate::image::load::{self, Input};
 use crate::store::Store;
 use crate::text::escape;
@@ -25,7 +24,7 @@ pub struct LoadArgs {
 
 pub fn load(context: &Context, args: &LoadArgs) -> Exit {
     let store = Store::open(&context.root, &context.run)?;
-    let options = Options::default();
+    let options = context.config.images.options();
     let loaded = match &args.input {
         Some(path) => load::load(&store, Input::Path(path), options),
         None => {

@@ -36,7 +36,7 @@ pub fn pull(context: &Context, args: &PullArgs) -> Exit {
     }
     let options = Options {
         platform: args.platform.as_deref().map(platform::parse).transpose()?,
-        ..Options::default()
+        convert: context.config.images.options(),
     };
     if !given && !args.all_tags && !args.quiet {
         output::print(&format!("Using default tag: {}\n", name.tag.as_deref().unwrap_or_default()))?;

@@ -23,6 +23,9 @@ use crate::store::{self, Store, TempFile};
 
 /// Bytes that one layer may unpack to, unless told otherwise.
 pub const DEFAULT_UNPACKED: u64 = 64 << 30;
+/// Entries that one layer, and the merged root of an image, may have unless told otherwise: some
+/// 600 MiB of memory.
+pub const DEFAULT_ENTRIES: u64 = 1 << 22;
 /// What a layer must leave free on the store's file system.
 const RESERVE: u64 = 256 << 20;
 
@@ -45,12 +48,14 @@ pub struct Options {
     /// Also note how the tar is made again where what comes in is kept. Where it is not, that is done
     /// in any case.
     pub recipe: bool,
+    /// Bytes, of the tar and of the layer file.
     pub max_unpacked: u64,
+    pub max_entries: u64,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { keep: false, recipe: false, max_unpacked: DEFAULT_UNPACKED }
+        Self { keep: false, recipe: false, max_unpacked: DEFAULT_UNPACKED, max_entries: DEFAULT_ENTRIES }
     }
 }
 
@@ -122,7 +127,12 @@ pub fn convert<R: Read + Send>(
             }
             _ => Some(decompress_into(&sink, compression, HashingReader::new(Tee { stream, copy }))),
         });
-        let row = write_layer(&file, recipe.as_ref(), plain, limit);
+        let row = write_layer(
+            &file,
+            recipe.as_ref(),
+            plain,
+            Ceilings { bytes: limit, entries: options.max_entries },
+        );
         // A panic of the thread is a bug, and goes on here.
         let incoming = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         row.map(|row| (incoming, row))
@@ -144,16 +154,23 @@ fn decompress_into<R: Read + Send>(
     incoming.finish()
 }
 
+/// What a layer may come to.
+struct Ceilings {
+    bytes: u64,
+    entries: u64,
+}
+
 /// Takes the tar apart and writes the layer file.
 fn write_layer(
     file: &TempFile,
     recipe: Option<&TempFile>,
     plain: impl Read,
-    limit: u64,
+    ceilings: Ceilings,
 ) -> Result<LayerRow, ConvertError> {
+    let limit = ceilings.bytes;
     let plain = HashingReader::new(Limited { inner: plain, left: limit, limit });
     let mut tar = TarReader::new(Recorder::new(plain, recipe.map(TempFile::file)));
-    let mut builder = LayerBuilder::new(DataWriter::new(file.file(), limit));
+    let mut builder = LayerBuilder::new(DataWriter::new(file.file(), limit), ceilings.entries);
     while let Some(member) = tar.next_member().map_err(BuildError::from)? {
         if member.kind == MemberKind::File && member.sparse.is_none() {
             tar.get_mut().announce(builder.next_data(), member.stored);

@@ -44,6 +44,10 @@ pub enum Error {
     Json { document: String, source: serde_json::Error },
     #[error("\"{0}\" is larger than the limit of 4 MiB")]
     DocumentSize(String),
+    #[error("the archive's documents take more than 64 MiB")]
+    Documents,
+    #[error("the archive has more than 16384 images and names")]
+    Names,
     #[error("\"{document}\" names a blob by a bad digest")]
     BadDigest { document: String, source: DigestError },
     #[error("\"{document}\" has the digest {found}, not {expected}: it is corrupt")]
@@ -165,6 +169,8 @@ impl Error {
             | Self::Missing(_)
             | Self::Json { .. }
             | Self::DocumentSize(_)
+            | Self::Documents
+            | Self::Names
             | Self::BadDigest { .. }
             | Self::Corrupt { .. }
             | Self::DiffId { .. }

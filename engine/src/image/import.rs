@@ -42,7 +42,8 @@ pub fn import(store: &Store, stream: impl Read + Send, import: Import) -> Result
         .map_err(|source| Error::Json { document: "the image's config".to_owned(), source })?;
     let layer = Layer { row: converted.adopt(store)?, blob: None };
     let names = import.name.into_iter().collect();
-    let parts = Parts { config: bytes, manifest: None, layers: vec![layer], names };
+    let max_entries = import.options.max_entries;
+    let parts = Parts { config: bytes, manifest: None, layers: vec![layer], names, max_entries };
     let new = ingest::prepare(store, parts, &config)?;
     store.db().add_images(std::slice::from_ref(&new))?;
     Ok(new.id)

@@ -25,6 +25,8 @@ pub struct Parts {
     pub manifest: Option<Vec<u8>>,
     pub layers: Vec<Layer>,
     pub names: Vec<Reference>,
+    /// That its merged root may have.
+    pub max_entries: u64,
 }
 
 /// Reads a config and refuses one for another machine.
@@ -44,14 +46,14 @@ pub fn known_layer(store: &Store, diff_id: &Digest) -> store::Result<Option<Laye
 /// Puts an image's documents and its merged root into the store. What is left to do is to add the
 /// row. The caller holds the store's files, and has checked the layers against the config.
 pub fn prepare(store: &Store, parts: Parts, config: &ImageConfig) -> Result<NewImage> {
-    let Parts { config: config_bytes, manifest, layers, names } = parts;
+    let Parts { config: config_bytes, manifest, layers, names, max_entries } = parts;
     let mut blobs: Vec<_> = layers.iter().filter_map(|layer| layer.blob).collect();
     let rows: Vec<_> = layers.into_iter().map(|layer| layer.row).collect();
     let manifest = match manifest {
         Some(manifest) => manifest,
         None => plain_manifest(&config_bytes, &rows)?,
     };
-    let root = root::ensure(store, &config.rootfs.diff_ids)?;
+    let root = root::ensure(store, &config.rootfs.diff_ids, max_entries)?;
     let id = add_blob(store, &config_bytes)?;
     let manifest_digest = add_blob(store, &manifest)?;
     blobs.push((id, config_bytes.len() as u64));

@@ -68,15 +68,15 @@ pub fn chain_id(diff_ids: &[Digest]) -> Digest {
     chain.unwrap_or_else(|| Digest::of(b""))
 }
 
-/// The merged root of a chain of layers that are in the store; made if it is not there yet. The
-/// caller holds the store's files.
-pub fn ensure(store: &Store, diff_ids: &[Digest]) -> Result<Root, RootError> {
+/// The merged root of a chain of layers that are in the store; made if it is not there yet, with no
+/// more entries than `max_entries`. The caller holds the store's files.
+pub fn ensure(store: &Store, diff_ids: &[Digest], max_entries: u64) -> Result<Root, RootError> {
     let chain = chain_id(diff_ids);
     match open(store, &chain) {
         Ok(root) => Ok(root),
         // Not there, or damaged: either way it is made from the layers.
         Err(_) => {
-            build(store, diff_ids, &chain)?;
+            build(store, diff_ids, &chain, max_entries)?;
             open(store, &chain)
         }
     }
@@ -120,8 +120,8 @@ fn sectors(blocks: u32) -> u64 {
     u64::from(blocks) * (BLOCK / SECTOR)
 }
 
-fn build(store: &Store, diff_ids: &[Digest], chain: &Digest) -> Result<(), RootError> {
-    let mut tree = Tree::new();
+fn build(store: &Store, diff_ids: &[Digest], chain: &Digest, max_entries: u64) -> Result<(), RootError> {
+    let mut tree = Tree::with_ceiling(max_entries);
     let mut devices: Vec<Device> = Vec::new();
     // A layer may be in a chain twice; layers without data need no device.
     let mut numbers = HashMap::new();

@@ -3,13 +3,19 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::marker::PhantomData;
 
+use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::digest::Digest;
 
 /// Bytes of a document (manifest, index, config): what registries allow.
 pub const MAX_DOCUMENT: u64 = 4 << 20;
+
+/// Elements of a document's list. Far more than any image has; a few bytes of text become a hundred in
+/// memory, and these lists are held for as long as an image is on its way.
+pub const MAX_LIST: usize = 1 << 14;
 
 pub mod media_type {
     pub const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
@@ -31,6 +37,35 @@ pub mod media_type {
 /// Go writes `null` for empty lists and maps.
 fn null_is_empty<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(value: D) -> Result<T, D::Error> {
     Ok(Option::deserialize(value)?.unwrap_or_default())
+}
+
+/// A list of at most [`MAX_LIST`] elements.
+fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(value: D) -> Result<Vec<T>, D::Error> {
+    struct Bounded<T>(PhantomData<T>);
+
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for Bounded<T> {
+        type Value = Vec<T>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "a list of at most {MAX_LIST} elements")
+        }
+
+        fn visit_unit<E>(self) -> Result<Vec<T>, E> {
+            Ok(Vec::new())
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Vec<T>, A::Error> {
+            let mut list = Vec::new();
+            while let Some(element) = elements.next_element()? {
+                if list.len() == MAX_LIST {
+                    return Err(A::Error::custom(format_args!("a list of more than {MAX_LIST} elements")));
+                }
+                list.push(element);
+            }
+            Ok(list)
+        }
+    }
+    value.deserialize_any(Bounded(PhantomData))
 }
 
 /// Points at a blob.
@@ -66,7 +101,7 @@ impl fmt::Display for Platform {
 /// An image index, or Docker's manifest list.
 #[derive(Debug, Deserialize)]
 pub struct Index {
-    #[serde(deserialize_with = "null_is_empty")]
+    #[serde(deserialize_with = "list")]
     pub manifests: Vec<Descriptor>,
 }
 
@@ -78,7 +113,7 @@ pub struct Manifest {
     #[serde(default)]
     pub media_type: String,
     pub config: Descriptor,
-    #[serde(default, deserialize_with = "null_is_empty")]
+    #[serde(default, deserialize_with = "list")]
     pub layers: Vec<Descriptor>,
 }
 
@@ -87,9 +122,9 @@ pub struct Manifest {
 #[serde(rename_all = "PascalCase")]
 pub struct ArchiveImage {
     pub config: String,
-    #[serde(default, deserialize_with = "null_is_empty")]
+    #[serde(default, deserialize_with = "list")]
     pub repo_tags: Vec<String>,
-    #[serde(default, deserialize_with = "null_is_empty")]
+    #[serde(default, deserialize_with = "list")]
     pub layers: Vec<String>,
 }
 
@@ -106,7 +141,7 @@ pub struct ImageConfig {
     #[serde(default, deserialize_with = "null_is_empty")]
     pub config: RunConfig,
     pub rootfs: RootFs,
-    #[serde(default, deserialize_with = "null_is_empty")]
+    #[serde(default, deserialize_with = "list")]
     pub history: Vec<History>,
 }
 
@@ -114,7 +149,7 @@ pub struct ImageConfig {
 pub struct RootFs {
     #[serde(rename = "type")]
     pub kind: String,
-    #[serde(default, deserialize_with = "null_is_empty")]
+    #[serde(default, deserialize_with = "list")]
     pub diff_ids: Vec<Digest>,
 }
 
@@ -138,7 +173,7 @@ pub struct RunConfig {
     pub user: String,
     #[serde(deserialize_with = "null_is_empty", skip_serializing_if = "BTreeMap::is_empty")]
     pub exposed_ports: BTreeMap<String, Empty>,
-    #[serde(deserialize_with = "null_is_empty")]
+    #[serde(deserialize_with = "list")]
     pub env: Vec<String>,
     pub entrypoint: Option<Vec<String>>,
     pub cmd: Option<Vec<String>>,

@@ -16,7 +16,7 @@ use super::erofs::format::{BLOCK, MAX_CHUNK_BITS, device_number};
 use super::names::{self, NameError};
 use super::paths::{self, Missing, PathError};
 use super::tar::{Member, MemberKind, TarError, TarReader};
-use super::tree::{Attributes, Body, Data, EntryId, InodeId, MAX_ENTRIES, Span, Tree, TreeError};
+use super::tree::{Attributes, Body, Data, EntryId, InodeId, Span, Tree, TreeError};
 use super::xattrs::{self, XattrError};
 use crate::text::escape;
 
@@ -66,11 +66,13 @@ pub struct LayerBuilder<'a> {
     tree: Tree,
     data: DataWriter<'a>,
     entries: u64,
+    max_entries: u64,
 }
 
 impl<'a> LayerBuilder<'a> {
-    pub fn new(data: DataWriter<'a>) -> Self {
-        Self { tree: Tree::new(), data, entries: 0 }
+    /// `max_entries` are those of the tar, and those of the tree, which has implied directories too.
+    pub fn new(data: DataWriter<'a>, max_entries: u64) -> Self {
+        Self { tree: Tree::with_ceiling(max_entries), data, entries: 0, max_entries }
     }
 
     /// Where a file's data go in the layer file, if the next entry has some and is not sparse.
@@ -87,8 +89,9 @@ impl<'a> LayerBuilder<'a> {
     pub fn add<R: Read>(&mut self, member: &Member, tar: &mut TarReader<R>) -> Result<(), BuildError> {
         let shown = |source| BuildError::Entry { path: escape(&member.path).to_string(), source };
         self.entries += 1;
-        if self.entries > MAX_ENTRIES as u64 {
-            return Err(shown(TreeError::Entries.into()));
+        if self.entries > self.max_entries {
+            let most = usize::try_from(self.max_entries).unwrap_or(usize::MAX);
+            return Err(shown(TreeError::Entries(most).into()));
         }
         let place = self.place(member).map_err(shown)?;
         let Some((parent, name)) = place else { return Ok(()) };

@@ -155,26 +155,14 @@ impl Merge<'_> {
     /// Where an implied directory's content goes if its name is a symlink: to the directory that it
     /// leads to, or, if it leads to none, to a directory in its place.
     fn directory_behind(&mut self, parent: EntryId, name: &[u8]) -> Result<EntryId, MergeError> {
-        let path = self.path_of(parent, name);
-        let parts: Vec<_> = path.iter().map(Vec::as_slice).collect();
-        match paths::directory(self.tree, &parts, Missing::Create) {
+        // From here and not from the root: a tree may be a million levels deep.
+        match paths::directory_from(self.tree, parent, &[name], Missing::Create) {
             Ok(Some(entry)) => Ok(entry),
             Ok(None) | Err(PathError::NotDirectory(_) | PathError::Loop) => {
                 Ok(self.new_directory(parent, name, Attributes::IMPLIED)?)
             }
             Err(error) => Err(error.into()),
         }
-    }
-
-    fn path_of(&self, parent: EntryId, name: &[u8]) -> Vec<Vec<u8>> {
-        let mut parts = vec![name.to_vec()];
-        let mut at = parent;
-        while at != Tree::ROOT {
-            parts.push(self.tree.name_of(at).to_vec());
-            at = self.tree.parent_of(at);
-        }
-        parts.reverse();
-        parts
     }
 
     fn leaf(&mut self, inode: &LayerInode) -> Result<InodeId, MergeError> {
@@ -202,7 +190,7 @@ impl Merge<'_> {
                 device,
                 bits: *bits,
                 first: self.tree.add_chunks(addresses)?,
-                count: u32::try_from(addresses.len()).map_err(|_| TreeError::Text)?,
+                count: u32::try_from(addresses.len()).map_err(|_| TreeError::Chunks)?,
             },
         })
     }

@@ -11,4 +11,10 @@ pub mod tree;
 pub mod xattrs;
 
 #[cfg(test)]
+mod hostile_tests;
+#[cfg(test)]
+mod mounted;
+#[cfg(test)]
+mod mounted_tests;
+#[cfg(test)]
 pub(in crate::image) mod tests;

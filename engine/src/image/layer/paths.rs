@@ -16,6 +16,8 @@ pub enum PathError {
     Escape,
     #[error("it lies below more than {MAX_SYMLINKS} symlinks")]
     Loop,
+    #[error("the ways to all entries lead through too many directories and symlinks")]
+    Steps,
     #[error(transparent)]
     Tree(#[from] TreeError),
 }
@@ -32,10 +34,22 @@ pub enum Missing {
 /// umoci do when they unpack onto a file system (Docker unpacks each layer by itself and lets the new
 /// directory hide the link); one that climbs above the root is refused.
 pub fn directory(tree: &mut Tree, parts: &[&[u8]], missing: Missing) -> Result<Option<EntryId>, PathError> {
-    let mut at = Tree::ROOT;
+    directory_from(tree, Tree::ROOT, parts, missing)
+}
+
+/// The same, with a name that begins at a directory.
+pub fn directory_from(
+    tree: &mut Tree,
+    mut at: EntryId,
+    parts: &[&[u8]],
+    missing: Missing,
+) -> Result<Option<EntryId>, PathError> {
     let mut links = 0;
     let mut ahead: VecDeque<Cow<'_, [u8]>> = parts.iter().map(|part| Cow::Borrowed(*part)).collect();
     while let Some(part) = ahead.pop_front() {
+        if !tree.take_step() {
+            return Err(PathError::Steps);
+        }
         match &*part {
             b"" | b"." => continue,
             b".." if at == Tree::ROOT => return Err(PathError::Escape),

@@ -26,7 +26,7 @@ impl Archive {
         Self(Builder::new(Vec::new()))
     }
 
-    fn add(
+    pub(super) fn add(
         mut self,
         name: &str,
         kind: EntryType,
@@ -77,10 +77,10 @@ impl Archive {
     }
 }
 
-fn convert(tar: &[u8]) -> Result<File, BuildError> {
+pub(super) fn convert(tar: &[u8]) -> Result<File, BuildError> {
     let file = tempfile::tempfile().unwrap();
     let mut reader = TarReader::new(tar);
-    let mut builder = LayerBuilder::new(DataWriter::new(&file, 1 << 30));
+    let mut builder = LayerBuilder::new(DataWriter::new(&file, 1 << 30), 1 << 20);
     while let Some(member) = reader.next_member()? {
         builder.add(&member, &mut reader)?;
     }
@@ -90,10 +90,10 @@ fn convert(tar: &[u8]) -> Result<File, BuildError> {
 }
 
 /// A layer or merged root as text: path to description.
-type Listing = BTreeMap<String, String>;
+pub(super) type Listing = BTreeMap<String, String>;
 
 /// What a layer file holds.
-fn list_layer(file: &File) -> Listing {
+pub(super) fn list_layer(file: &File) -> Listing {
     let layer = LayerReader::open(file).unwrap();
     let mut listing = Listing::new();
     let mut todo = vec![(layer.root(), String::from("/"))];
@@ -146,11 +146,11 @@ fn content(file: &File, size: u64, data: &LayerData) -> Vec<u8> {
     bytes
 }
 
-fn layer(archive: Archive) -> Listing {
+pub(super) fn layer(archive: Archive) -> Listing {
     list_layer(&convert(&archive.bytes()).unwrap())
 }
 
-fn refused(archive: Archive) -> String {
+pub(super) fn refused(archive: Archive) -> String {
     match convert(&archive.bytes()) {
         Ok(_) => panic!("was converted"),
         Err(error) => {
@@ -160,7 +160,7 @@ fn refused(archive: Archive) -> String {
     }
 }
 
-fn merge(archives: Vec<Archive>) -> Result<Tree, MergeError> {
+pub(super) fn merge(archives: Vec<Archive>) -> Result<Tree, MergeError> {
     let mut tree = Tree::new();
     for (archive, device) in archives.into_iter().zip(1..) {
         let file = convert(&archive.bytes()).unwrap();
@@ -170,7 +170,7 @@ fn merge(archives: Vec<Archive>) -> Result<Tree, MergeError> {
 }
 
 /// What a merged tree holds: type, and for files where their data are.
-fn list_tree(tree: &Tree) -> Listing {
+pub(super) fn list_tree(tree: &Tree) -> Listing {
     let sorted = tree.listing();
     let mut listing = Listing::new();
     let mut todo: Vec<(EntryId, String)> = vec![(Tree::ROOT, "/".to_owned())];
@@ -191,7 +191,7 @@ fn list_tree(tree: &Tree) -> Listing {
     listing
 }
 
-fn names(listing: &Listing) -> Vec<&str> {
+pub(super) fn names(listing: &Listing) -> Vec<&str> {
     listing.keys().map(String::as_str).collect()
 }
 

@@ -5,17 +5,23 @@ use std::hash::{BuildHasher, RandomState};
 
 use hashbrown::HashTable;
 
-/// Bytes of names, link targets and attributes that one tree may hold.
-const MAX_TEXT: usize = 1 << 29;
-/// Names that one tree may hold.
-pub const MAX_ENTRIES: usize = 1 << 22;
+/// Names that a tree may hold whatever it was told.
+pub const MAX_ENTRIES: usize = 1 << 28;
+/// Bytes of names, link targets and attributes that a tree may hold an entry it may have: on average.
+const TEXT_PER_ENTRY: usize = 128;
+/// Directories that lead to an entry, on average: by way of symlinks one could ask for 80,000 each.
+const STEPS_PER_ENTRY: u64 = 256;
+/// Chunks of sparse files that a tree may hold: 64 MiB.
+const MAX_CHUNKS: usize = 1 << 24;
 
 #[derive(Debug, thiserror::Error)]
 pub enum TreeError {
-    #[error("more than {MAX_ENTRIES} entries")]
-    Entries,
-    #[error("names and attributes take more than 512 MiB")]
-    Text,
+    #[error("more than {0} entries")]
+    Entries(usize),
+    #[error("names, link targets and attributes take more than {0} bytes")]
+    Text(usize),
+    #[error("sparse files of more than {MAX_CHUNKS} chunks")]
+    Chunks,
 }
 
 /// A name in a directory.
@@ -141,6 +147,11 @@ pub struct Tree {
     /// Attribute sets, to be shared.
     xattr_sets: HashTable<Span>,
     hashing: RandomState,
+    /// Names and inodes it may have, and bytes of text.
+    max_entries: usize,
+    max_text: usize,
+    /// Names that may still be looked up on the way to others.
+    steps_left: u64,
 }
 
 impl Tree {
@@ -148,6 +159,12 @@ impl Tree {
 
     /// A tree of nothing but a root directory that nobody described yet.
     pub fn new() -> Self {
+        Self::with_ceiling(MAX_ENTRIES as u64)
+    }
+
+    /// A tree that takes no more entries than this, implied and replaced ones too.
+    pub fn with_ceiling(max_entries: u64) -> Self {
+        let max_entries = usize::try_from(max_entries).unwrap_or(MAX_ENTRIES).min(MAX_ENTRIES);
         let root =
             Inode { attributes: Attributes::IMPLIED, body: Body::Directory { implied: true, opaque: false } };
         Self {
@@ -163,7 +180,18 @@ impl Tree {
             index: HashTable::new(),
             xattr_sets: HashTable::new(),
             hashing: RandomState::new(),
+            max_entries,
+            // Even a few entries may have the largest attributes. Spans end at 2^32.
+            steps_left: STEPS_PER_ENTRY.saturating_mul(max_entries as u64).saturating_add(1 << 20),
+            max_text: (max_entries * TEXT_PER_ENTRY).clamp(1 << 20, u32::MAX as usize),
         }
+    }
+
+    /// Counts a step on the way to an entry; whether there may be one.
+    pub fn take_step(&mut self) -> bool {
+        let left = self.steps_left.checked_sub(1);
+        self.steps_left = left.unwrap_or(0);
+        left.is_some()
     }
 
     pub fn inode_count(&self) -> usize {
@@ -207,11 +235,12 @@ impl Tree {
     }
 
     pub fn add_text(&mut self, bytes: &[u8]) -> Result<Span, TreeError> {
-        if self.text.len() + bytes.len() > MAX_TEXT {
-            return Err(TreeError::Text);
+        let full = || TreeError::Text(self.max_text);
+        if self.text.len() + bytes.len() > self.max_text {
+            return Err(full());
         }
-        let start = u32::try_from(self.text.len()).map_err(|_| TreeError::Text)?;
-        let len = u32::try_from(bytes.len()).map_err(|_| TreeError::Text)?;
+        let start = u32::try_from(self.text.len()).map_err(|_| full())?;
+        let len = u32::try_from(bytes.len()).map_err(|_| full())?;
         self.text.extend_from_slice(bytes);
         Ok(Span { start, len })
     }
@@ -241,9 +270,9 @@ impl Tree {
 
     /// Adds a file's chunk addresses; the run's first index.
     pub fn add_chunks(&mut self, addresses: &[u32]) -> Result<u32, TreeError> {
-        let first = u32::try_from(self.chunks.len()).map_err(|_| TreeError::Text)?;
-        if (self.chunks.len() + addresses.len()) * 4 > MAX_TEXT {
-            return Err(TreeError::Text);
+        let first = u32::try_from(self.chunks.len()).map_err(|_| TreeError::Chunks)?;
+        if self.chunks.len() + addresses.len() > MAX_CHUNKS {
+            return Err(TreeError::Chunks);
         }
         self.chunks.extend_from_slice(addresses);
         Ok(first)
@@ -260,10 +289,11 @@ impl Tree {
     }
 
     pub fn add_inode(&mut self, attributes: Attributes, body: Body) -> Result<InodeId, TreeError> {
-        if self.inodes.len() >= MAX_ENTRIES {
-            return Err(TreeError::Entries);
+        let full = || TreeError::Entries(self.max_entries);
+        if self.inodes.len() > self.max_entries {
+            return Err(full());
         }
-        let id = u32::try_from(self.inodes.len()).map_err(|_| TreeError::Entries)?;
+        let id = u32::try_from(self.inodes.len()).map_err(|_| full())?;
         self.inodes.push(Inode { attributes, body });
         Ok(InodeId(id))
     }
@@ -274,10 +304,12 @@ impl Tree {
         if let Some(old) = self.lookup(parent, name) {
             self.remove(old);
         }
-        if self.entries.len() >= MAX_ENTRIES {
-            return Err(TreeError::Entries);
+        let full = || TreeError::Entries(self.max_entries);
+        // The root is none of them.
+        if self.entries.len() > self.max_entries {
+            return Err(full());
         }
-        let id = EntryId(u32::try_from(self.entries.len()).map_err(|_| TreeError::Entries)?);
+        let id = EntryId(u32::try_from(self.entries.len()).map_err(|_| full())?);
         let name = self.add_text(name)?;
         self.entries.push(Entry { parent, inode, name, removed: false });
         let Self { entries, text, hashing, index, .. } = self;

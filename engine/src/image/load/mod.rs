@@ -33,6 +33,9 @@ use crate::store::Store;
 use crate::text::escape;
 use plan::Planned;
 
+/// Bytes of all documents of an archive together.
+const MAX_DOCUMENTS: u64 = 64 << 20;
+
 /// Where images are loaded from.
 pub enum Input<'a> {
     /// A folder or a file.
@@ -104,13 +107,13 @@ fn load_stream(store: &Store, stream: impl Read + Send, options: Options) -> Res
     for layer in planned.iter_mut().flat_map(|image| &mut image.layers) {
         layer.member = streamed.target(&layer.member);
     }
-    finish(store, planned, streamed.into_layers(), None)
+    finish(store, planned, streamed.into_layers(), None, options)
 }
 
 fn load_members(store: &Store, members: &dyn Members, options: Options) -> Result<Vec<Loaded>> {
     let planned = plan::plan(members)?;
     let converted = convert_missing(store, members, &planned, options)?;
-    finish(store, planned, converted, Some(members))
+    finish(store, planned, converted, Some(members), options)
 }
 
 /// Converted layers, by their file in the archive.
@@ -123,6 +126,7 @@ fn finish(
     planned: Vec<Planned>,
     pool: Pool,
     members: Option<&dyn Members>,
+    options: Options,
 ) -> Result<Vec<Loaded>> {
     let mut new = HashSet::new();
     for (layer, diff_id) in planned.iter().flat_map(Planned::chain) {
@@ -159,7 +163,8 @@ fn finish(
             layers.push(Layer { row, blob: kept_blob(store, members, layer, diff_id)? });
         }
         let Planned { config, config_bytes, manifest, names, .. } = image;
-        let parts = Parts { config: config_bytes, manifest, layers, names: names.clone() };
+        let max_entries = options.max_entries;
+        let parts = Parts { config: config_bytes, manifest, layers, names: names.clone(), max_entries };
         let new = ingest::prepare(store, parts, &config)?;
         loaded.push(Loaded { id: new.id, names });
         images.push(new);

@@ -1,6 +1,7 @@
 //! From an archive's documents to the images in it.
 
-use std::collections::BTreeMap;
+use std::cell::Cell;
+use std::collections::{BTreeMap, HashMap};
 use std::io::Read;
 
 use super::super::digest::Digest;
@@ -9,14 +10,21 @@ use super::super::error::{Error, Result};
 use super::super::ingest;
 use super::super::platform;
 use super::super::reference::Reference;
-use super::super::spec::{ArchiveImage, Descriptor, ImageConfig, Index, MAX_DOCUMENT};
-use super::{Members, PlannedLayer};
+use super::super::spec::{ArchiveImage, Descriptor, ImageConfig, Index, MAX_DOCUMENT, MAX_LIST};
+use super::{MAX_DOCUMENTS, Members, PlannedLayer};
 use crate::text::escape;
 
 /// Where containerd, and Docker with it, writes an image's name in full.
 const CONTAINERD_NAME: &str = "io.containerd.image.name";
 /// OCI's own, often just a tag.
 const OCI_NAME: &str = "org.opencontainers.image.ref.name";
+
+/// An archive's documents, up to a sum: many manifests may name one large config, and each of these
+/// images is held with its own.
+struct Documents<'a> {
+    members: &'a dyn Members,
+    left: Cell<u64>,
+}
 
 /// An image to be loaded. There are as many layers as the config has diff ids.
 pub struct Planned {
@@ -37,26 +45,31 @@ impl Planned {
 /// The images of an archive. `docker save` writes both kinds of index since release 25; then the OCI
 /// one counts, and the names of both.
 pub fn plan(members: &dyn Members) -> Result<Vec<Planned>> {
-    let archive: Option<Vec<ArchiveImage>> = match read(members, "manifest.json")? {
+    let documents = &Documents { members, left: Cell::new(MAX_DOCUMENTS) };
+    let archive: Option<Vec<ArchiveImage>> = match read(documents, "manifest.json")? {
         Some(bytes) => Some(parse(&bytes, "manifest.json")?),
         None => None,
     };
-    match (read(members, "index.json")?, archive) {
+    let tags: usize = archive.iter().flatten().map(|image| 1 + image.repo_tags.len()).sum();
+    if tags > MAX_LIST {
+        return Err(Error::Names);
+    }
+    match (read(documents, "index.json")?, archive) {
         (Some(index), archive) => {
             let index: Index = parse(&index, "index.json")?;
-            let mut images = plan_index(members, &index)?;
+            let mut images = plan_index(documents, &index)?;
             add_names(&mut images, &archive.unwrap_or_default())?;
             Ok(images)
         }
         (None, Some(archive)) if !archive.is_empty() => {
-            archive.into_iter().map(|image| plan_archive_image(members, image)).collect()
+            archive.into_iter().map(|image| plan_archive_image(documents, image)).collect()
         }
         (None, _) => Err(Error::NoImages),
     }
 }
 
-fn plan_archive_image(members: &dyn Members, image: ArchiveImage) -> Result<Planned> {
-    let config_bytes = needed(members, &image.config)?;
+fn plan_archive_image(documents: &Documents<'_>, image: ArchiveImage) -> Result<Planned> {
+    let config_bytes = needed(documents, &image.config)?;
     let config = ingest::parse_config(&config_bytes, &image.config)?;
     // Up to release 24 the file's name, later its path, is the config's digest.
     let stem = image.config.rsplit('/').next().unwrap_or_default().trim_end_matches(".json");
@@ -69,31 +82,35 @@ fn plan_archive_image(members: &dyn Members, image: ArchiveImage) -> Result<Plan
 }
 
 /// Follows an image layout's index to the images for this machine.
-fn plan_index(members: &dyn Members, index: &Index) -> Result<Vec<Planned>> {
-    let mut images: Vec<(Digest, Planned)> = Vec::new();
+fn plan_index(documents: &Documents<'_>, index: &Index) -> Result<Vec<Planned>> {
+    let mut images: Vec<Planned> = Vec::new();
+    let mut known = HashMap::new();
     for descriptor in &index.manifests {
         let names = names_of(descriptor)?;
         let found = document::resolve(descriptor, &platform::host(), &mut |descriptor| {
             let name = blob_name(&descriptor.digest);
-            let bytes = needed(members, &name)?;
+            let bytes = needed(documents, &name)?;
             verify(&name, &bytes, &descriptor.digest)?;
             Ok(bytes)
         })?;
-        match images.iter_mut().find(|(digest, _)| *digest == found.digest) {
-            Some((_, known)) => known.names.extend(names),
-            None => images.push((found.digest, plan_manifest(members, found, names)?)),
+        match known.get(&found.digest).and_then(|at: &usize| images.get_mut(*at)) {
+            Some(image) => image.names.extend(names),
+            None => {
+                known.insert(found.digest, images.len());
+                images.push(plan_manifest(documents, found, names)?);
+            }
         }
     }
     if images.is_empty() {
         return Err(Error::NoImages);
     }
-    Ok(images.into_iter().map(|(_, planned)| planned).collect())
+    Ok(images)
 }
 
-fn plan_manifest(members: &dyn Members, found: Found, names: Vec<Reference>) -> Result<Planned> {
+fn plan_manifest(documents: &Documents<'_>, found: Found, names: Vec<Reference>) -> Result<Planned> {
     let Found { bytes, manifest, .. } = found;
     let config_name = blob_name(&manifest.config.digest);
-    let config_bytes = needed(members, &config_name)?;
+    let config_bytes = needed(documents, &config_name)?;
     verify(&config_name, &config_bytes, &manifest.config.digest)?;
     let config = ingest::parse_config(&config_bytes, &config_name)?;
     let layers = manifest
@@ -118,7 +135,7 @@ fn names_of(descriptor: &Descriptor) -> Result<Vec<Reference>> {
     Ok(descriptor.annotations.get(OCI_NAME).and_then(|name| name.parse().ok()).into_iter().collect())
 }
 
-/// Adds the names that manifest.json has for the same configs.
+/// Adds the names that manifest.json has for the same configs, to the first image of each.
 fn add_names(images: &mut [Planned], archive: &[ArchiveImage]) -> Result<()> {
     let mut tags = BTreeMap::new();
     for image in archive {
@@ -126,7 +143,7 @@ fn add_names(images: &mut [Planned], archive: &[ArchiveImage]) -> Result<()> {
     }
     for planned in images {
         let config = blob_name(&Digest::of(&planned.config_bytes));
-        for tag in tags.get(config.as_str()).into_iter().flat_map(|tags| tags.iter()) {
+        for tag in tags.remove(config.as_str()).into_iter().flatten() {
             let name: Reference = tag.parse()?;
             if !planned.names.contains(&name) {
                 planned.names.push(name);
@@ -140,12 +157,12 @@ fn blob_name(digest: &Digest) -> String {
     format!("blobs/sha256/{}", digest.hex())
 }
 
-fn needed(members: &dyn Members, name: &str) -> Result<Vec<u8>> {
-    read(members, name)?.ok_or_else(|| Error::Missing(escape(name).to_string()))
+fn needed(documents: &Documents<'_>, name: &str) -> Result<Vec<u8>> {
+    read(documents, name)?.ok_or_else(|| Error::Missing(escape(name).to_string()))
 }
 
-fn read(members: &dyn Members, name: &str) -> Result<Option<Vec<u8>>> {
-    let Some(stream) = members.open(name)? else { return Ok(None) };
+fn read(documents: &Documents<'_>, name: &str) -> Result<Option<Vec<u8>>> {
+    let Some(stream) = documents.members.open(name)? else { return Ok(None) };
     let mut bytes = Vec::new();
     stream
         .take(MAX_DOCUMENT + 1)
@@ -154,5 +171,7 @@ fn read(members: &dyn Members, name: &str) -> Result<Option<Vec<u8>>> {
     if bytes.len() as u64 > MAX_DOCUMENT {
         return Err(Error::DocumentSize(escape(name).to_string()));
     }
+    let left = documents.left.get().checked_sub(bytes.len() as u64).ok_or(Error::Documents)?;
+    documents.left.set(left);
     Ok(Some(bytes))
 }

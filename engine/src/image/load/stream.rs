@@ -11,12 +11,10 @@ use super::super::error::{Error, Result};
 use super::super::layer::tar::{self, MemberKind, TarReader};
 use super::super::spec::MAX_DOCUMENT;
 use super::archive::link_target;
-use super::{Members, PlannedLayer, Pool, check_blob, member_name};
+use super::{MAX_DOCUMENTS, Members, PlannedLayer, Pool, check_blob, member_name};
 use crate::store::Store;
 use crate::text::escape;
 
-/// Bytes of all documents together.
-const MAX_DOCUMENTS: u64 = 64 << 20;
 /// Layers an archive may have.
 const MAX_LAYERS: usize = 4096;
 /// Folder of a layout's blobs.
@@ -40,9 +38,7 @@ impl Streamed {
                 MemberKind::File if member.sparse.is_none() => {
                     documents += read.file(store, &mut archive, name, options)?;
                     if documents > MAX_DOCUMENTS {
-                        return Err(Error::Input(io::Error::other(
-                            "the archive's documents take more than 64 MiB",
-                        )));
+                        return Err(Error::Documents);
                     }
                 }
                 MemberKind::Symlink => {

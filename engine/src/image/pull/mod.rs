@@ -181,7 +181,9 @@ impl Pull<'_> {
         let layers = layers::fetch(self.store, repository, &jobs, self.options.convert, self.progress)?;
         let names = vec![self.name.clone(), self.by_digest(digest)];
         let newer = self.store.db().image_named(&self.name.canonical())?.map(|row| row.id);
-        let parts = Parts { config: config_bytes, manifest: Some(found.bytes), layers, names };
+        let max_entries = self.options.convert.max_entries;
+        let manifest = Some(found.bytes);
+        let parts = Parts { config: config_bytes, manifest, layers, names, max_entries };
         let new = ingest::prepare(self.store, parts, &config)?;
         self.store.db().add_images(std::slice::from_ref(&new))?;
         Ok(Pulled { id: new.id, digest, newer: newer != Some(new.id) })

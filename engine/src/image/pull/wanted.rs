@@ -72,7 +72,8 @@ impl Wanted {
     }
 
     fn pull(&self, context: &Context, store: &Store, name: &Reference) -> Result<()> {
-        let options = Options { platform: self.platform.clone(), ..Options::default() };
+        let convert = context.config.images.options();
+        let options = Options { platform: self.platform.clone(), convert };
         pull(store, &context.registries, name, &options, &*self.progress)?;
         Ok(())
     }

@@ -24,7 +24,8 @@ pub struct DataWriter<'a> {
     start: u64,
     buffer: Vec<u8>,
     filled: usize,
-    /// Bytes taken, and how many may be.
+    /// Bytes laid out but for long holes, and how many may be. Padding counts: a short tar could ask
+    /// for a block with each byte.
     taken: u64,
     limit: u64,
 }
@@ -85,6 +86,7 @@ impl<'a> DataWriter<'a> {
     /// Zeros in the buffer, which has room for them.
     fn zero(&mut self, length: usize) {
         let end = self.filled + length;
+        self.taken = self.taken.saturating_add(length as u64);
         self.buffer.get_mut(self.filled..end).unwrap_or_default().fill(0);
         self.filled = end;
     }
@@ -99,6 +101,9 @@ impl<'a> DataWriter<'a> {
             self.flush()?;
             self.start += length / BLOCK * BLOCK;
             length %= BLOCK;
+        }
+        if self.taken.saturating_add(length) > self.limit {
+            return Err(ErofsError::TooLarge(self.limit));
         }
         while length > 0 {
             if self.filled == BUFFER {
@@ -180,7 +185,7 @@ struct OpenChunk {
 
 /// The smallest chunk size that keeps the table short.
 fn chunk_bits(size: u64, fragments: usize) -> u8 {
-    let most = MIN_CHUNKS.max(16 * fragments as u64);
+    let most = MIN_CHUNKS.max(4 * fragments as u64);
     (0..MAX_CHUNK_BITS).find(|bits| blocks(size).div_ceil(1 << bits) <= most).unwrap_or(MAX_CHUNK_BITS)
 }
 

@@ -28,6 +28,7 @@ pub fn parse(mut text: &[u8]) -> Result<Overrides, TarError> {
         overrides.set(key.unwrap_or_default(), value.unwrap_or_default())?;
         text = rest;
     }
+    overrides.drop_repeated_xattrs();
     Ok(overrides)
 }
 
@@ -60,17 +61,19 @@ impl Overrides {
                 }
             }
             _ => match key.strip_prefix(b"SCHILY.xattr.") {
-                Some(name) => self.set_xattr(name, value),
+                // An empty value is a value here: "user.flag" may well be set to nothing.
+                Some(name) => self.xattrs.push((name.to_vec(), value.to_vec())),
                 None => self.sparse.set(key, value)?,
             },
         }
         Ok(())
     }
 
-    fn set_xattr(&mut self, name: &[u8], value: &[u8]) {
-        // An empty value is a value here: "user.flag" may well be set to nothing.
-        self.xattrs.retain(|(known, _)| known != name);
-        self.xattrs.push((name.to_vec(), value.to_vec()));
+    /// Keeps the last of each name; by sorting, since a header has room for 50,000 of them.
+    fn drop_repeated_xattrs(&mut self) {
+        self.xattrs.reverse();
+        self.xattrs.sort_by(|(a, _), (b, _)| a.cmp(b));
+        self.xattrs.dedup_by(|(a, _), (b, _)| a == b);
     }
 }
 

@@ -4,8 +4,8 @@
 use super::TarError;
 use super::pax::decimal;
 
-/// Fragments one file may have: 16 MiB of memory.
-pub const MAX_FRAGMENTS: usize = 1 << 20;
+/// Fragments one file may have: 4 MiB of memory.
+pub const MAX_FRAGMENTS: usize = 1 << 18;
 
 /// A run of stored bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
