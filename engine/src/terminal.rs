@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, AsRawFd};
 
 use hull_guest::protocol::TerminalSize;
-use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
+use nix::sys::termios::{LocalFlags, SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
 
 nix::ioctl_read_bad!(tiocgwinsz, libc::TIOCGWINSZ, libc::winsize);
 
@@ -43,5 +43,26 @@ impl RawMode {
 impl Drop for RawMode {
     fn drop(&mut self) {
         let _ = tcsetattr(std::io::stdin(), SetArg::TCSADRAIN, &self.0);
+    }
+}
+
+/// stdin without echo, for passwords. Dropping it gives the terminal back.
+#[derive(Debug)]
+pub struct Silenced(Termios);
+
+impl Silenced {
+    pub fn enter() -> nix::Result<Silenced> {
+        let stdin = std::io::stdin();
+        let before = tcgetattr(&stdin)?;
+        let mut silent = before.clone();
+        silent.local_flags.remove(LocalFlags::ECHO);
+        tcsetattr(&stdin, SetArg::TCSANOW, &silent)?;
+        Ok(Silenced(before))
+    }
+}
+
+impl Drop for Silenced {
+    fn drop(&mut self) {
+        let _ = tcsetattr(std::io::stdin(), SetArg::TCSANOW, &self.0);
     }
 }

@@ -14,11 +14,13 @@ mod info;
 mod inspect;
 mod life;
 mod load;
+mod login;
 mod logs;
 pub mod output;
 mod output_file;
 mod pod;
 mod progress;
+mod prompt;
 mod ps;
 mod pull;
 mod resource_args;
@@ -135,6 +137,10 @@ enum Command {
     /// Look after images
     #[command(subcommand)]
     Image(image::ImageCommand),
+    /// Log in to a registry
+    Login(login::LoginArgs),
+    /// Log out from a registry
+    Logout(login::LogoutArgs),
     /// Show what hull found on this machine
     Info(info::FormatArgs),
     /// Show the versions of hull's parts
@@ -214,6 +220,8 @@ impl Cli {
             Command::Tag(args) => tag::tag(&context, &args),
             Command::History(args) => history::history(&context, &args),
             Command::Image(command) => image::image(&context, command),
+            Command::Login(args) => login::login(&context, args),
+            Command::Logout(args) => login::logout(&context, &args),
             Command::Info(args) => info::info(&context, &args),
             Command::Version(args) => info::version(&args),
             Command::Completion(args) => completion::completion(&args),

@@ -22,6 +22,8 @@ pub enum Error {
     Malformed { url: String, what: &'static str },
     #[error("{0} is no URL of a registry, such as https://mirror.example:5000")]
     Url(String),
+    #[error(transparent)]
+    Auth(#[from] super::auth::Error),
 }
 
 fn detail(said: &str) -> String {
@@ -33,6 +35,7 @@ impl Error {
         match self {
             Self::NotFound(_) => Kind::NotFound,
             Self::Request { .. } | Self::Status { .. } => Kind::Io,
+            Self::Auth(error) => error.kind(),
             _ => Kind::Invalid,
         }
     }

@@ -5,6 +5,7 @@
 //! descriptor says, redirects are followed by hand, and every wait has a limit. Digests are checked by
 //! whoever reads a blob to its end; documents come checked.
 
+pub mod auth;
 mod error;
 mod http;
 mod repository;
