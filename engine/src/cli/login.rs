@@ -48,14 +48,17 @@ pub fn login(context: &Context, args: LoginArgs) -> Exit {
     if let Some(login) = &stored
         && again(context, &registry, login)?
     {
-        return succeeded(&keychain, &registry, login);
+        println!("Login Succeeded");
+        return Ok(0);
     }
     let (user, password) = ask(asked_for, stored.as_ref())?;
     if user.contains(':') {
         return Err(anyhow::anyhow!("A user's name cannot have a colon in it").into());
     }
     let login = auth::login::check(&context.registries, &registry, &user, &password)?;
-    succeeded(&keychain, &registry, &login)
+    keep(&keychain, &registry, &login)?;
+    println!("Login Succeeded");
+    Ok(0)
 }
 
 /// What the command line and stdin say of user and password.
@@ -133,7 +136,7 @@ fn ask(
     Ok((user, password))
 }
 
-fn succeeded(keychain: &Keychain, registry: &str, login: &Credentials) -> Exit {
+fn keep(keychain: &Keychain, registry: &str, login: &Credentials) -> auth::Result<()> {
     let kept = keychain.store(registry, login)?;
     if let (Kept::File(path), Credentials::Password { .. }) = (kept, login) {
         let path = escape(path.as_os_str().as_encoded_bytes()).to_string();
@@ -143,8 +146,7 @@ fn succeeded(keychain: &Keychain, registry: &str, login: &Credentials) -> Exit {
              https://docs.docker.com/go/credential-store/\n"
         );
     }
-    println!("Login Succeeded");
-    Ok(0)
+    Ok(())
 }
 
 pub fn logout(context: &Context, args: &LogoutArgs) -> Exit {

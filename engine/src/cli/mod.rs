@@ -27,6 +27,7 @@ mod resource_args;
 mod rmi;
 mod run;
 mod save;
+mod search;
 mod stats;
 mod system;
 mod tag;
@@ -141,6 +142,8 @@ enum Command {
     Login(login::LoginArgs),
     /// Log out from a registry
     Logout(login::LogoutArgs),
+    /// Search a registry for images
+    Search(search::SearchArgs),
     /// Show what hull found on this machine
     Info(info::FormatArgs),
     /// Show the versions of hull's parts
@@ -222,6 +225,7 @@ impl Cli {
             Command::Image(command) => image::image(&context, command),
             Command::Login(args) => login::login(&context, args),
             Command::Logout(args) => login::logout(&context, &args),
+            Command::Search(args) => search::search(&context, &args),
             Command::Info(args) => info::info(&context, &args),
             Command::Version(args) => info::version(&args),
             Command::Completion(args) => completion::completion(&args),

@@ -22,6 +22,8 @@ pub enum Error {
     Malformed { url: String, what: &'static str },
     #[error("{0} is no URL of a registry, such as https://mirror.example:5000")]
     Url(String),
+    #[error("{0} offers no search, and no catalog of its repositories")]
+    NoSearch(String),
     #[error(transparent)]
     Auth(#[from] super::auth::Error),
 }

@@ -9,6 +9,7 @@ pub mod auth;
 mod error;
 mod http;
 mod repository;
+pub mod search;
 pub mod settings;
 
 pub use error::{Error, Result};

@@ -17,11 +17,12 @@ mod keychain;
 pub mod login;
 pub mod names;
 #[cfg(test)]
-mod test_server;
+pub(super) mod test_server;
 mod token;
-mod wire;
+pub(super) mod wire;
 
 pub use authorizer::{Authorizer, Scope};
 pub use credentials::{Credentials, Secret};
 pub use error::{Error, Result};
 pub use keychain::{Kept, Keychain};
+pub(super) use token::said;
