@@ -176,7 +176,7 @@ fn begin(context: &Context, store: &Store, row: &PodRow) -> Result<Option<Client
     };
     let mode = mode_of(row);
     let sandbox = create::new_sandbox(&row.id, mode);
-    let uid = match store.db().begin_sandbox::<&str>(&sandbox, create::uids(mode), &[]) {
+    let uid = match store.db().begin_sandbox(&sandbox, create::uids(mode), &[]) {
         Err(store::Error::SandboxExists(_)) => return Ok(None),
         begun => begun?.uid,
     };

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use hull_guest::protocol::{
-    AttachArgs, CallError, ContainerArgs, ContainerSpec, Created, ErrorKind, ExecSpec, ExitStatus,
-    FrameError, HelloArgs, HelloReply, Outcome, Reply, Request, Stream, VERSION, read_frame, write_frame,
+    AttachArgs, CallError, ContainerArgs, ContainerSpec, Created, ExecSpec, ExitStatus, FrameError,
+    HelloArgs, HelloReply, Outcome, Reply, Request, Stream, VERSION, read_frame, write_frame,
 };
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
@@ -39,16 +39,6 @@ pub enum AgentError {
         "The agent speaks version {theirs} of the protocol, this hull {VERSION}; install both from one release"
     )]
     Version { theirs: u32 },
-}
-
-impl AgentError {
-    /// The agent's own refusal, if that is what this is.
-    pub fn kind(&self) -> Option<ErrorKind> {
-        match self {
-            AgentError::Refused(error) => Some(error.kind),
-            _ => None,
-        }
-    }
 }
 
 impl From<FrameError> for AgentError {

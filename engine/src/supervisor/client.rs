@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use hull_guest::protocol::{
-    CallError, ContainerArgs, ErrorKind, ExecSpec, FrameError, HelloArgs, Outcome, ProcessInfo, Request,
-    Stream, decode_len, read_frame, write_frame,
+    CallError, ContainerArgs, ErrorKind, ExecSpec, FrameError, HelloArgs, Outcome, ProcessInfo, Stream,
+    decode_len, read_frame, write_frame,
 };
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 
@@ -238,11 +238,6 @@ impl Client {
         let Ok(mut stream) = self.send(call) else { return };
         let _ = io::copy(&mut stream, &mut io::sink());
     }
-
-    /// For a connection that stays until the supervisor ends.
-    pub fn watch(&self) -> Option<UnixStream> {
-        self.connect().ok()
-    }
 }
 
 /// The answer to a wait.
@@ -289,13 +284,4 @@ fn receive_descriptors(stream: &UnixStream) -> Result<([u8; 4], Vec<OwnedFd>), C
         return Err(ClientError::Closed);
     }
     Ok((header, handed))
-}
-
-/// What a foreground client passes on.
-pub fn request_to_call(request: Request) -> Option<Call> {
-    match request {
-        Request::Signal(args) => Some(Call::Signal(args)),
-        Request::Resize(args) => Some(Call::Resize(args)),
-        _ => None,
-    }
 }

@@ -488,7 +488,7 @@ fn a_container_keeps_its_image_through_a_forced_removal() {
     assert_eq!(catalog::resolve(&store, &Naming::default(), "x").unwrap_err().kind(), Kind::NotFound);
     let image = catalog::of_container(&store, &id).unwrap();
     assert_eq!(catalog::root_for(&store, &image).unwrap().layers.len(), 1);
-    store.db().remove_container("c").unwrap();
+    store.db().conclude("c", None, true, None).unwrap();
     crate::image::gc::collect(&store).unwrap();
     assert!(files(&root).is_empty());
 }

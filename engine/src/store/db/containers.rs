@@ -151,24 +151,6 @@ impl Database {
         let found = self.read("look up a container", |db| find(db, wanted))?;
         the_only("container", wanted, found)
     }
-
-    /// [`Self::container`] for each, by one view of the database.
-    pub fn resolve_many<S: AsRef<str>>(&self, wanted: &[S]) -> Result<Vec<Result<ContainerRow>>> {
-        let found = self.read("look up containers", |db| {
-            let view = db.unchecked_transaction()?;
-            wanted.iter().map(|wanted| find(&view, wanted.as_ref())).collect::<rusqlite::Result<Vec<_>>>()
-        })?;
-        Ok(wanted
-            .iter()
-            .zip(found)
-            .map(|(wanted, found)| the_only("container", wanted.as_ref(), found))
-            .collect())
-    }
-
-    /// Removes a container's row, if it is there.
-    pub fn remove_container(&self, id: &str) -> Result<()> {
-        self.write("remove a container", |tx| delete_container(tx, id))
-    }
 }
 
 /// At most two of those that a user may mean.

@@ -8,14 +8,14 @@ use crate::store::db::states::{Change, ContainerState};
 fn sandboxes_get_the_smallest_free_uid() {
     let fixture = Fixture::new();
     let db = fixture.db();
-    let uid = |id: &str| db.add_sandbox(&sandbox(id), Some((1000, 3))).map(|row| row.uid);
+    let uid = |id: &str| db.begin_sandbox(&sandbox(id), Some((1000, 3)), &[]).map(|row| row.uid);
     assert_eq!(uid("a").unwrap(), Some(1000));
     assert_eq!(uid("b").unwrap(), Some(1001));
     assert_eq!(uid("c").unwrap(), Some(1002));
     assert!(matches!(uid("d"), Err(Error::NoFreeUid { first: 1000, count: 3 })));
-    db.remove_sandbox("b").unwrap();
+    db.end_sandbox("b").unwrap();
     assert_eq!(uid("e").unwrap(), Some(1001));
-    assert_eq!(db.add_sandbox(&sandbox("f"), None).unwrap().uid, None);
+    assert_eq!(db.begin_sandbox(&sandbox("f"), None, &[]).unwrap().uid, None);
     assert_eq!(db.sandboxes().unwrap().len(), 4);
 }
 
@@ -28,7 +28,8 @@ fn writers_in_many_threads_and_connections_get_different_uids() {
             scope.spawn(move || {
                 let store = fixture.another();
                 let add = |n| {
-                    store.db().add_sandbox(&sandbox(&format!("{thread}-{n}")), Some((1000, 1000))).unwrap()
+                    let sandbox = sandbox(&format!("{thread}-{n}"));
+                    store.db().begin_sandbox(&sandbox, Some((1000, 1000)), &[]).unwrap()
                 };
                 (0..10).map(|n| add(n).uid.unwrap()).collect::<Vec<_>>()
             })
@@ -68,7 +69,7 @@ fn names_are_taken_once_and_images_must_be_there() {
 fn rows_come_back_as_they_went_in() {
     let fixture = Fixture::new();
     let db = fixture.db();
-    db.add_sandbox(&sandbox("s"), None).unwrap();
+    db.begin_sandbox(&sandbox("s"), None, &[]).unwrap();
     let row = ContainerRow {
         sandbox: Some("s".to_owned()),
         state: ContainerState::Paused,
@@ -89,15 +90,6 @@ fn rows_come_back_as_they_went_in() {
 }
 
 #[test]
-fn several_are_resolved_at_once_each_with_its_own_outcome() {
-    let fixture = Fixture::new();
-    fixture.db().add_container(&container("abc1", "one")).unwrap();
-    let found = fixture.db().resolve_many(&["one", "two", "ab"]).unwrap();
-    let ids: Vec<_> = found.into_iter().map(|row| row.map(|row| row.id).ok()).collect();
-    assert_eq!(ids, [Some("abc1".to_owned()), None, Some("abc1".to_owned())]);
-}
-
-#[test]
 fn a_sandbox_begins_and_ends_with_its_containers() {
     let fixture = Fixture::new();
     let db = fixture.db();
@@ -115,7 +107,6 @@ fn a_sandbox_begins_and_ends_with_its_containers() {
     );
     db.join_sandbox("s", "b").unwrap();
     assert_eq!(db.containers_of_sandbox("s").unwrap().len(), 2);
-    assert!(db.remove_sandbox("s").is_err(), "containers are in it");
     db.end_sandbox("s").unwrap();
     db.end_sandbox("s").unwrap();
     assert!(db.containers().unwrap().iter().all(|row| row.sandbox.is_none()));

@@ -25,16 +25,16 @@ impl Database {
     /// Adds a sandbox and puts these containers into it, by their whole ids. With `uids` (first, count)
     /// it gets the smallest of them that is free. [`Error::SandboxExists`]: somebody else began it, or
     /// a dead one waits to be swept.
-    pub fn begin_sandbox<S: AsRef<str>>(
+    pub fn begin_sandbox(
         &self,
         sandbox: &NewSandbox,
         uids: Option<(u32, u32)>,
-        containers: &[S],
+        containers: &[&str],
     ) -> Result<SandboxRow> {
         self.write("begin a sandbox", |tx| {
             let row = insert_sandbox(tx, sandbox, uids)?;
             for container in containers {
-                join(tx, &sandbox.id, container.as_ref())?;
+                join(tx, &sandbox.id, container)?;
             }
             Ok(row)
         })

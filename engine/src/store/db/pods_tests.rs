@@ -33,7 +33,7 @@ fn a_pod_stays_while_containers_are_in_it() {
     let error = db.remove_pod("p").unwrap_err();
     assert_eq!(error.to_string(), "Pod one has 1 container(s); remove them first");
     db.end_sandbox("p").unwrap();
-    db.remove_container("a").unwrap();
+    db.conclude("a", None, true, None).unwrap();
     db.remove_pod("p").unwrap();
     db.remove_pod("p").unwrap();
     assert!(db.pods().unwrap().is_empty());

@@ -38,11 +38,6 @@ fn sandbox_from(row: &Row<'_>) -> rusqlite::Result<SandboxRow> {
 const SANDBOX: &str = "SELECT id, uid, boot_id, mode, created FROM sandboxes";
 
 impl Database {
-    /// Adds a sandbox. With `uids` (first, count) it gets the smallest of them that is free.
-    pub fn add_sandbox(&self, new: &NewSandbox, uids: Option<(u32, u32)>) -> Result<SandboxRow> {
-        self.write("add a sandbox", |tx| insert_sandbox(tx, new, uids))
-    }
-
     pub fn sandboxes(&self) -> Result<Vec<SandboxRow>> {
         self.read("list sandboxes", |db| {
             db.prepare_cached(&format!("{SANDBOX} ORDER BY created, id"))?
@@ -54,14 +49,6 @@ impl Database {
     pub fn sandbox(&self, id: &str) -> Result<Option<SandboxRow>> {
         self.read("look up a sandbox", |db| {
             db.prepare_cached(&format!("{SANDBOX} WHERE id = ?"))?.query_row([id], sandbox_from).optional()
-        })
-    }
-
-    /// Removes a sandbox that no container is in any more; its user id is free again.
-    pub fn remove_sandbox(&self, id: &str) -> Result<()> {
-        self.write("remove a sandbox", |tx| {
-            tx.prepare_cached("DELETE FROM sandboxes WHERE id = ?")?.execute([id])?;
-            Ok(())
         })
     }
 }

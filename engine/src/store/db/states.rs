@@ -17,7 +17,7 @@
 //!
 //! `StartFailed` leaves `created` and `exited` as they are, and ends `restarting`. It takes `Started` back,
 //! which is recorded while the start is under way: what never ran is `created` again. A container's row goes
-//! by [`Database::remove_container`], from any state.
+//! by [`Database::conclude`], from any state.
 //!
 //! `Exited`, `Restarting` and `StartFailed` of a container in `removing` are recorded and leave it there:
 //! somebody removes it while its owner is about to say how it ended. `Renamed` and `Config` are refused

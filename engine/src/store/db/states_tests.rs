@@ -150,8 +150,8 @@ fn what_is_removed_records_its_end_and_stays_in_removal() {
         assert!(row.exit_code == 5 || row.exit_code == 127);
         assert!(fixture.db().change(id, &Change::Started { pid: 8 }).is_err());
     }
-    fixture.db().remove_container("a").unwrap();
-    fixture.db().remove_container("a").unwrap();
+    fixture.db().conclude("a", None, true, None).unwrap();
+    fixture.db().conclude("a", None, true, None).unwrap();
     let told = fixture.events();
     assert_eq!(told.last().unwrap(), "a destroy a=1 image=debian name=a");
     assert_eq!(told.iter().filter(|event| event.contains("destroy")).count(), 1);
