@@ -195,11 +195,13 @@ pub fn spawn(shared: &Arc<Shared>, plan: ContainerPlan) -> Option<TaskHandle> {
 impl Task {
     fn live(mut self) {
         // What has to be there before the start is made ready while the client is still on its way.
-        let mut early = self.prepare();
-        if let Ok(run) = &mut early {
-            self.phase = Phase::Idle { prepared: run.take() };
-        }
-        let mut failed = early.err();
+        let mut failed = match self.prepare() {
+            Ok(run) => {
+                self.phase = Phase::Idle { prepared: Some(run) };
+                None
+            }
+            Err(error) => Some(error),
+        };
         while !self.over {
             match self.next() {
                 Some(Order::Start(wait, caller)) => self.on_start(wait, caller, failed.take()),

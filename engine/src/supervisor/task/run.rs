@@ -76,7 +76,7 @@ fn exit_code(kind: ErrorKind) -> i32 {
 
 impl Task {
     /// Everything up to the exec.
-    pub(super) fn prepare(&mut self) -> Result<Option<Run>, StartError> {
+    pub(super) fn prepare(&mut self) -> Result<Run, StartError> {
         let sandbox = self.shared.sandbox()?;
         let plan = &self.plan;
         let source = sandbox.root_source(&plan.id, &plan.root)?;
@@ -86,7 +86,7 @@ impl Task {
             Isolation::Vm => sandbox.pid(),
             Isolation::Namespace => created.pid,
         };
-        Ok(Some(Run { sandbox, pid, since: Instant::now(), drained: Vec::new(), _health: None }))
+        Ok(Run { sandbox, pid, since: Instant::now(), drained: Vec::new(), _health: None })
     }
 
     pub(super) fn start(&mut self) -> Result<(), CallError> {
@@ -99,9 +99,8 @@ impl Task {
         };
         // What was made ready in a sandbox that has died since is of no use.
         let prepared = prepared.filter(|run| !run.sandbox.has_ended());
-        let prepared = prepared.map_or_else(|| self.prepare(), |run| Ok(Some(run)));
-        let started = prepared.and_then(|run| self.go(run.ok_or(StartError::Thread)?));
-        match started {
+        let prepared = prepared.map_or_else(|| self.prepare(), Ok);
+        match prepared.and_then(|run| self.go(run)) {
             Ok(run) => {
                 (self.stopping, self.deadline) = (false, None);
                 self.phase = Phase::Running(run);
@@ -287,8 +286,8 @@ impl Task {
             return;
         }
         let started = match prepared {
-            Ok(prepared) => {
-                self.phase = Phase::Idle { prepared };
+            Ok(run) => {
+                self.phase = Phase::Idle { prepared: Some(run) };
                 self.start()
             }
             Err(error) => Err(self.start_failed(error)),
