@@ -16,9 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
-use hull_guest::protocol::{
-    ContainerArgs, ErrorKind, ExitStatus, Request, ResizeArgs, SignalArgs, Stream, UpdateArgs,
-};
+use hull_guest::protocol::{ContainerArgs, ExitStatus, Request, ResizeArgs, SignalArgs, Stream, UpdateArgs};
 
 use super::ContainerPlan;
 use super::caller::{self, Caller, state_error};
@@ -329,9 +327,8 @@ impl Task {
 
     /// A user starts again what was about to by itself.
     fn rest_no_longer(&mut self, exit: &Exit, callers: Vec<Caller>) {
-        let (exit_code, oom_killed, error) = (exit.code, exit.oom_killed, exit.error.clone());
         self.phase = Phase::Idle { prepared: None };
-        if self.record(Change::Exited { exit_code, oom_killed, error }) {
+        if self.record(run::exited(exit)) {
             self.start_for(callers);
         } else {
             self.come_to_rest(exit);
@@ -539,11 +536,6 @@ impl Task {
 /// When patience ends. None: never, with a number below zero, as docker's, or one beyond all time.
 fn deadline(seconds: i64) -> Option<Instant> {
     u64::try_from(seconds).ok().and_then(|seconds| Instant::now().checked_add(Duration::from_secs(seconds)))
-}
-
-/// What a start that failed is told as.
-fn setup_error(message: String) -> hull_guest::protocol::CallError {
-    hull_guest::protocol::CallError { kind: ErrorKind::Setup, message }
 }
 
 #[cfg(test)]

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use hull_guest::protocol::{CallError, ErrorKind, ExitStatus, Request, Stream};
 
 use super::super::ContainerPlan;
-use super::super::caller::{Caller, chain};
+use super::super::caller::{Caller, failure};
 use super::super::control::{Answer, Exit};
 use super::super::shared::start_thread;
 use super::super::{health, output::Output};
-use super::{KILLED, Order, PATIENCE, Phase, Task, setup_error};
+use super::{KILLED, Order, PATIENCE, Phase, Task};
 use crate::container::restart::Backoff;
 use crate::container::spec;
 use crate::logs::{self, Writer};
@@ -59,8 +59,8 @@ impl StartError {
     fn call_error(&self) -> CallError {
         match self {
             StartError::Agent(AgentError::Refused(error)) => error.clone(),
-            StartError::Launch(LaunchError::Agent(error)) => setup_error(chain(error)),
-            other => setup_error(chain(other)),
+            StartError::Launch(LaunchError::Agent(error)) => failure(error),
+            other => failure(other),
         }
     }
 }
@@ -247,15 +247,15 @@ impl Task {
             let _ = sandbox.agent().done(&Request::Delete(self.args()));
         }
         self.handle.input.reset();
-        let (exit_code, oom_killed, error) = (exit.code, exit.oom_killed, exit.error.clone());
         if let Some(callers) = again {
-            if !self.record(Change::Exited { exit_code, oom_killed, error }) {
+            if !self.record(exited(exit)) {
                 return self.come_to_rest(exit);
             }
             self.waiters.ended(exit);
             return self.start_for(callers);
         }
         self.restarts += 1;
+        let (exit_code, oom_killed, error) = (exit.code, exit.oom_killed, exit.error.clone());
         if !self.record(Change::Restarting { exit_code, oom_killed, error }) {
             return self.come_to_rest(exit);
         }
@@ -301,9 +301,7 @@ impl Task {
     /// It has ended for good.
     pub(super) fn come_to_rest(&mut self, exit: &Exit) {
         self.phase = Phase::Idle { prepared: None };
-        let change =
-            Change::Exited { exit_code: exit.code, oom_killed: exit.oom_killed, error: exit.error.clone() };
-        self.tidy_up(&change, exit);
+        self.tidy_up(&exited(exit), exit);
         self.leave();
     }
 
@@ -328,6 +326,10 @@ impl Task {
         }
         self.waiters.at_rest(exit, removed == Some(true));
     }
+}
+
+pub(super) fn exited(exit: &Exit) -> Change {
+    Change::Exited { exit_code: exit.code, oom_killed: exit.oom_killed, error: exit.error.clone() }
 }
 
 fn log_stream(stream: Stream) -> logs::Stream {
