@@ -9,12 +9,13 @@ use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{self, Sender};
 use std::thread::{self, JoinHandle};
 
-use hull_guest::protocol::{ExecSpec, ResizeArgs, SignalArgs, Stream};
+use hull_guest::protocol::{ExecSpec, Process, ResizeArgs, SignalArgs, Stream};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
+use crate::container::config::Config;
 use crate::container::names;
 use crate::container::start::Supervised;
 use crate::supervisor::client::{Client, ClientError, exited};
@@ -99,6 +100,36 @@ pub struct Attachment<'a> {
     pub until: Until,
     /// Typed on a terminal, they leave the container to itself.
     pub detach_keys: &'a [u8],
+}
+
+impl<'a> Attachment<'a> {
+    /// To those of a container's streams that are wanted, until its end.
+    pub fn of(
+        config: &Config,
+        wanted: impl Fn(Stream) -> bool,
+        live: bool,
+        detach_keys: &'a [u8],
+    ) -> Attachment<'a> {
+        Attachment {
+            streams: streams(&config.process, wanted),
+            terminal: config.process.terminal.is_some(),
+            live,
+            until: if config.remove { Until::Removed } else { Until::NextExit },
+            detach_keys,
+        }
+    }
+}
+
+/// Those that are wanted, of those that a process has.
+pub fn streams(process: &Process, wanted: impl Fn(Stream) -> bool) -> Vec<Stream> {
+    let has = |stream| match stream {
+        Stream::Stdin => process.stdin,
+        Stream::Stdout => true,
+        Stream::Stderr => process.terminal.is_none(),
+    };
+    let mut streams = vec![Stream::Stdout, Stream::Stderr, Stream::Stdin];
+    streams.retain(|stream| has(*stream) && wanted(*stream));
+    streams
 }
 
 /// The streams, each a connection of its own.

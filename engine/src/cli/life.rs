@@ -1,15 +1,14 @@
 //! `hull start`, `stop`, `restart`, `kill`, `wait`, `pause`, `unpause`, `rename`, `rm`.
 
 use clap::Args;
+use hull_guest::protocol::Stream;
 
-use super::{Exit, Failure, for_each, swept};
+use super::{Exit, for_each, swept};
 use crate::container::life::{self, LifeError};
-use crate::container::run::Manner;
 use crate::container::{config::Config, signals, start as starting};
 use crate::context::Context;
 use crate::session::{self, Attachment, Signals, detach};
 use crate::store::Store;
-use crate::supervisor::control::Until;
 use crate::text::escape;
 
 #[derive(Debug, Args)]
@@ -88,20 +87,9 @@ pub fn start(context: &Context, args: &StartArgs) -> Exit {
     let store = swept(context)?;
     let row = store.db().container(name)?;
     let config = Config::from_row(&row.config)?;
-    let manner = Manner {
-        detached: false,
-        attach: Vec::new(),
-        sig_proxy: true,
-        detach_keys: detach::parse(args.detach_keys.as_deref().unwrap_or(detach::DEFAULT))?,
-        cid_file: None,
-    };
-    let attachment = Attachment {
-        streams: manner.streams(args.interactive && config.process.stdin, config.process.terminal.is_some()),
-        terminal: config.process.terminal.is_some(),
-        live: true,
-        until: if config.remove { Until::Removed } else { Until::NextExit },
-        detach_keys: &manner.detach_keys,
-    };
+    let detach_keys = detach::parse(args.detach_keys.as_deref().unwrap_or(detach::DEFAULT))?;
+    let wanted = |stream| stream != Stream::Stdin || args.interactive;
+    let attachment = Attachment::of(&config, wanted, true, &detach_keys);
     let client = starting::client(&store, &row);
     let ended = if life::is_up(&row) {
         session::join(&client, &row.id, &attachment, &signals)
@@ -170,5 +158,4 @@ pub fn remove(context: &Context, args: &RmArgs) -> Exit {
 fn on_each(context: &Context, names: &Names, act: impl Fn(&Store, &str) -> Result<(), LifeError>) -> Exit {
     let store = swept(context)?;
     for_each(&names.containers, |name| act(&store, name).map(|()| name.to_string()))
-        .map_err(|failure: Failure| failure)
 }

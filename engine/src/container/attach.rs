@@ -9,7 +9,6 @@ use crate::context::Context;
 use crate::session::{self, Attachment, SessionError, Signals};
 use crate::store::{self, ContainerRow, ContainerState, Store};
 use crate::supervisor::client::ClientError;
-use crate::supervisor::control::Until;
 use crate::terminal;
 
 #[derive(Debug)]
@@ -63,22 +62,13 @@ fn attempt(store: &Store, row: &ContainerRow, asked: &Asked) -> Result<u8, Attac
         | ContainerState::Dead => return Err(AttachError::Stopped),
     }
     let config = Config::from_row(&row.config).map_err(|_| AttachError::Config(row.name.clone()))?;
-    let terminal = config.process.terminal.is_some();
-    let stdin = asked.stdin && config.process.stdin;
-    if terminal && stdin && !terminal::is_terminal(&std::io::stdin()) {
+    let wanted = |stream| stream != Stream::Stdin || asked.stdin;
+    let attachment = Attachment::of(&config, wanted, false, &asked.detach_keys);
+    let stdin = attachment.streams.contains(&Stream::Stdin);
+    if attachment.terminal && stdin && !terminal::is_terminal(&std::io::stdin()) {
         return Err(AttachError::NoTerminal);
     }
-    let mut streams = vec![Stream::Stdout];
-    streams.extend((!terminal).then_some(Stream::Stderr));
-    streams.extend(stdin.then_some(Stream::Stdin));
-    let attachment = Attachment {
-        streams,
-        terminal,
-        live: false,
-        until: if config.remove { Until::Removed } else { Until::NextExit },
-        detach_keys: &asked.detach_keys,
-    };
     // What is typed on a terminal reaches the container as it is.
-    let signals = Signals::block(asked.sig_proxy && !terminal)?;
+    let signals = Signals::block(asked.sig_proxy && !attachment.terminal)?;
     Ok(session::join(&start::client(store, row), &row.id, &attachment, &signals)?)
 }

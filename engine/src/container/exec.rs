@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
 
-use hull_guest::protocol::{ErrorKind, ExecPlace, ExecSpec, Process, Seccomp, Stream, TerminalSize, Text};
+use hull_guest::protocol::{ErrorKind, ExecPlace, ExecSpec, Process, Seccomp, TerminalSize, Text};
 
 use super::config::Config;
 use super::env::{EnvError, Environment};
@@ -103,11 +103,8 @@ fn attempt(store: &Store, row: &ContainerRow, asked: &Asked, signals: &Signals) 
         client.exec(spec, &[])?;
         return Ok(0);
     }
-    let mut streams = vec![Stream::Stdout];
-    streams.extend(asked.terminal.is_none().then_some(Stream::Stderr));
-    streams.extend(asked.interactive.then_some(Stream::Stdin));
     let attachment = Attachment {
-        streams,
+        streams: session::streams(&spec.process, |_| true),
         terminal: asked.terminal.is_some(),
         live: false,
         until: Until::NextExit,

@@ -8,7 +8,6 @@ use crate::context::Context;
 use crate::sandbox::sweep;
 use crate::session::{self, Attachment, SessionError, Signals};
 use crate::store::{self, Store};
-use crate::supervisor::control::Until;
 use crate::text::escape;
 
 #[derive(Debug, thiserror::Error)]
@@ -68,17 +67,11 @@ pub fn run(context: &Context, asked: Asked, manner: &Manner) -> Result<u8, RunEr
     }
     let (_, supervised) = start::new(context, &store, &new)?;
     write_id(manner.cid_file.as_deref(), &new.id)?;
-    let config = &new.config;
     match signals {
         None => start_detached(supervised),
         Some(signals) => {
-            let attachment = Attachment {
-                streams: manner.streams(config.process.stdin, config.process.terminal.is_some()),
-                terminal: config.process.terminal.is_some(),
-                live: true,
-                until: if config.remove { Until::Removed } else { Until::NextExit },
-                detach_keys: &manner.detach_keys,
-            };
+            let wanted = |stream| manner.attach.is_empty() || manner.attach.contains(&stream);
+            let attachment = Attachment::of(&new.config, wanted, true, &manner.detach_keys);
             Ok(session::run(supervised, &attachment, &signals)?)
         }
     }
@@ -103,22 +96,6 @@ pub fn create(
     let (row, _) = create::add(&store, &new, false)?;
     write_id(cid_file, &row.id)?;
     Ok(row.id)
-}
-
-impl Manner {
-    /// The streams to attach: those asked for, of those that the container has.
-    pub fn streams(&self, stdin: bool, terminal: bool) -> Vec<Stream> {
-        let has = |stream: &Stream| match stream {
-            Stream::Stdin => stdin,
-            Stream::Stdout => true,
-            Stream::Stderr => !terminal,
-        };
-        let wanted = |stream: &Stream| self.attach.is_empty() || self.attach.contains(stream);
-        [Stream::Stdin, Stream::Stdout, Stream::Stderr]
-            .into_iter()
-            .filter(|stream| has(stream) && wanted(stream))
-            .collect()
-    }
 }
 
 fn start_detached(mut supervised: Supervised) -> Result<u8, RunError> {
