@@ -1,6 +1,6 @@
 //! The host's side of the agent protocol: one connection a call.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use hull_guest::protocol::{
 };
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::socket;
+use super::socket::{self, Timed};
 
 /// The longest any call may take that does not wait for the container itself. None comes near it; it
 /// bounds what a broken or hostile guest can do.
@@ -202,26 +202,6 @@ impl Agent {
             Outcome::Done => Ok(()),
             _ => Err(AgentError::Unexpected("a call")),
         }
-    }
-}
-
-/// Reads from a connection until a point in time.
-pub(super) struct Timed<'a> {
-    pub stream: &'a UnixStream,
-    pub end: Option<Instant>,
-}
-
-impl Read for Timed<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if let Some(end) = self.end {
-            let left = end.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(io::ErrorKind::TimedOut.into());
-            }
-            self.stream.set_read_timeout(Some(left))?;
-        }
-        let mut stream = self.stream;
-        stream.read(buffer)
     }
 }
 

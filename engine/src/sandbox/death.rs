@@ -10,8 +10,8 @@ use hull_guest::protocol::{read_frame, write_frame};
 use hull_vmm::control::{Command, Event};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
-use super::agent::Timed;
 use super::mode::Isolation;
+use super::socket::Timed;
 use super::spawn::Ending;
 
 /// What is shown of stderr.

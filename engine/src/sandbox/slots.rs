@@ -1,6 +1,6 @@
 //! Disks of a running machine: files put behind its slots, rates that a disk is held to.
 
-use std::io::{self, IoSlice, Read};
+use std::io::{self, IoSlice};
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
@@ -10,6 +10,8 @@ use hull_vmm::config::DiskLimits;
 use hull_vmm::control::{Command, DiskContent, Event, frame};
 use nix::errno::Errno;
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
+
+use super::socket::{Timed, left};
 
 /// What a machine may take to answer. It has nothing to open and nothing to wait for; the limit is for one
 /// that the host has stopped, or that its guest has taken over.
@@ -70,7 +72,7 @@ fn exchange(
     let end = Instant::now() + limit;
     let before = timeouts(control).map_err(SlotError::Send)?;
     send(control, &bytes, fds, end).map_err(SlotError::Send)?;
-    let event = read_frame(&mut Until { stream: control, end }).map_err(SlotError::Answer)?;
+    let event = read_frame(&mut Timed { stream: control, end: Some(end) }).map_err(SlotError::Answer)?;
     let [read, write] = before;
     let restored = control.set_read_timeout(read).and_then(|()| control.set_write_timeout(write));
     restored.map_err(SlotError::Send)?;
@@ -113,25 +115,6 @@ fn send(stream: &UnixStream, bytes: &[u8], fds: &[BorrowedFd], end: Instant) -> 
         rest = rest.get(sent..).unwrap_or_default();
     }
     if batches.peek().is_some() { Err(io::ErrorKind::InvalidInput.into()) } else { Ok(()) }
-}
-
-/// Reads until a point in time.
-struct Until<'a> {
-    stream: &'a UnixStream,
-    end: Instant,
-}
-
-impl Read for Until<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.stream.set_read_timeout(Some(left(self.end)?))?;
-        let mut stream = self.stream;
-        stream.read(buffer)
-    }
-}
-
-fn left(end: Instant) -> io::Result<Duration> {
-    let left = end.saturating_duration_since(Instant::now());
-    if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
 }
 
 #[cfg(test)]

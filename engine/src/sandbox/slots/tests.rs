@@ -1,6 +1,7 @@
 //! Against the machine's own end of the socket.
 
 use std::fs::File;
+use std::io::Read;
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
