@@ -8,6 +8,7 @@ use hull_guest::protocol::{PodConfig, Resources};
 use nix::fcntl::FlockArg;
 use serde::{Deserialize, Serialize};
 
+use crate::container::config::UnreadableConfig;
 use crate::container::create::{self, CreateError, Creating};
 use crate::container::start::{StartError, absolute};
 use crate::container::{names, remove};
@@ -63,8 +64,9 @@ pub struct Config {
 }
 
 impl Config {
-    pub fn from_row(row: &PodRow) -> Result<Config, StartError> {
-        serde_json::from_str(&row.config).map_err(|_| StartError::Config(row.name.clone()))
+    pub fn from_row(row: &PodRow) -> Result<Config, UnreadableConfig> {
+        let unreadable = |_| UnreadableConfig { what: "pod", name: row.name.clone() };
+        serde_json::from_str(&row.config).map_err(unreadable)
     }
 }
 

@@ -50,7 +50,7 @@ pub fn start(context: &Context, store: &Store) -> Result<Vec<Outcome>, SystemErr
 /// Docker's rules at the start of its daemon, but for one: what a user stopped failed for no reason that
 /// `on-failure` is there for.
 fn is_to_run(row: &ContainerRow) -> bool {
-    let Ok(config) = Config::from_row(&row.config) else { return false };
+    let Ok(config) = Config::from_row(row) else { return false };
     row.state == ContainerState::Exited
         && config.restart.wants(row.exit_code, row.restarts)
         && (!row.stopped || config.restart.outlives_a_stop())

@@ -5,7 +5,7 @@ use std::fs;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use hull_engine::container::config::Config;
-use hull_engine::store::{self, ContainerState};
+use hull_engine::store::{self, ContainerRow, ContainerState};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -123,9 +123,9 @@ fn whoever_is_killed_the_others_live_and_nothing_is_left() {
     }
     let opened = store::Store::open(&store.root, &store.run).unwrap();
     eventually("all with --rm are gone", || {
-        let removed = |config: &str| Config::from_row(config).is_ok_and(|config| config.remove);
+        let removed = |row: &ContainerRow| Config::from_row(row).is_ok_and(|config| config.remove);
         let rows = opened.db().containers().unwrap();
-        let gone = !rows.iter().any(|row| removed(&row.config));
+        let gone = !rows.iter().any(removed);
         store.hull(["ps"]).output().exits(0);
         gone.then_some(())
     });

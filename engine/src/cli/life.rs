@@ -86,7 +86,7 @@ pub fn start(context: &Context, args: &StartArgs) -> Exit {
     let signals = Signals::block(true)?;
     let store = swept(context)?;
     let row = store.db().container(name)?;
-    let config = Config::from_row(&row.config)?;
+    let config = Config::from_row(&row)?;
     let detach_keys = detach::parse(args.detach_keys.as_deref().unwrap_or(detach::DEFAULT))?;
     let wanted = |stream| stream != Stream::Stdin || args.interactive;
     let attachment = Attachment::of(&config, wanted, true, &detach_keys);

@@ -2,7 +2,7 @@
 
 use hull_guest::protocol::Stream;
 
-use super::config::Config;
+use super::config::{Config, UnreadableConfig};
 use super::reach::{self, Reached};
 use super::start;
 use crate::context::Context;
@@ -24,8 +24,8 @@ pub enum AttachError {
     Store(#[from] store::Error),
     #[error(transparent)]
     Session(#[from] SessionError),
-    #[error("The config of container {0} is of a release of hull that this one cannot read")]
-    Config(String),
+    #[error(transparent)]
+    Config(#[from] UnreadableConfig),
     #[error("You cannot attach to a stopped container, start it first")]
     Stopped,
     #[error("You cannot attach to a paused container, unpause it first")]
@@ -61,7 +61,7 @@ fn attempt(store: &Store, row: &ContainerRow, asked: &Asked) -> Result<u8, Attac
         | ContainerState::Exited
         | ContainerState::Dead => return Err(AttachError::Stopped),
     }
-    let config = Config::from_row(&row.config).map_err(|_| AttachError::Config(row.name.clone()))?;
+    let config = Config::from_row(row)?;
     let wanted = |stream| stream != Stream::Stdin || asked.stdin;
     let attachment = Attachment::of(&config, wanted, false, &asked.detach_keys);
     let stdin = attachment.streams.contains(&Stream::Stdin);

@@ -10,10 +10,19 @@ use serde::{Deserialize, Serialize};
 use super::health::HealthCheck;
 use super::restart::RestartPolicy;
 use crate::logs::LogConfig;
+use crate::store::ContainerRow;
 
 /// Seconds a container has between its stop signal and SIGKILL (docker's number).
 pub const STOP_TIMEOUT: i64 = 10;
 const SIGTERM: u8 = 15;
+
+/// A row's config cannot be read, a container's or a pod's.
+#[derive(Debug, thiserror::Error)]
+#[error("The config of {what} {name} is of a release of hull that this one cannot read")]
+pub struct UnreadableConfig {
+    pub what: &'static str,
+    pub name: String,
+}
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Config {
@@ -76,9 +85,9 @@ impl Default for Stop {
 }
 
 impl Config {
-    /// A row's column. What cannot be read was written by a release this one does not know.
-    pub fn from_row(json: &str) -> serde_json::Result<Config> {
-        serde_json::from_str(json)
+    pub fn from_row(row: &ContainerRow) -> Result<Config, UnreadableConfig> {
+        let unreadable = |_| UnreadableConfig { what: "container", name: row.name.clone() };
+        serde_json::from_str(&row.config).map_err(unreadable)
     }
 
     pub fn to_row(&self) -> String {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use hull_guest::protocol::{Share, Text};
 use nix::fcntl::{Flock, FlockArg};
 
-use super::config::{Config, Stop};
+use super::config::{Config, Stop, UnreadableConfig};
 use super::env::EnvError;
 use super::health::{HealthCheck, HealthError, HealthOptions};
 use super::restart::RestartPolicy;
@@ -88,8 +88,8 @@ pub enum CreateError {
     PodHas { what: &'static str },
     #[error("-h conflicts with a pod: its containers have the pod's host name")]
     PodHostname,
-    #[error("The config of pod {0} is of a release of hull that this one cannot read")]
-    PodConfig(String),
+    #[error(transparent)]
+    PodConfig(#[from] UnreadableConfig),
     #[error(
         "{option} container:{name}: only containers of one pod share namespaces, and {name} is in none; \
          make a pod (hull pod create) and run both in it (--pod)"
@@ -124,7 +124,7 @@ pub fn plan(context: &Context, store: &Store, mut asked: Asked) -> Result<New, C
         if asked.options.hostname.is_some() {
             return Err(CreateError::PodHostname);
         }
-        let config = pod::Config::from_row(pod).map_err(|_| CreateError::PodConfig(pod.name.clone()))?;
+        let config = pod::Config::from_row(pod)?;
         asked.options.hostname = Some(config.hostname);
     }
     let (mode, warning) = decide_mode(context, &asked, pod.as_ref())?;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use hull_guest::protocol::{ErrorKind, ExecPlace, ExecSpec, Process, Seccomp, TerminalSize, Text};
 
-use super::config::Config;
+use super::config::{Config, UnreadableConfig};
 use super::env::{EnvError, Environment};
 use super::reach::{self, Reached};
 use super::{caps, names, start};
@@ -46,8 +46,8 @@ pub enum ExecError {
     Env(#[from] EnvError),
     #[error("Failed to read /dev/urandom")]
     Random(#[source] io::Error),
-    #[error("The config of container {0} is of a release of hull that this one cannot read")]
-    Config(String),
+    #[error(transparent)]
+    Config(#[from] UnreadableConfig),
     #[error("Container {0} is not running")]
     NotRunning(String),
     #[error("Container {0} is paused, unpause the container before exec")]
@@ -91,7 +91,7 @@ pub fn run(context: &Context, name: &str, asked: &Asked) -> Result<u8, ExecError
 
 fn attempt(store: &Store, row: &ContainerRow, asked: &Asked, signals: &Signals) -> Result<u8, ExecError> {
     check(row, asked.place)?;
-    let config = Config::from_row(&row.config).map_err(|_| ExecError::Config(row.name.clone()))?;
+    let config = Config::from_row(row)?;
     let spec = ExecSpec {
         container: row.id.clone(),
         exec_id: names::new_id().map_err(ExecError::Random)?,

@@ -6,10 +6,9 @@ use std::collections::BTreeMap;
 use hull_guest::protocol::{IoLimit, Mount, Process, Seccomp, Text};
 use serde_json::{Map, Value, json};
 
-use super::config::Config;
+use super::config::{Config, UnreadableConfig};
 use super::health::Health;
 use super::restart::RestartPolicy;
-use super::start::StartError;
 use super::{caps, life, limits, signals, spec, written};
 use crate::logs::{self, Driver, LogConfig};
 use crate::store::{self, ContainerRow, ContainerState, Store};
@@ -25,14 +24,14 @@ pub enum InspectError {
     #[error(transparent)]
     Store(#[from] store::Error),
     #[error(transparent)]
-    Config(#[from] StartError),
+    Config(#[from] UnreadableConfig),
     #[error("Failed to look at what container {name} has written")]
     Size { name: String, source: std::io::Error },
 }
 
 /// A container. `size`: with how much it has written, which takes time.
 pub fn inspect(store: &Store, row: &ContainerRow, size: bool) -> Result<Value, InspectError> {
-    let config = Config::from_row(&row.config).map_err(|_| StartError::Config(row.name.clone()))?;
+    let config = Config::from_row(row)?;
     let (path, args) =
         config.process.args.split_first().map_or((None, &[][..]), |(path, args)| (Some(path), args));
     let mut fields = json!({

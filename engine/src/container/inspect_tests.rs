@@ -60,7 +60,7 @@ fn a_state_is_told_in_dockers_words() {
 fn limits_and_confinement_are_those_that_are_kept() {
     let fixture = Fixture::new();
     let row = fixture.running("0123", true);
-    let mut config = Config::from_row(&row.config).unwrap();
+    let mut config = Config::from_row(&row).unwrap();
     let plain = host_config(&row, &config);
     assert_eq!(
         (&plain["Memory"], &plain["MemorySwap"], &plain["PidsLimit"]),
@@ -99,7 +99,7 @@ fn limits_and_confinement_are_those_that_are_kept() {
 fn entrypoint_and_command_are_told_apart() {
     let fixture = Fixture::new();
     let row = fixture.running("0123", false);
-    let mut config = Config::from_row(&row.config).unwrap();
+    let mut config = Config::from_row(&row).unwrap();
     config.process.args = ["/entry", "a", "b"].map(Text::from).to_vec();
     config.entrypoint_words = 1;
     let shown = own_config(&config);

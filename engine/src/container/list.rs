@@ -155,7 +155,7 @@ impl<'a> Rule<'a> {
         if !wanted {
             return None;
         }
-        let config = Config::from_row(&row.config).ok();
+        let config = Config::from_row(row).ok();
         let labels = config.as_ref().map(|config| &config.labels);
         let labelled = labels.map_or(!filters.contains("label"), |labels| filters.labels("label", labels));
         labelled.then_some(config)

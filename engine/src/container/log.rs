@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
-use super::config::Config;
+use super::config::{Config, UnreadableConfig};
 use super::life;
 use super::start;
 use crate::logs::{Driver, Reader};
@@ -20,7 +20,7 @@ pub enum LogError {
     #[error(transparent)]
     Store(#[from] store::Error),
     #[error(transparent)]
-    Start(#[from] start::StartError),
+    Config(#[from] UnreadableConfig),
     #[error(transparent)]
     Client(#[from] ClientError),
     /// Docker's words.
@@ -40,7 +40,7 @@ pub enum LogError {
 
 /// A container's log, to be read.
 pub fn open(store: &Store, row: &ContainerRow) -> Result<Reader, LogError> {
-    match config(row)?.log.driver {
+    match Config::from_row(row)?.log.driver {
         Driver::JsonFile => Ok(Reader::new(&store.paths().container(&row.id), &row.id)),
         Driver::None => Err(LogError::NotKept),
     }
@@ -65,7 +65,7 @@ pub fn console(store: &Store, name: &str) -> Result<File, LogError> {
     let (sandbox, mode, kept) = match store.db().container(name) {
         Ok(row) => match &row.pod {
             Some(pod) => pod_console(store, pod)?,
-            None => (row.id.clone(), row.mode.clone(), config(&row)?.boot_log),
+            None => (row.id.clone(), row.mode.clone(), Config::from_row(&row)?.boot_log),
         },
         Err(error) if error.kind() == Kind::NotFound => match pod_console(store, name) {
             Err(LogError::Store(nothing)) if nothing.kind() == Kind::NotFound => return Err(error.into()),
@@ -89,10 +89,6 @@ pub fn console(store: &Store, name: &str) -> Result<File, LogError> {
 
 fn pod_console(store: &Store, name: &str) -> Result<(String, String, bool), LogError> {
     let row = store.db().pod(name)?;
-    let config = pod::Config::from_row(&row).map_err(|_| start::StartError::Config(row.name.clone()))?;
+    let config = pod::Config::from_row(&row)?;
     Ok((row.id, row.mode, config.boot_log))
-}
-
-fn config(row: &ContainerRow) -> Result<Config, start::StartError> {
-    Config::from_row(&row.config).map_err(|_| start::StartError::Config(row.name.clone()))
 }

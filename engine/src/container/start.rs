@@ -3,7 +3,7 @@
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
-use super::config::Config;
+use super::config::{Config, UnreadableConfig};
 use super::create::{self, CreateError, Creating, New};
 use super::remove;
 use crate::context::Context;
@@ -29,8 +29,8 @@ pub enum StartError {
     Spawn(#[from] SpawnError),
     #[error(transparent)]
     Client(#[from] ClientError),
-    #[error("The config of container {0} is of a release of hull that this one cannot read")]
-    Config(String),
+    #[error(transparent)]
+    Config(#[from] UnreadableConfig),
     #[error("Pod {0} ends again and again while it is to start")]
     Ending(String),
     #[error("You cannot start and attach to a container that is being removed")]
@@ -85,7 +85,7 @@ pub fn new(context: &Context, store: &Store, new: &New) -> Result<(ContainerRow,
 
 /// One that was created before, and does not run.
 pub fn existing(context: &Context, store: &Store, row: &ContainerRow) -> Result<Supervised, StartError> {
-    let config = Config::from_row(&row.config).map_err(|_| StartError::Config(row.name.clone()))?;
+    let config = Config::from_row(row)?;
     if matches!(row.state, ContainerState::Removing | ContainerState::Dead) {
         return Err(StartError::Removing);
     }

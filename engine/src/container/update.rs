@@ -2,7 +2,7 @@
 
 use hull_guest::protocol::Resources;
 
-use super::config::Config;
+use super::config::{Config, UnreadableConfig};
 use super::limits::{self, LimitError};
 use super::reach::{self, Reached};
 use super::restart::RestartPolicy;
@@ -20,8 +20,8 @@ pub enum UpdateError {
     Limit { name: String, source: LimitError },
     #[error("Cannot update container {name}")]
     Client { name: String, source: ClientError },
-    #[error("The config of container {0} is of a release of hull that this one cannot read")]
-    Config(String),
+    #[error(transparent)]
+    Config(#[from] UnreadableConfig),
     #[error("Container {0} is removed when it ends (--rm), so it cannot have a restart policy")]
     Removed(String),
 }
@@ -53,7 +53,7 @@ fn attempt(
     restart: Option<RestartPolicy>,
 ) -> Result<(), UpdateError> {
     let name = || row.name.clone();
-    let mut config = Config::from_row(&row.config).map_err(|_| UpdateError::Config(name()))?;
+    let mut config = Config::from_row(row)?;
     limits::check_update(&config.resources, new)
         .map_err(|source| UpdateError::Limit { name: name(), source })?;
     if config.remove && restart.is_some_and(|policy| policy != RestartPolicy::No) {

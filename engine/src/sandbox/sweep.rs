@@ -43,7 +43,7 @@ pub fn one(context: &Context, store: &Store, sandbox: &SandboxRow) -> Vec<Contai
 pub fn in_order(rows: &mut [ContainerRow]) {
     let shares: HashMap<String, String> = rows
         .iter()
-        .filter_map(|row| Some((row.id.clone(), Config::from_row(&row.config).ok()?.share.pid?)))
+        .filter_map(|row| Some((row.id.clone(), Config::from_row(row).ok()?.share.pid?)))
         .collect();
     let depth = |row: &ContainerRow| {
         std::iter::successors(shares.get(&row.id), |other| shares.get(*other)).take(shares.len()).count()
@@ -75,7 +75,7 @@ fn end(store: &Store, sandbox: &SandboxRow) -> Vec<ContainerRow> {
 }
 
 fn end_container(store: &Store, row: &ContainerRow) -> Option<ContainerRow> {
-    let config = Config::from_row(&row.config).ok();
+    let config = Config::from_row(row).ok();
     let remove = config.as_ref().is_some_and(|config| config.remove);
     if row.state == ContainerState::Removing || remove {
         let _ = container_remove::ended(store, &row.id);
