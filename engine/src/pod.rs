@@ -130,7 +130,7 @@ fn add(context: &Context, store: &Store, asked: &Asked, id: &str, mode: Isolatio
         let row = PodRow {
             id: id.to_string(),
             name,
-            mode: mode.to_string(),
+            mode,
             created: now_ns(),
             // Strings, numbers and maps with string keys: nothing JSON refuses.
             config: serde_json::to_string(&config).unwrap_or_default(),
@@ -176,9 +176,8 @@ fn begin(context: &Context, store: &Store, row: &PodRow) -> Result<Option<Client
         Err(SpawnError::Alive(_)) => return Ok(Some(client(store, &row.id))),
         Err(error) => return Err(error.into()),
     };
-    let mode = mode_of(row);
-    let sandbox = create::new_sandbox(&row.id, mode);
-    let uid = match store.db().begin_sandbox(&sandbox, create::uids(mode), &[]) {
+    let sandbox = create::new_sandbox(&row.id, row.mode);
+    let uid = match store.db().begin_sandbox(&sandbox, create::uids(row.mode), &[]) {
         Err(store::Error::SandboxExists(_)) => return Ok(None),
         begun => begun?.uid,
     };
@@ -187,7 +186,7 @@ fn begin(context: &Context, store: &Store, row: &PodRow) -> Result<Option<Client
         run: absolute(&context.run),
         sandbox: sandbox::Plan {
             id: row.id.clone(),
-            mode,
+            mode: row.mode,
             dir: absolute(&place.dir),
             run_dir: absolute(&place.run_dir),
             uid,
@@ -209,10 +208,6 @@ pub fn wait_for_end(store: &Store, id: &str) {
 
 pub fn client(store: &Store, id: &str) -> Client {
     Client::new(control_path(&store.paths().run_sandbox(id)), None)
-}
-
-pub fn mode_of(row: &PodRow) -> Isolation {
-    if row.mode == Isolation::Vm.to_string() { Isolation::Vm } else { Isolation::Namespace }
 }
 
 /// Asks its containers to end, and ends the sandbox with the last. One that does not live has.

@@ -3,13 +3,13 @@ use crate::image::digest::Digest;
 
 fn view(up: bool, states: &[ContainerState]) -> View {
     let containers = states.iter().map(|state| {
-        let row = ContainerRow::new("id", "name", Digest::of(b""), "vm", String::new());
+        let row = ContainerRow::new("id", "name", Digest::of(b""), Isolation::Vm, String::new());
         ContainerRow { state: *state, ..row }
     });
     let row = PodRow {
         id: "pod".into(),
         name: "p".into(),
-        mode: "vm".into(),
+        mode: Isolation::Vm,
         created: 0,
         config: r#"{"hostname":"p"}"#.into(),
     };

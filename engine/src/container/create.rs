@@ -171,7 +171,7 @@ fn decide_mode(
         if let Some(what) = what {
             return Err(CreateError::PodHas { what });
         }
-        return Ok((pod::mode_of(pod), None));
+        return Ok((pod.mode, None));
     }
     let request = asked.isolation.unwrap_or(context.config.isolation);
     let (mode, warning) = mode::decide(request, context.config.require_vm, || probe::verdict(&context.run))?;
@@ -259,7 +259,7 @@ pub fn add(store: &Store, new: &New, starting: bool) -> Result<(ContainerRow, Op
 }
 
 fn add_rows(store: &Store, new: &New, starting: bool) -> Result<(ContainerRow, Option<u32>), store::Error> {
-    let mut row = ContainerRow::new(&new.id, "", new.image.id, &new.mode.to_string(), new.config.to_row());
+    let mut row = ContainerRow::new(&new.id, "", new.image.id, new.mode, new.config.to_row());
     row.pod = new.pod.as_ref().map(|pod| pod.id.clone());
     let sandbox = starting.then(|| new_sandbox(&new.id, new.mode));
     row.sandbox = sandbox.as_ref().map(|sandbox| sandbox.id.clone());
@@ -293,7 +293,7 @@ pub fn labels(words: &[String]) -> BTreeMap<String, String> {
 }
 
 pub fn new_sandbox(id: &str, mode: Isolation) -> NewSandbox {
-    NewSandbox { id: id.to_string(), boot_id: boot_id(), mode: mode.to_string(), created: now_ns() }
+    NewSandbox { id: id.to_string(), boot_id: boot_id(), mode, created: now_ns() }
 }
 
 /// What a sandbox's VMM may become.

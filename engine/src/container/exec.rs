@@ -124,7 +124,7 @@ fn check(row: &ContainerRow, place: ExecPlace) -> Result<(), ExecError> {
         | ContainerState::Exited
         | ContainerState::Dead => return Err(ExecError::NotRunning(name)),
     }
-    if place == ExecPlace::Beside && start::mode_of(row) == Isolation::Namespace {
+    if place == ExecPlace::Beside && row.mode == Isolation::Namespace {
         return Err(ExecError::NothingBeside(name));
     }
     Ok(())

@@ -151,7 +151,7 @@ impl<'a> Rule<'a> {
             && !self.tasks
             && filters.name("name", &row.name)
             && filters.pattern("id", &row.id)
-            && filters.pattern("isolation", &row.mode);
+            && filters.pattern("isolation", row.mode.as_str());
         if !wanted {
             return None;
         }

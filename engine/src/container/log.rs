@@ -65,7 +65,7 @@ pub fn console(store: &Store, name: &str) -> Result<File, LogError> {
     let (sandbox, mode, kept) = match store.db().container(name) {
         Ok(row) => match &row.pod {
             Some(pod) => pod_console(store, pod)?,
-            None => (row.id.clone(), row.mode.clone(), Config::from_row(&row)?.boot_log),
+            None => (row.id.clone(), row.mode, Config::from_row(&row)?.boot_log),
         },
         Err(error) if error.kind() == Kind::NotFound => match pod_console(store, name) {
             Err(LogError::Store(nothing)) if nothing.kind() == Kind::NotFound => return Err(error.into()),
@@ -74,7 +74,7 @@ pub fn console(store: &Store, name: &str) -> Result<File, LogError> {
         Err(error) => return Err(error.into()),
     };
     let shown = || name.to_string();
-    if mode != Isolation::Vm.to_string() {
+    if mode != Isolation::Vm {
         return Err(LogError::NoGuest(shown()));
     }
     if !kept {
@@ -87,7 +87,7 @@ pub fn console(store: &Store, name: &str) -> Result<File, LogError> {
     })
 }
 
-fn pod_console(store: &Store, name: &str) -> Result<(String, String, bool), LogError> {
+fn pod_console(store: &Store, name: &str) -> Result<(String, Isolation, bool), LogError> {
     let row = store.db().pod(name)?;
     let config = pod::Config::from_row(&row)?;
     Ok((row.id, row.mode, config.boot_log))

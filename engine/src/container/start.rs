@@ -94,7 +94,7 @@ pub fn existing(context: &Context, store: &Store, row: &ContainerRow) -> Result<
         return in_pod(context, store, row, config, root);
     }
     let place = Place::make(store, &row.id)?;
-    let mode = mode_of(row);
+    let mode = row.mode;
     let sandbox = create::new_sandbox(&row.id, mode);
     let uid = store.db().begin_sandbox(&sandbox, create::uids(mode), &[&row.id])?.uid;
     let container = container_plan(store, &row.id, config, root);
@@ -106,10 +106,6 @@ pub fn existing(context: &Context, store: &Store, row: &ContainerRow) -> Result<
 pub fn client(store: &Store, row: &ContainerRow) -> Client {
     let sandbox = row.pod.as_deref().unwrap_or(&row.id);
     Client::new(control_path(&store.paths().run_sandbox(sandbox)), None)
-}
-
-pub fn mode_of(row: &ContainerRow) -> Isolation {
-    if row.mode == Isolation::Vm.to_string() { Isolation::Vm } else { Isolation::Namespace }
 }
 
 fn container_plan(store: &Store, id: &str, config: Config, image: Root) -> ContainerPlan {

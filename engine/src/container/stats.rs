@@ -80,7 +80,7 @@ impl Sampler {
 
     fn ask(&self, store: &Store, row: &ContainerRow) -> bool {
         let (client, id, sender) = (start::client(store, row), row.id.clone(), self.sender.clone());
-        let mode = start::mode_of(row);
+        let mode = row.mode;
         let asking = move || {
             let measured = measure(&client, &id, mode);
             // Nobody listens any more once the command has ended.

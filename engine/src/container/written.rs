@@ -15,7 +15,6 @@ use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, OpenHow, ResolveFlag, openat, openat2
 use nix::sys::stat::{FileStat, Mode, SFlag, fstatat};
 
 use super::config::Config;
-use super::start::mode_of;
 use crate::sandbox::mode::Isolation;
 use crate::store::{ContainerRow, Store};
 
@@ -23,7 +22,7 @@ use crate::store::{ContainerRow, Store};
 /// the blocks it takes on the host. None: it is on a disk without a name, which only its machine has.
 pub fn bytes(store: &Store, row: &ContainerRow, config: &Config) -> io::Result<Option<u64>> {
     let folder = store.paths().container(&row.id);
-    match mode_of(row) {
+    match row.mode {
         Isolation::Namespace => below(&folder.join("upper")).map(Some),
         Isolation::Vm if config.remove && row.started != 0 => Ok(None),
         Isolation::Vm => match fs::symlink_metadata(folder.join("disk.ext4")) {

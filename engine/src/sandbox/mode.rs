@@ -1,6 +1,7 @@
 //! Which isolation mode a container gets, and why.
 
 use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -14,12 +15,27 @@ pub enum Isolation {
     Namespace,
 }
 
-impl fmt::Display for Isolation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Isolation {
+    pub const fn as_str(self) -> &'static str {
+        match self {
             Isolation::Vm => "vm",
             Isolation::Namespace => "namespace",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Isolation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Isolation {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, String> {
+        let found = [Isolation::Vm, Isolation::Namespace].into_iter().find(|mode| mode.as_str() == word);
+        found.ok_or_else(|| format!("unknown isolation mode \"{word}\""))
     }
 }
 

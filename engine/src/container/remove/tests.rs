@@ -5,6 +5,7 @@ use std::thread;
 use super::*;
 use crate::context::Context;
 use crate::image::digest::Digest;
+use crate::sandbox::mode::Isolation;
 use crate::store::NewSandbox;
 use crate::store::db::images::NewImage;
 
@@ -46,11 +47,11 @@ impl Fixture {
             id,
             &format!("name of {id}"),
             Digest::of(b"image"),
-            "namespace",
+            Isolation::Namespace,
             config.to_string(),
         );
         row.sandbox = Some(id.to_string());
-        let (boot_id, mode) = ("boot".to_string(), row.mode.clone());
+        let (boot_id, mode) = ("boot".to_string(), row.mode);
         let sandbox = NewSandbox { id: row.id.clone(), boot_id, mode, created: 1 };
         self.store.db().add_sandbox_with_container(&sandbox, None, &row).unwrap();
         let row = self.store.db().change(id, &Change::Started { pid: 1 }).unwrap();

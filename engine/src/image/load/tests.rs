@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::image::layer::tests::Archive;
 use crate::image::{Naming, catalog, inspect};
+use crate::sandbox::mode::Isolation;
 use crate::store::Kind;
 
 pub fn store() -> (TempDir, Store) {
@@ -481,7 +482,7 @@ fn names_win_over_ids_and_unknown_ones_are_named() {
 fn a_container_keeps_its_image_through_a_forced_removal() {
     let (root, store) = store();
     let id = load_bytes(&store, &pack(&docker(&[(&["x"], &[base()])]))).unwrap()[0].id;
-    let row = crate::store::ContainerRow::new("c", "c", id, "vm", "{}".to_owned());
+    let row = crate::store::ContainerRow::new("c", "c", id, Isolation::Vm, "{}".to_owned());
     store.db().add_container(&row).unwrap();
     assert_eq!(catalog::remove(&store, &Naming::default(), "x", false).unwrap_err().kind(), Kind::InUse);
     catalog::remove(&store, &Naming::default(), "x", true).unwrap();

@@ -9,6 +9,7 @@ use super::events;
 use super::states::ContainerState;
 use super::{Database, Error, Failure, Result};
 use crate::image::digest::Digest;
+use crate::sandbox::mode::Isolation;
 use crate::time::now_ns;
 
 /// Times are nanoseconds since 1970 by the wall clock, 0 where it never happened.
@@ -21,7 +22,7 @@ pub struct ContainerRow {
     /// The sandbox it is in while that lives.
     pub sandbox: Option<String>,
     pub pod: Option<String>,
-    pub mode: String,
+    pub mode: Isolation,
     pub state: ContainerState,
     pub created: i64,
     pub started: i64,
@@ -45,14 +46,14 @@ pub struct ContainerRow {
 
 impl ContainerRow {
     /// One that was created now and never ran.
-    pub fn new(id: &str, name: &str, image: Digest, mode: &str, config: String) -> Self {
+    pub fn new(id: &str, name: &str, image: Digest, mode: Isolation, config: String) -> Self {
         Self {
             id: id.to_owned(),
             name: name.to_owned(),
             image,
             sandbox: None,
             pod: None,
-            mode: mode.to_owned(),
+            mode,
             state: ContainerState::Created,
             created: now_ns(),
             started: 0,
@@ -86,7 +87,7 @@ fn container_from(row: &Row<'_>) -> rusqlite::Result<ContainerRow> {
         image: super::images::digest_column(row, 2)?,
         sandbox: row.get(3)?,
         pod: row.get(4)?,
-        mode: row.get(5)?,
+        mode: word_column(row, 5)?,
         state: word_column(row, 6)?,
         created: row.get(7)?,
         started: row.get(8)?,
@@ -207,7 +208,7 @@ pub(super) fn insert_container(tx: &Connection, row: &ContainerRow) -> Result<()
         image,
         row.sandbox,
         row.pod,
-        row.mode,
+        row.mode.as_str(),
         row.state.as_str(),
         row.created,
         row.started,

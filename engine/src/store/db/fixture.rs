@@ -5,6 +5,7 @@ use super::containers::ContainerRow;
 use super::images::NewImage;
 use super::sandboxes::NewSandbox;
 use crate::image::digest::Digest;
+use crate::sandbox::mode::Isolation;
 use crate::store::Store;
 
 pub struct Fixture {
@@ -57,10 +58,10 @@ fn open(folder: &tempfile::TempDir) -> Store {
 }
 
 pub fn sandbox(id: &str) -> NewSandbox {
-    NewSandbox { id: id.to_owned(), boot_id: "boot".to_owned(), mode: "vm".to_owned(), created: 1 }
+    NewSandbox { id: id.to_owned(), boot_id: "boot".to_owned(), mode: Isolation::Vm, created: 1 }
 }
 
 pub fn container(id: &str, name: &str) -> ContainerRow {
     let config = r#"{"image":"debian","labels":{"a":"1"},"other":[2]}"#;
-    ContainerRow::new(id, name, Digest::of(b"image"), "vm", config.to_owned())
+    ContainerRow::new(id, name, Digest::of(b"image"), Isolation::Vm, config.to_owned())
 }

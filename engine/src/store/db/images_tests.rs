@@ -1,4 +1,5 @@
 use super::*;
+use crate::sandbox::mode::Isolation;
 use crate::store::{ContainerRow, ContainerState, Store};
 
 pub(in crate::store::db) fn store() -> (tempfile::TempDir, Store) {
@@ -28,7 +29,7 @@ pub(in crate::store::db) fn image(id: &str, layers: &[&str], names: &[&str]) -> 
 
 pub(in crate::store::db) fn container(name: &str, image: &str, state: ContainerState) -> ContainerRow {
     let (id, image) = (Digest::of(name.as_bytes()).hex(), Digest::of(image.as_bytes()));
-    ContainerRow { state, ..ContainerRow::new(&id, name, image, "namespace", "{}".to_owned()) }
+    ContainerRow { state, ..ContainerRow::new(&id, name, image, Isolation::Namespace, "{}".to_owned()) }
 }
 
 #[test]

@@ -2,15 +2,16 @@
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
 
-use super::containers::{STARTS_SO, is_start_of_id, the_only};
+use super::containers::{STARTS_SO, is_start_of_id, the_only, word_column};
 use super::events::{self, EventKind};
 use super::{Database, Error, Result};
+use crate::sandbox::mode::Isolation;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PodRow {
     pub id: String,
     pub name: String,
-    pub mode: String,
+    pub mode: Isolation,
     /// Nanoseconds since 1970.
     pub created: i64,
     /// JSON.
@@ -21,7 +22,7 @@ fn pod_from(row: &Row<'_>) -> rusqlite::Result<PodRow> {
     Ok(PodRow {
         id: row.get(0)?,
         name: row.get(1)?,
-        mode: row.get(2)?,
+        mode: word_column(row, 2)?,
         created: row.get(3)?,
         config: row.get(4)?,
     })
@@ -33,7 +34,7 @@ impl Database {
     pub fn add_pod(&self, row: &PodRow) -> Result<()> {
         self.write("add a pod", |tx| {
             tx.prepare_cached("INSERT INTO pods(id, name, mode, created, config) VALUES (?, ?, ?, ?, ?)")?
-                .execute(params![row.id, row.name, row.mode, row.created, row.config])
+                .execute(params![row.id, row.name, row.mode.as_str(), row.created, row.config])
                 .map_err(|error| match error.sqlite_error_code() {
                     Some(ErrorCode::ConstraintViolation) => Error::PodNameTaken(row.name.clone()).into(),
                     _ => super::Failure::Sql(error),

@@ -3,7 +3,7 @@ use crate::store::db::containers::ContainerRow;
 use crate::store::db::fixture::{Fixture, container, sandbox};
 
 fn pod(id: &str, name: &str) -> PodRow {
-    let mode = "vm".to_owned();
+    let mode = Isolation::Vm;
     PodRow { id: id.to_owned(), name: name.to_owned(), mode, created: 1, config: "{}".to_owned() }
 }
 

@@ -2,14 +2,16 @@
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
 
+use super::containers::word_column;
 use super::{Database, Error, Failure, Result};
+use crate::sandbox::mode::Isolation;
 
 /// A sandbox about to be made.
 #[derive(Debug, Clone)]
 pub struct NewSandbox {
     pub id: String,
     pub boot_id: String,
-    pub mode: String,
+    pub mode: Isolation,
     /// Nanoseconds since 1970.
     pub created: i64,
 }
@@ -20,7 +22,7 @@ pub struct SandboxRow {
     /// The user its VMM runs as; nobody else's while the row is there.
     pub uid: Option<u32>,
     pub boot_id: String,
-    pub mode: String,
+    pub mode: Isolation,
     /// Nanoseconds since 1970.
     pub created: i64,
 }
@@ -30,7 +32,7 @@ fn sandbox_from(row: &Row<'_>) -> rusqlite::Result<SandboxRow> {
         id: row.get(0)?,
         uid: row.get(1)?,
         boot_id: row.get(2)?,
-        mode: row.get(3)?,
+        mode: word_column(row, 3)?,
         created: row.get(4)?,
     })
 }
@@ -60,7 +62,7 @@ pub(super) fn insert_sandbox(
 ) -> Result<SandboxRow, Failure> {
     let uid = uids.map(|(first, count)| free_uid(tx, first, count)).transpose()?;
     tx.prepare_cached("INSERT INTO sandboxes(id, uid, boot_id, mode, created) VALUES (?, ?, ?, ?, ?)")?
-        .execute(params![new.id, uid, new.boot_id, new.mode, new.created])
+        .execute(params![new.id, uid, new.boot_id, new.mode.as_str(), new.created])
         .map_err(|error| match error.sqlite_error_code() {
             // The uid is free, so it is the id.
             Some(ErrorCode::ConstraintViolation) => Failure::Typed(Error::SandboxExists(new.id.clone())),
