@@ -10,17 +10,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::container::config::UnreadableConfig;
 use crate::container::create::{self, CreateError, Creating};
-use crate::container::start::{StartError, absolute};
+use crate::container::start::StartError;
 use crate::container::{names, remove};
 use crate::context::Context;
 use crate::sandbox::lock::SandboxLock;
 use crate::sandbox::mode::{self, Isolation, IsolationRequest};
 use crate::sandbox::{self, probe, sweep};
 use crate::store::{self, ContainerRow, ContainerState, EventKind, FileLock, PodRow, Store};
-use crate::supervisor::Plan;
 use crate::supervisor::client::Client;
 use crate::supervisor::control::{Call, EndArgs};
-use crate::supervisor::launch::{Place, SpawnError, control_path};
+use crate::supervisor::launch::{Place, SpawnError, Wanted, control_path};
 use crate::time::now_ns;
 
 /// Tries at joining a pod that does not end under one's hands.
@@ -181,24 +180,16 @@ fn begin(context: &Context, store: &Store, row: &PodRow) -> Result<Option<Client
         Err(store::Error::SandboxExists(_)) => return Ok(None),
         begun => begun?.uid,
     };
-    let plan = Plan {
-        root: absolute(&context.root),
-        run: absolute(&context.run),
-        sandbox: sandbox::Plan {
-            id: row.id.clone(),
-            mode: row.mode,
-            dir: absolute(&place.dir),
-            run_dir: absolute(&place.run_dir),
-            uid,
-            root: None,
-            resources: config.resources,
-            kernel: config.kernel.as_deref().map(absolute),
-            boot_log: config.boot_log,
-            pod: Some(PodConfig { hostname: config.hostname }),
-        },
+    let wanted = Wanted {
+        mode: row.mode,
+        uid,
+        resources: config.resources,
+        kernel: config.kernel,
+        boot_log: config.boot_log,
+        pod: Some(PodConfig { hostname: config.hostname }),
         container: None,
     };
-    Ok(Some(place.spawn(&plan)?))
+    Ok(Some(place.spawn(context, wanted)?))
 }
 
 /// Until the lock of a sandbox that ends is free, or soon; what it came to the next try tells.

@@ -1,7 +1,6 @@
 //! From a container's row to its supervisor.
 
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
 
 use super::config::{Config, UnreadableConfig};
 use super::create::{self, CreateError, Creating, New};
@@ -12,10 +11,10 @@ use crate::pod;
 use crate::sandbox::mode::Isolation;
 use crate::sandbox::{self, RootPlan};
 use crate::store::{self, ContainerRow, ContainerState, Store};
+use crate::supervisor::ContainerPlan;
 use crate::supervisor::client::{Client, ClientError};
 use crate::supervisor::control::{Call, StartArgs, WaitArgs};
-use crate::supervisor::launch::{Place, SpawnError, control_path};
-use crate::supervisor::{ContainerPlan, Plan};
+use crate::supervisor::launch::{Place, SpawnError, Wanted, control_path};
 
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -125,24 +124,17 @@ fn supervise(
     uid: Option<u32>,
     container: ContainerPlan,
 ) -> Result<Client, StartError> {
-    let plan = Plan {
-        root: absolute(&context.root),
-        run: absolute(&context.run),
-        sandbox: sandbox::Plan {
-            id: container.id.clone(),
-            mode,
-            dir: absolute(&place.dir),
-            run_dir: absolute(&place.run_dir),
-            uid,
-            root: None,
-            resources: container.config.resources.clone(),
-            kernel: container.config.kernel.as_deref().map(absolute),
-            boot_log: container.config.boot_log,
-            pod: None,
-        },
+    let config = &container.config;
+    let wanted = Wanted {
+        mode,
+        uid,
+        resources: config.resources.clone(),
+        kernel: config.kernel.clone(),
+        boot_log: config.boot_log,
+        pod: None,
         container: Some(container),
     };
-    Ok(place.spawn(&plan)?)
+    Ok(place.spawn(context, wanted)?)
 }
 
 /// A container of a pod joins the pod's sandbox, which is started where it does not live.
@@ -179,9 +171,4 @@ fn join(
         Ok(()) | Err(ClientError::Refused(_)) => Ok(client),
         Err(error) => Err(error.into()),
     }
-}
-
-/// A supervisor's working folder is not its caller's.
-pub fn absolute(path: &std::path::Path) -> PathBuf {
-    std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())
 }

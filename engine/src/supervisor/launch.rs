@@ -9,12 +9,15 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use hull_guest::protocol::{PodConfig, Resources};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use super::client::Client;
-use super::{COMMAND, Handed, Plan};
+use super::{COMMAND, ContainerPlan, Handed, Plan};
+use crate::context::Context;
 use crate::sandbox::lock::SandboxLock;
-use crate::sandbox::{Spawn, cgroup, socket};
+use crate::sandbox::mode::Isolation;
+use crate::sandbox::{self, Spawn, cgroup, socket};
 use crate::store::Store;
 
 /// What a supervisor may take between the record of its container's end and its own.
@@ -38,9 +41,23 @@ fn system(what: &'static str) -> impl FnOnce(io::Error) -> SpawnError {
     move |source| SpawnError::System { what, source }
 }
 
+/// What is to be supervised: a container in a sandbox of its own, or a pod.
+#[derive(Debug)]
+pub struct Wanted {
+    pub mode: Isolation,
+    /// Whom the VMM becomes.
+    pub uid: Option<u32>,
+    pub resources: Resources,
+    pub kernel: Option<PathBuf>,
+    pub boot_log: bool,
+    pub pod: Option<PodConfig>,
+    pub container: Option<ContainerPlan>,
+}
+
 /// A sandbox's folders, made and locked, and its control socket.
 #[derive(Debug)]
 pub struct Place {
+    id: String,
     pub dir: PathBuf,
     pub run_dir: PathBuf,
     lock: SandboxLock,
@@ -65,11 +82,32 @@ impl Place {
         make_folder(&run_dir)?;
         let socket = control_path(&run_dir);
         let listener = socket::listen(&socket).map_err(file("listen on the socket", &socket))?;
-        Ok(Place { dir, run_dir, lock, listener })
+        Ok(Place { id: id.to_string(), dir, run_dir, lock, listener })
+    }
+
+    /// A supervisor's working folder is not its caller's.
+    fn plan(&self, context: &Context, wanted: Wanted) -> Plan {
+        Plan {
+            root: absolute(&context.root),
+            run: absolute(&context.run),
+            sandbox: sandbox::Plan {
+                id: self.id.clone(),
+                mode: wanted.mode,
+                dir: absolute(&self.dir),
+                run_dir: absolute(&self.run_dir),
+                uid: wanted.uid,
+                root: None,
+                resources: wanted.resources,
+                kernel: wanted.kernel.as_deref().map(absolute),
+                boot_log: wanted.boot_log,
+                pod: wanted.pod,
+            },
+            container: wanted.container,
+        }
     }
 
     /// Starts the supervisor, which owns the place from then on.
-    pub fn spawn(self, plan: &Plan) -> Result<Client, SpawnError> {
+    pub fn spawn(self, context: &Context, wanted: Wanted) -> Result<Client, SpawnError> {
         let program = File::open("/proc/self/exe").map_err(system("open hull itself"))?;
         let null = OpenOptions::new().read(true).write(true).open("/dev/null");
         let null = null.map_err(system("open /dev/null"))?;
@@ -77,8 +115,8 @@ impl Place {
         let log = OpenOptions::new().append(true).create(true).mode(0o600).open(&path);
         let log = log.map_err(file("open", &path))?;
         let (starter, theirs) = UnixStream::pair().map_err(system("make a socket pair"))?;
-        let text = plan_file(plan).map_err(system("write down what to supervise"))?;
-        let words = ["hull", COMMAND, &plan.sandbox.id];
+        let text = plan_file(&self.plan(context, wanted)).map_err(system("write down what to supervise"))?;
+        let words = ["hull", COMMAND, &self.id];
         let args = words.map(|word| CString::new(word).unwrap_or_default());
         let handed = Handed {
             plan: text.as_fd(),
@@ -98,6 +136,10 @@ impl Place {
         spawn.start().map_err(system("start the supervisor"))?;
         Ok(Client::new(control_path(&self.run_dir), Some(starter)))
     }
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())
 }
 
 fn make_folder(path: &Path) -> Result<(), SpawnError> {
