@@ -103,8 +103,9 @@ fn container_from(row: &Row<'_>) -> rusqlite::Result<ContainerRow> {
     })
 }
 
-const CONTAINER: &str = "SELECT id, name, image, sandbox, pod, mode, state, created, started, finished, pid,
-    exit_code, oom_killed, error, restarts, stopped, health, config FROM containers";
+/// In the order of [`container_from`] and [`insert_container`].
+const COLUMNS: &str = "id, name, image, sandbox, pod, mode, state, created, started, finished, pid,
+    exit_code, oom_killed, error, restarts, stopped, health, config";
 
 impl Database {
     /// Adds a container. From here on its image's files stay.
@@ -138,7 +139,7 @@ impl Database {
 
     fn list_containers(&self, condition: &str, value: Option<&str>) -> Result<Vec<ContainerRow>> {
         let mut rows: Vec<ContainerRow> = self.read("list containers", |db| {
-            db.prepare_cached(&format!("{CONTAINER} {condition} ORDER BY id"))?
+            db.prepare_cached(&format!("SELECT {COLUMNS} FROM containers {condition} ORDER BY id"))?
                 .query_map(rusqlite::params_from_iter(value), container_from)?
                 .collect()
         })?;
@@ -157,14 +158,16 @@ impl Database {
 /// At most two of those that a user may mean.
 fn find(db: &Connection, wanted: &str) -> rusqlite::Result<Vec<ContainerRow>> {
     let exact = db
-        .prepare_cached(&format!("{CONTAINER} WHERE id = ?1 OR name = ?1 ORDER BY id = ?1 DESC LIMIT 1"))?
+        .prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM containers WHERE id = ?1 OR name = ?1 ORDER BY id = ?1 DESC LIMIT 1"
+        ))?
         .query_row([wanted], container_from)
         .optional()?;
     match exact {
         Some(row) => Ok(vec![row]),
         None if !is_start_of_id(wanted) => Ok(Vec::new()),
         None => db
-            .prepare_cached(&format!("{CONTAINER} WHERE {STARTS_SO} LIMIT 2"))?
+            .prepare_cached(&format!("SELECT {COLUMNS} FROM containers WHERE {STARTS_SO} LIMIT 2"))?
             .query_map([wanted], container_from)?
             .collect(),
     }
@@ -188,7 +191,9 @@ pub(super) fn the_only<T>(what: &'static str, wanted: &str, found: Vec<T>) -> Re
 
 /// By its whole id.
 pub(super) fn container_with_id(db: &Connection, id: &str) -> rusqlite::Result<Option<ContainerRow>> {
-    db.prepare_cached(&format!("{CONTAINER} WHERE id = ?"))?.query_row([id], container_from).optional()
+    db.prepare_cached(&format!("SELECT {COLUMNS} FROM containers WHERE id = ?"))?
+        .query_row([id], container_from)
+        .optional()
 }
 
 pub(super) fn insert_container(tx: &Connection, row: &ContainerRow) -> Result<(), Failure> {
@@ -197,11 +202,9 @@ pub(super) fn insert_container(tx: &Connection, row: &ContainerRow) -> Result<()
     if !there {
         return Err(Error::NotFound { what: "image", name: image }.into());
     }
-    tx.prepare_cached(
-        "INSERT INTO containers(id, name, image, sandbox, pod, mode, state, created, started, finished, pid,
-             exit_code, oom_killed, error, restarts, stopped, health, config)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-    )?
+    tx.prepare_cached(&format!(
+        "INSERT INTO containers({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    ))?
     .execute(params![
         row.id,
         row.name,
