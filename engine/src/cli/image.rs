@@ -7,6 +7,7 @@ use super::images::{self, ListArgs};
 use super::import::{self, ImportArgs};
 use super::load::{self, LoadArgs};
 use super::pull::{self, PullArgs};
+use super::push::{self, PushArgs};
 use super::rmi::{self, RemoveArgs};
 use super::save::{self, SaveArgs};
 use super::tag::{self, TagArgs};
@@ -28,6 +29,8 @@ pub enum ImageCommand {
     Ls(ListArgs),
     /// Fetch an image from a registry
     Pull(PullArgs),
+    /// Push images to a registry
+    Push(PushArgs),
     /// Remove images
     #[command(visible_alias = "remove")]
     Rm(RemoveArgs),
@@ -56,6 +59,7 @@ pub fn image(context: &Context, command: ImageCommand) -> Exit {
         ImageCommand::Load(args) => load::load(context, &args),
         ImageCommand::Ls(args) => images::list(context, &args),
         ImageCommand::Pull(args) => pull::pull(context, &args),
+        ImageCommand::Push(args) => push::push(context, &args),
         ImageCommand::Rm(args) => rmi::remove(context, &args),
         ImageCommand::Save(args) => save::save(context, &args),
         ImageCommand::Tag(args) => tag::tag(context, &args),

@@ -23,6 +23,7 @@ mod progress;
 mod prompt;
 mod ps;
 mod pull;
+mod push;
 mod resource_args;
 mod rmi;
 mod run;
@@ -125,6 +126,8 @@ enum Command {
     Load(load::LoadArgs),
     /// Make an image of a root file system's tar archive
     Import(import::ImportArgs),
+    /// Push images to a registry
+    Push(push::PushArgs),
     /// Write images to a tar archive, for hull, docker, podman and skopeo to load
     Save(save::SaveArgs),
     /// List images
@@ -217,6 +220,7 @@ impl Cli {
             Command::Pull(args) => pull::pull(&context, &args),
             Command::Load(args) => load::load(&context, &args),
             Command::Import(args) => import::import(&context, &args),
+            Command::Push(args) => push::push(&context, &args),
             Command::Save(args) => save::save(&context, &args),
             Command::Images(args) => images::list(&context, &args),
             Command::Rmi(args) => rmi::remove(&context, &args),

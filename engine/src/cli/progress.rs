@@ -86,13 +86,13 @@ impl Shown {
 }
 
 /// The templates are all of this file: one that is wrong is seen at once.
-fn style(template: &str) -> ProgressStyle {
+pub fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template)
         .unwrap_or_else(|_| ProgressStyle::default_bar())
         .progress_chars("=> ")
 }
 
-fn end(bar: &ProgressBar, message: &'static str) {
+pub fn end(bar: &ProgressBar, message: impl Into<std::borrow::Cow<'static, str>>) {
     bar.set_style(style("{prefix}: {msg}"));
     bar.finish_with_message(message);
 }

@@ -74,6 +74,12 @@ pub fn config_bytes(store: &Store, id: &Digest) -> Result<Vec<u8>> {
     fs::read(&path).map_err(|source| Error::io("read", path, source))
 }
 
+/// A manifest, config or compressed layer.
+pub fn open_blob(store: &Store, digest: &Digest) -> Result<fs::File> {
+    let path = store.paths().blob(digest);
+    fs::File::open(&path).map_err(|source| Error::io("open", path, source))
+}
+
 pub fn config(store: &Store, id: &Digest) -> Result<ImageConfig> {
     serde_json::from_slice(&config_bytes(store, id)?)
         .map_err(|source| Error::Json { document: format!("the config {id}"), source })

@@ -94,6 +94,16 @@ pub enum Error {
     Registry(#[from] registry::Error),
     #[error(transparent)]
     Root(Box<RootError>),
+    #[error("Failed to push {name}")]
+    Push { name: String, source: Box<Error> },
+    #[error("Failed to compress the layer {layer}")]
+    Pack { layer: Digest, source: io::Error },
+    #[error("An image does not exist locally with the tag: {0}")]
+    NoSuchTag(String),
+    #[error("tag does not exist: {0}")]
+    NoTag(String),
+    #[error("cannot push a digest reference: {0}")]
+    PushDigest(String),
     #[error(transparent)]
     Recipe(#[from] RecipeError),
     #[error(transparent)]
@@ -146,7 +156,9 @@ impl Error {
             Self::Store(error) => error.kind(),
             Self::Registry(error) => error.kind(),
             Self::Pull { source, .. } => source.kind(),
-            Self::NotFound(_) | Self::NoTags(_) => Kind::NotFound,
+            Self::NotFound(_) | Self::NoTags(_) | Self::NoSuchTag(_) | Self::NoTag(_) => Kind::NotFound,
+            Self::Push { source, .. } => source.kind(),
+            Self::Pack { .. } => Kind::Io,
             Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => Kind::NotFound,
             Self::Io { .. } | Self::Input(_) | Self::Receive { .. } => Kind::Io,
             Self::LastName { .. } | Self::Conflict { .. } => Kind::InUse,
@@ -161,6 +173,7 @@ impl Error {
             },
             Self::Recipe(RecipeError::Io { .. }) | Self::Save(SaveError::Write(_)) => Kind::Io,
             Self::Reference(_)
+            | Self::PushDigest(_)
             | Self::Recipe(_)
             | Self::Save(_)
             | Self::Archive(_)

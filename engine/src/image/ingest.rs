@@ -72,7 +72,7 @@ pub fn prepare(store: &Store, parts: Parts, config: &ImageConfig) -> Result<NewI
 }
 
 /// Puts a document into the store.
-fn add_blob(store: &Store, bytes: &[u8]) -> Result<Digest> {
+pub(super) fn add_blob(store: &Store, bytes: &[u8]) -> Result<Digest> {
     let digest = Digest::of(bytes);
     let path = store.paths().blob(&digest);
     if !path.exists() {

@@ -24,6 +24,7 @@ mod pattern;
 pub mod pipe;
 pub mod platform;
 pub mod pull;
+pub mod push;
 pub mod recipe;
 pub mod reference;
 pub mod root;

@@ -45,6 +45,18 @@ pub fn named(store: &Store, row: &ImageRow, name: Option<&Reference>) -> Result<
     }
 }
 
+/// Everything in a repository that has a tag.
+pub fn tags(store: &Store, repository: &Reference) -> Result<Vec<(ImageRow, Reference)>> {
+    let mut found = Vec::new();
+    for row in catalog::list(store)? {
+        let names = row.names.iter().filter_map(|(name, _)| name.parse::<Reference>().ok());
+        let tags = names.filter(|name| name.digest.is_none() && name.is_in_repository_of(repository));
+        found.extend(tags.map(|name| (row.clone(), name)));
+    }
+    found.sort_by(|(_, one), (_, other)| one.tag.cmp(&other.tag));
+    Ok(found)
+}
+
 /// Reads an image's documents.
 pub fn open(store: &Store, id: &Digest, manifest: &Digest) -> Result<Source> {
     let bytes = catalog::config_bytes(store, manifest)?;

@@ -13,7 +13,7 @@ pub fn choose(store: &Store, naming: &Naming, wanted: &[String]) -> Result<Vec<C
     let mut chosen = Vec::new();
     for text in wanted {
         let tagged = match naming.parse(text) {
-            Ok(name) if reference::is_name_only(text) => tags_of(store, &name)?,
+            Ok(name) if reference::is_name_only(text) => source::tags(store, &name)?,
             _ => Vec::new(),
         };
         for (row, name) in &tagged {
@@ -26,18 +26,6 @@ pub fn choose(store: &Store, naming: &Naming, wanted: &[String]) -> Result<Vec<C
         }
     }
     Ok(chosen)
-}
-
-/// Everything in a repository that has a tag.
-fn tags_of(store: &Store, repository: &Reference) -> Result<Vec<(ImageRow, Reference)>> {
-    let mut found = Vec::new();
-    for row in catalog::list(store)? {
-        let names = row.names.iter().filter_map(|(name, _)| name.parse::<Reference>().ok());
-        let tags = names.filter(|name| name.digest.is_none() && name.is_in_repository_of(repository));
-        found.extend(tags.map(|name| (row.clone(), name)));
-    }
-    found.sort_by(|(_, one), (_, other)| one.tag.cmp(&other.tag));
-    Ok(found)
 }
 
 fn add(store: &Store, chosen: &mut Vec<Chosen>, row: &ImageRow, name: Option<&Reference>) -> Result<()> {

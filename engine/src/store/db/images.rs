@@ -201,6 +201,27 @@ impl Database {
         })
     }
 
+    /// Gives an image a name that means this manifest of its.
+    pub fn name_manifest(&self, image: &Digest, name: &str, manifest: &Digest) -> Result<()> {
+        self.write("name an image", |tx| Ok(set_name(tx, name, &image.to_string(), &manifest.to_string())?))
+    }
+
+    /// Adds files that an image keeps: digest and size.
+    pub fn add_blobs(&self, image: &Digest, blobs: &[(Digest, u64)]) -> Result<()> {
+        self.write("add an image's blobs", |tx| Ok(insert_blobs(tx, &image.to_string(), blobs)?))
+    }
+
+    /// Names of the images that keep this file.
+    pub fn names_with_blob(&self, blob: &Digest) -> Result<Vec<String>> {
+        self.read("look for a blob", |db| {
+            db.prepare_cached(
+                "SELECT name FROM names WHERE image IN (SELECT image FROM blobs WHERE digest = ?) ORDER BY name",
+            )?
+            .query_map([blob.to_string()], |row| row.get(0))?
+            .collect()
+        })
+    }
+
     /// Forgets what nothing needs, and says what is needed. Only under the collector's lock.
     pub fn collect(&self) -> Result<Live> {
         self.write("collect unused images", |tx| {
@@ -228,10 +249,7 @@ fn insert_image(db: &Connection, new: &NewImage) -> rusqlite::Result<()> {
         db.prepare_cached("INSERT OR IGNORE INTO image_layers(image, position, diff_id) VALUES (?, ?, ?)")?
             .execute(params![id, position, layer.diff_id.to_string()])?;
     }
-    for (digest, bytes) in &new.blobs {
-        db.prepare_cached("INSERT OR IGNORE INTO blobs(image, digest, bytes) VALUES (?, ?, ?)")?
-            .execute(params![id, digest.to_string(), size_value(*bytes)])?;
-    }
+    insert_blobs(db, &id, &new.blobs)?;
     new.names.iter().try_for_each(|name| set_name(db, name, &id, &manifest))
 }
 
@@ -246,6 +264,14 @@ fn insert_layer(db: &Connection, layer: &LayerRow) -> rusqlite::Result<()> {
         size_value(layer.tar_bytes),
         size_value(layer.entries)
     ])?;
+    Ok(())
+}
+
+fn insert_blobs(db: &Connection, image: &str, blobs: &[(Digest, u64)]) -> rusqlite::Result<()> {
+    for (digest, bytes) in blobs {
+        db.prepare_cached("INSERT OR IGNORE INTO blobs(image, digest, bytes) VALUES (?, ?, ?)")?
+            .execute(params![image, digest.to_string(), size_value(*bytes)])?;
+    }
     Ok(())
 }
 
