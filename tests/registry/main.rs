@@ -4,3 +4,5 @@
 #![allow(clippy::unwrap_used, reason = "a helper that cannot go on fails its test")]
 
 mod pull;
+mod push;
+mod save;

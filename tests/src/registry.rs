@@ -172,13 +172,13 @@ pub fn names(folder: &Path) -> Vec<String> {
 
 /// What a process has written, by lines.
 #[derive(Default)]
-struct Lines {
+pub(crate) struct Lines {
     seen: Mutex<Vec<String>>,
     more: Condvar,
 }
 
 impl Lines {
-    fn read(this: &Arc<Lines>, stream: impl Read + Send + 'static) {
+    pub fn read(this: &Arc<Lines>, stream: impl Read + Send + 'static) {
         let this = this.clone();
         std::thread::spawn(move || {
             for line in BufReader::new(stream).lines().map_while(Result::ok) {
@@ -188,7 +188,7 @@ impl Lines {
         });
     }
 
-    fn wait_for(&self, text: &str) -> String {
+    pub fn wait_for(&self, text: &str) -> String {
         let deadline = Instant::now() + paths::patience();
         let mut seen = self.seen.lock().unwrap();
         loop {
@@ -196,7 +196,7 @@ impl Lines {
                 return line.clone();
             }
             let left = deadline.saturating_duration_since(Instant::now());
-            assert!(left > Duration::ZERO, "the registry did not say {text:?}: {seen:?}");
+            assert!(left > Duration::ZERO, "it did not say {text:?}: {seen:?}");
             seen = self.more.wait_timeout(seen, left).unwrap().0;
         }
     }
