@@ -11,6 +11,7 @@ pub mod logs;
 pub mod paths;
 pub mod pod;
 pub mod registry;
+pub mod resolve;
 pub mod sandbox;
 pub mod session;
 pub mod store;
