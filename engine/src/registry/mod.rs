@@ -6,11 +6,30 @@
 //! whoever reads a blob to its end; documents come checked.
 
 pub mod auth;
+mod blob;
+mod connect;
+mod connect_error;
+mod document;
+mod endpoint;
 mod error;
 mod http;
+mod limits;
+mod proxy;
+mod reach;
 mod repository;
+mod retry;
+mod said;
 pub mod search;
+mod server;
 pub mod settings;
+mod tags;
+#[cfg(test)]
+mod test_server;
+#[cfg(test)]
+mod tests;
+mod tls;
+mod upload;
+mod url;
 
 pub use error::{Error, Result};
 pub use repository::{Access, Document, Repository};

@@ -2,17 +2,22 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::sync::Arc;
 
-use ureq::Agent;
+use ureq::http::{Method, StatusCode, header};
 
+use super::blob::BlobReader;
+use super::document;
+use super::endpoint::Endpoint;
 use super::error::{Error, Result};
-use super::http;
-use super::settings::{self, Settings};
-use crate::image::spec::{Descriptor, MAX_DOCUMENT, media_type};
+use super::http::{Payload, Request};
+use super::limits::Limits;
+use super::server::{Server, Surroundings};
+use super::settings::Settings;
+use super::tags;
+use super::upload;
+use crate::image::spec::Descriptor;
 use crate::image::{Digest, Reference};
-
-/// What docker.io's registry is called.
-const DOCKER_HOST: &str = "registry-1.docker.io";
 
 /// What is going to be done, as tokens are asked for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,78 +36,66 @@ pub struct Document {
 
 /// Shared by the threads of a pull.
 pub struct Repository {
-    agent: Agent,
-    /// `https://host/v2/name`
-    base: String,
+    /// Mirrors, in their order, and at the end the registry itself.
+    endpoints: Arc<[Endpoint]>,
 }
 
 impl Repository {
+    /// Makes no connection. For pulls the mirrors come first that the settings have for the registry.
     pub fn open(settings: &Settings, name: &Reference, access: Access) -> Result<Self> {
-        let _ = (settings, access);
-        let host = if name.registry == "docker.io" { DOCKER_HOST } else { &name.registry };
-        let scheme = if settings::is_loopback(&name.registry) { "http" } else { "https" };
-        let base = format!("{scheme}://{host}/v2/{}", name.repository);
-        Ok(Self { agent: http::agent(), base })
+        Self::open_in(&Surroundings::new()?, settings, name, access)
+    }
+
+    pub(super) fn open_in(
+        around: &Surroundings,
+        settings: &Settings,
+        name: &Reference,
+        access: Access,
+    ) -> Result<Self> {
+        let mut endpoints = Vec::new();
+        let wanted = (name.repository.as_str(), access);
+        // A mirror gets one try: the registry itself is the second.
+        let once = Arc::new(Limits { tries: 1, ..(*around.limits).clone() });
+        let mirrored = Surroundings { limits: Arc::clone(&once), ..around.clone() };
+        if access == Access::Pull {
+            for url in settings.mirrors_of(&name.registry) {
+                let server = Server::mirror(settings, url, &mirrored)?;
+                let host = server.authority().to_owned();
+                endpoints.push(Endpoint::new(settings, (&host, server), wanted, Arc::clone(&once)));
+            }
+        }
+        let server = Server::registry(settings, &name.registry, around)?;
+        let own = (name.registry.as_str(), server);
+        endpoints.push(Endpoint::new(settings, own, wanted, Arc::clone(&around.limits)));
+        Ok(Self { endpoints: endpoints.into() })
     }
 
     /// The digest that a tag means now. `None` where the registry does not say it without the document.
     pub fn resolve(&self, tag: &str) -> Result<Option<Digest>> {
-        let url = format!("{}/manifests/{tag}", self.base);
-        let request = self.agent.head(&url).header("Accept", accept());
-        let response = http::accepted(&url, request.call().map_err(|e| http::failed(&url, e))?)?;
-        let said = response.headers().get("Docker-Content-Digest").and_then(|value| value.to_str().ok());
-        Ok(said.and_then(|digest| digest.parse().ok()))
+        self.first(|endpoint| document::resolve(endpoint, tag))
     }
 
     /// A manifest or index, by tag or by digest; of a digest it is checked against that.
     pub fn manifest(&self, reference: &str) -> Result<Document> {
-        let url = format!("{}/manifests/{reference}", self.base);
-        let request = self.agent.get(&url).header("Accept", accept());
-        let mut response = http::accepted(&url, request.call().map_err(|e| http::failed(&url, e))?)?;
-        let media_type = response.body().mime_type().unwrap_or_default().to_owned();
-        let bytes =
-            response.body_mut().with_config().limit(MAX_DOCUMENT).read_to_vec().map_err(|e| match e {
-                ureq::Error::BodyExceedsLimit(limit) => Error::TooLarge { url: url.clone(), limit },
-                other => http::failed(&url, other),
-            })?;
-        let digest = Digest::of(&bytes);
-        match reference.parse::<Digest>() {
-            Ok(expected) if expected != digest => Err(Error::Digest { url, expected, found: digest }),
-            _ => Ok(Document { digest, media_type, bytes }),
-        }
+        self.first(|endpoint| document::get(endpoint, reference))
     }
 
     /// A blob's bytes: exactly as many as the descriptor says, or an error. The digest is for the
     /// reader to check. A connection that breaks is taken up again where it broke.
     pub fn blob(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send>> {
-        let url = format!("{}/blobs/{}", self.base, descriptor.digest);
-        let response = http::accepted(&url, self.agent.get(&url).call().map_err(|e| http::failed(&url, e))?)?;
-        Ok(Box::new(
-            response.into_body().into_with_config().limit(descriptor.size.saturating_add(1)).reader(),
-        ))
+        let reader = BlobReader::open(Arc::clone(&self.endpoints), descriptor.digest, descriptor.size)?;
+        Ok(Box::new(reader))
     }
 
     /// All tags, in the registry's order.
     pub fn tags(&self) -> Result<Vec<String>> {
-        #[derive(serde::Deserialize)]
-        struct Tags {
-            tags: Option<Vec<String>>,
-        }
-        let url = format!("{}/tags/list", self.base);
-        let mut response =
-            http::accepted(&url, self.agent.get(&url).call().map_err(|e| http::failed(&url, e))?)?;
-        let bytes = response.body_mut().with_config().limit(MAX_DOCUMENT).read_to_vec();
-        let bytes = bytes.map_err(|e| http::failed(&url, e))?;
-        let tags: Tags =
-            serde_json::from_slice(&bytes).map_err(|_| Error::Malformed { url, what: "list of tags" })?;
-        Ok(tags.tags.unwrap_or_default())
+        self.first(tags::list)
     }
 
     pub fn has_blob(&self, digest: &Digest) -> Result<bool> {
-        let url = format!("{}/blobs/{digest}", self.base);
-        let response = self.agent.head(&url).call().map_err(|e| http::failed(&url, e))?;
-        match http::accepted(&url, response) {
-            Ok(_) => Ok(true),
+        let path = format!("/blobs/{digest}");
+        match self.own()?.send(&path, &Request::new(Method::HEAD), |_| Ok(())) {
+            Ok(()) => Ok(true),
             Err(Error::NotFound(_)) => Ok(false),
             Err(error) => Err(error),
         }
@@ -111,36 +104,37 @@ impl Repository {
     /// Makes a blob of another repository of the registry this one's, too. `false`: the registry does
     /// not have it there, or does not do that.
     pub fn mount_blob(&self, digest: &Digest, from: &str) -> Result<bool> {
-        let url = format!("{}/blobs/uploads/?mount={digest}&from={from}", self.base);
-        let response = self.agent.post(&url).send_empty().map_err(|e| http::failed(&url, e))?;
-        Ok(http::accepted(&url, response)?.status() == ureq::http::StatusCode::CREATED)
+        upload::mount(self.own()?, digest, from)
     }
 
-    /// Uploads a blob, from the beginning of `file`. `progress` hears of the bytes sent so far.
+    /// Uploads a blob, from the beginning of `file`. `progress` hears of the bytes sent so far, which
+    /// become fewer again where it has to begin anew.
     pub fn upload_blob(&self, digest: &Digest, file: &File, progress: &(dyn Fn(u64) + Sync)) -> Result<()> {
-        let _ = progress;
-        let url = format!("{}/blobs/uploads/", self.base);
-        let response =
-            http::accepted(&url, self.agent.post(&url).send_empty().map_err(|e| http::failed(&url, e))?)?;
-        let location = response.headers().get("Location").and_then(|value| value.to_str().ok());
-        let location = location.ok_or(Error::Malformed { url, what: "answer to an upload" })?;
-        let separator = if location.contains('?') { '&' } else { '?' };
-        let url = format!("{location}{separator}digest={digest}");
-        let request = self.agent.put(&url).header("Content-Type", "application/octet-stream");
-        let response = request.send(file).map_err(|e| http::failed(&url, e))?;
-        http::accepted(&url, response).map(drop)
+        upload::blob(self.own()?, digest, file, progress)
     }
 
     /// Stores a manifest under a tag or its digest.
     pub fn put_manifest(&self, reference: &str, media_type: &str, bytes: &[u8]) -> Result<()> {
-        let url = format!("{}/manifests/{reference}", self.base);
-        let request = self.agent.put(&url).header("Content-Type", media_type);
-        http::accepted(&url, request.send(bytes).map_err(|e| http::failed(&url, e))?).map(drop)
+        let mut request = Request::new(Method::PUT).header(header::CONTENT_TYPE, media_type);
+        request.payload = Payload::Bytes(bytes);
+        self.own()?.send(&format!("/manifests/{reference}"), &request, |_| Ok(()))
+    }
+
+    /// What the first endpoint says that has it; if none has, what the registry itself says.
+    fn first<T>(&self, ask: impl Fn(&Endpoint) -> Result<T>) -> Result<T> {
+        let own = self.own()?;
+        let mirrors = self.endpoints.iter().take(self.endpoints.len() - 1);
+        let found = mirrors.filter(|mirror| !mirror.is_down()).find_map(|mirror| ask(mirror).ok());
+        found.map_or_else(|| ask(own), Ok)
+    }
+
+    fn own(&self) -> Result<&Endpoint> {
+        self.endpoints.last().ok_or_else(|| Error::Url(String::new()))
     }
 }
 
-/// The kinds of document that are asked for.
-fn accept() -> String {
-    [media_type::OCI_INDEX, media_type::DOCKER_LIST, media_type::OCI_MANIFEST, media_type::DOCKER_MANIFEST]
-        .join(", ")
+/// Whether a registry does not do what was asked at all.
+pub(super) fn is_unsupported(error: &Error) -> bool {
+    let codes = [StatusCode::METHOD_NOT_ALLOWED, StatusCode::NOT_IMPLEMENTED];
+    matches!(error, Error::Status { status, .. } if codes.iter().any(|code| code.as_u16() == *status))
 }

@@ -7,6 +7,7 @@ use super::auth::names::DOCKER;
 use super::auth::wire::{Fields, Reply, Wire};
 use super::auth::{self, Authorizer, Scope};
 use super::error::{Error, Result};
+use super::said::said;
 use super::settings::Settings;
 use crate::image::Reference;
 
@@ -37,8 +38,8 @@ pub struct Image {
 
 /// Asks a registry for at most `limit` images.
 pub fn search(settings: &Settings, registry: &str, term: &str, limit: usize) -> Result<Found> {
-    let authorizer = Authorizer::new(settings, registry);
-    let wire = if registry == DOCKER { Wire::index() } else { Wire::new(settings, registry) };
+    let wire = if registry == DOCKER { Wire::index() } else { Wire::new(settings, registry) }?;
+    let authorizer = Authorizer::new(settings, registry, wire.clone());
     let count = limit.to_string();
     let reply = ask(&wire, &authorizer, "/v1/search", &[("q", term), ("n", &count)])?;
     let images = images(&reply);
@@ -119,7 +120,7 @@ fn ask(wire: &Wire, authorizer: &Authorizer, path: &str, query: &Fields<'_>) -> 
 }
 
 fn refused(reply: &Reply) -> Error {
-    Error::Status { url: reply.url.clone(), status: reply.status, said: auth::said(&reply.body) }
+    Error::Status { url: reply.url.clone(), status: reply.status, said: said(&reply.body), retry_after: None }
 }
 
 #[cfg(test)]

@@ -35,6 +35,13 @@ impl Settings {
     pub fn of(&self, registry: &str) -> RegistryConfig {
         self.registries.get(registry).cloned().unwrap_or_default()
     }
+
+    /// The mirrors to ask for a registry's images, in order.
+    pub fn mirrors_of(&self, registry: &str) -> impl Iterator<Item = &str> {
+        let of_docker = self.mirrors.iter().filter(move |_| registry == "docker.io");
+        let own = self.registries.get(registry).into_iter().flat_map(|config| &config.mirrors);
+        of_docker.chain(own).map(String::as_str)
+    }
 }
 
 /// Whether a registry is on this machine: http is good enough there, as for docker.

@@ -100,7 +100,8 @@ fn in_order(mut addresses: Vec<IpAddr>) -> Vec<IpAddr> {
 
 /// Whether there is a route. Connecting a datagram socket sends nothing.
 fn is_reachable(address: IpAddr) -> bool {
-    let any: IpAddr = if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let any: IpAddr =
+        if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     std::net::UdpSocket::bind((any, 0)).and_then(|socket| socket.connect((address, 9))).is_ok()
 }
 

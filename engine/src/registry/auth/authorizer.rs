@@ -53,6 +53,7 @@ impl Scope {
 pub struct Authorizer {
     settings: Settings,
     registry: String,
+    wire: Wire,
     state: Mutex<State>,
 }
 
@@ -79,15 +80,19 @@ impl std::fmt::Debug for Header {
 
 impl Authorizer {
     /// For a registry by its name in images' names, `docker.io` or `host[:port]`.
-    pub fn new(settings: &Settings, registry: &str) -> Self {
-        Self { settings: settings.clone(), registry: registry.to_owned(), state: Mutex::default() }
+    pub fn new(settings: &Settings, registry: &str, wire: Wire) -> Self {
+        let (settings, registry) = (settings.clone(), registry.to_owned());
+        Self { settings, registry, wire, state: Mutex::default() }
     }
 
     /// With a login that is not stored.
     #[cfg(test)]
     pub(super) fn with(settings: &Settings, registry: &str, credentials: Option<Credentials>) -> Self {
         let state = State { credentials: Some(credentials), headers: Vec::new() };
-        Self { state: Mutex::new(state), ..Self::new(settings, registry) }
+        Self {
+            state: Mutex::new(state),
+            ..Self::new(settings, registry, Wire::new(settings, registry).unwrap())
+        }
     }
 
     /// The `Authorization` that an earlier request of that scope needed, while it is good. Asks nobody.
@@ -162,7 +167,7 @@ impl Authorizer {
         let scopes = with_asked(scope.words(), asked.unwrap_or_default());
         let registry = &self.registry;
         let question = Question { registry, realm, service, scopes: &scopes, credentials, offline: false };
-        let token = token::fetch(&Wire::new(&self.settings, registry), &question)?;
+        let token = token::fetch(&self.wire, &question)?;
         Ok(Some((format!("Bearer {}", token.token.reveal()), Some(token.expires))))
     }
 

@@ -6,12 +6,13 @@ use super::error::{Error, Result};
 use super::token::{self, Question, check_realm};
 use super::wire::{Reply, Wire};
 use crate::registry::Settings;
+use crate::registry::said::said;
 
 /// Asks a registry whether it takes a user and their password. What is to be kept of them: the password, or
 /// the identity token that the registry's token server gave in its place.
 pub fn check(settings: &Settings, registry: &str, user: &str, password: &Secret) -> Result<Credentials> {
     let login = Credentials::Password { user: user.to_owned(), password: password.clone() };
-    let wire = Wire::new(settings, registry);
+    let wire = Wire::new(settings, registry).map_err(Box::new)?;
     let reply = wire.registry("/v2/", &[], None).map_err(Box::new)?;
     if reply.status != 401 {
         return accepted(registry, &reply).map(|()| login);
@@ -50,7 +51,7 @@ fn accepted(registry: &str, reply: &Reply) -> Result<()> {
     if reply.is_success() {
         return Ok(());
     }
-    let (url, said) = (reply.url.clone(), token::said(&reply.body));
+    let (url, said) = (reply.url.clone(), said(&reply.body));
     Err(Error::Ping { registry: registry.to_owned(), url, status: reply.status, said })
 }
 

@@ -25,4 +25,3 @@ pub use authorizer::{Authorizer, Scope};
 pub use credentials::{Credentials, Secret};
 pub use error::{Error, Result};
 pub use keychain::{Kept, Keychain};
-pub(super) use token::said;

@@ -47,6 +47,11 @@ impl Server {
 }
 
 fn serve(stream: TcpStream, answer: impl FnOnce(&Asked) -> Answered) -> std::io::Result<()> {
+    let mut first = [0];
+    if stream.peek(&mut first)? == 0 || first == [0x16] {
+        // Whoever looks for TLS here is to find none.
+        return Ok(());
+    }
     let mut reader = BufReader::new(stream);
     let mut line = String::new();
     reader.read_line(&mut line)?;

@@ -10,6 +10,7 @@ use ureq::http::Uri;
 use super::credentials::{Credentials, Secret, basic};
 use super::error::{Error, Result};
 use super::wire::{Fields, Reply, Wire};
+use crate::registry::said::said;
 use crate::registry::settings::{Settings, is_loopback};
 use crate::text::escape;
 
@@ -167,17 +168,6 @@ fn token_of(answer: Answer) -> Result<Token, &'static str> {
     let lifetime = answer.expires_in.as_u64().map_or(SHORTEST, Duration::from_secs).clamp(SHORTEST, LONGEST);
     let identity = given(answer.refresh_token).filter(|token| token.len() <= MAX_TOKEN).map(Secret::new);
     Ok(Token { token: Secret::new(token), expires: Instant::now() + lifetime, identity })
-}
-
-/// An error's words, which servers put into different places.
-pub fn said(body: &[u8]) -> String {
-    let json: Value = serde_json::from_slice(body).unwrap_or_default();
-    let first = json.pointer("/errors/0/message");
-    let words = [first, json.get("details"), json.get("message"), json.get("error_description")];
-    let words = words.into_iter().flatten().find_map(Value::as_str);
-    let text = String::from_utf8_lossy(body);
-    let text = words.unwrap_or_else(|| if json.is_null() { text.trim() } else { "" });
-    escape(&text.chars().take(MAX_SAID).collect::<String>()).to_string()
 }
 
 #[cfg(test)]

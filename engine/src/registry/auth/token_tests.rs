@@ -23,7 +23,7 @@ fn fetched(
     let (registry, service) = (server.host.as_str(), Some("s v"));
     let question =
         Question { registry, realm: &realm, service, scopes: &scopes, credentials, offline: false };
-    let token = fetch(&Wire::new(&Settings::default(), registry), &question);
+    let token = fetch(&Wire::new(&Settings::default(), registry).unwrap(), &question);
     (server.asked(), token)
 }
 

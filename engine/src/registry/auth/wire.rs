@@ -1,17 +1,15 @@
 //! What goes over the network for logins: requests to a registry, and to the token server that it names.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
-use ureq::http::Response;
-use ureq::typestate::WithoutBody;
-use ureq::{Agent, Body, RequestBuilder};
+use ureq::http::{HeaderMap, Method, Uri, header};
 
-use super::names::DOCKER;
-use crate::registry::settings::{Settings, is_loopback};
-use crate::registry::{Error, Result, http};
+use crate::registry::http::{Answer, Payload, Request, shown};
+use crate::registry::server::{Server, Surroundings};
+use crate::registry::settings::Settings;
+use crate::registry::{Error, Result};
 
-/// Docker Hub's registry, which answers under another name than the one in images' names.
-const DOCKER_HOST: &str = "registry-1.docker.io";
 /// Of an answer.
 const MAX_BODY: u64 = 1 << 20;
 
@@ -19,9 +17,9 @@ const MAX_BODY: u64 = 1 << 20;
 pub type Fields<'f> = [(&'static str, &'f str)];
 
 /// Redirects are not followed: a password goes to whom it is for.
+#[derive(Debug, Clone)]
 pub struct Wire {
-    agent: Agent,
-    base: String,
+    server: Arc<Server>,
 }
 
 /// An answer, whatever it says.
@@ -42,32 +40,57 @@ impl Reply {
 }
 
 impl Wire {
-    pub fn new(settings: &Settings, registry: &str) -> Self {
-        let _ = settings;
-        let host = if registry == DOCKER { DOCKER_HOST } else { registry };
-        let scheme = if is_loopback(registry) { "http" } else { "https" };
-        Self { agent: http::agent(), base: format!("{scheme}://{host}") }
+    pub fn new(settings: &Settings, registry: &str) -> Result<Self> {
+        Ok(Self::over(Arc::new(Server::registry(settings, registry, &Surroundings::new()?)?)))
+    }
+
+    /// On connections that others use, too.
+    pub fn over(server: Arc<Server>) -> Self {
+        Self { server }
     }
 
     /// Docker Hub's index of names.
-    pub fn index() -> Self {
-        Self { agent: http::agent(), base: "https://index.docker.io".to_owned() }
+    pub fn index() -> Result<Self> {
+        let index = Server::mirror(&Settings::default(), "https://index.docker.io", &Surroundings::new()?)?;
+        Ok(Self::over(Arc::new(index)))
     }
 
     /// Asks the registry for a path.
     pub fn registry(&self, path: &str, query: &Fields<'_>, authorization: Option<&str>) -> Result<Reply> {
-        self.get(&format!("{}{path}", self.base), query, authorization)
+        let path = with_query(path, query);
+        read(self.server.ask(&path, &Request::new(Method::GET), authorization)?)
     }
 
     pub fn get(&self, url: &str, query: &Fields<'_>, authorization: Option<&str>) -> Result<Reply> {
-        let asked = with_query(url, query);
-        read(url, authorized(self.agent.get(asked), authorization).call())
+        let url = parse(&with_query(url, query))?;
+        read(self.server.ask_at(&url, &Request::new(Method::GET), authorization)?)
     }
 
     pub fn post(&self, url: &str, form: &Fields<'_>) -> Result<Reply> {
-        let request = self.agent.post(url).header("Content-Type", "application/x-www-form-urlencoded");
-        read(url, request.send(encode(form)))
+        let form = encode(form);
+        let mut request =
+            Request::new(Method::POST).header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+        request.payload = Payload::Bytes(form.as_bytes());
+        read(self.server.ask_at(&parse(url)?, &request, None)?)
     }
+}
+
+fn parse(url: &str) -> Result<Uri> {
+    url.parse().map_err(|_| Error::Url(crate::text::escape(url).to_string()))
+}
+
+fn read(mut answer: Answer) -> Result<Reply> {
+    let headers = answer.response.headers();
+    let challenges = challenges(headers).map(str::to_owned).collect();
+    let has_next = headers.get(header::LINK).is_some_and(|link| link.as_bytes().starts_with(b"<"));
+    let status = answer.response.status().as_u16();
+    let body = answer.document(MAX_BODY)?;
+    Ok(Reply { url: shown(&answer.url), status, challenges, has_next, body })
+}
+
+/// The values of `WWW-Authenticate`.
+pub fn challenges(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    headers.get_all(header::WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok())
 }
 
 /// A URL, which may have a query already, with more of it.
@@ -92,25 +115,6 @@ fn encode(fields: &Fields<'_>) -> String {
         format!("{name}={value}")
     };
     fields.iter().map(pair).collect::<Vec<_>>().join("&")
-}
-
-fn authorized(request: RequestBuilder<WithoutBody>, value: Option<&str>) -> RequestBuilder<WithoutBody> {
-    match value {
-        Some(value) => request.header("Authorization", value),
-        None => request,
-    }
-}
-
-fn read(url: &str, sent: Result<Response<Body>, ureq::Error>) -> Result<Reply> {
-    let mut response = sent.map_err(|error| http::failed(url, error))?;
-    let challenges = response.headers().get_all("WWW-Authenticate").iter();
-    let challenges = challenges.filter_map(|value| value.to_str().ok().map(str::to_owned)).collect();
-    let body = response.body_mut().with_config().limit(MAX_BODY).read_to_vec().map_err(|e| match e {
-        ureq::Error::BodyExceedsLimit(limit) => Error::TooLarge { url: url.to_owned(), limit },
-        other => http::failed(url, other),
-    })?;
-    let has_next = response.headers().get("Link").is_some_and(|link| link.as_bytes().starts_with(b"<"));
-    Ok(Reply { url: url.to_owned(), status: response.status().as_u16(), challenges, has_next, body })
 }
 
 #[cfg(test)]
