@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use hull_engine::store::ContainerState;
+use nix::sys::signal::{Signal, kill};
 use serde_json::json;
 
 use hull_tests::{BUSYBOX, Background, Store, archive::Archive, hull};
@@ -38,6 +39,17 @@ fn who_does_not_listen_is_killed_after_the_time_given() {
     let container = Background::run(["--stop-timeout", "1", BUSYBOX, "sh", "-c", DEAF]);
     container.expect_log("ready");
     container.hull(["stop"]).exits(0);
+    container.expect_exit(137);
+}
+
+#[test]
+fn sandbox_that_does_not_answer_is_killed_at_its_first_silence() {
+    let container = Background::run([BUSYBOX, "sleep", "1000"]);
+    kill(container.agent(), Signal::SIGSTOP).unwrap();
+    let began = Instant::now();
+    container.hull(["stop", "-t", "1"]).exits(0);
+    // One question is waited for 10 s; all of a stop's, one after the other, would be 50.
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
     container.expect_exit(137);
 }
 

@@ -310,10 +310,13 @@ impl Task {
             Phase::Running(_) => {
                 self.stopping = true;
                 let stop = self.plan.config.stop;
-                self.thaw();
-                let _ = self.signal(args.signal.unwrap_or(stop.signal));
-                self.deadline = deadline(args.timeout_seconds.unwrap_or(stop.timeout_seconds))
-                    .map(|at| (at, Escalation::KillContainer));
+                let seconds = args.timeout_seconds.unwrap_or(stop.timeout_seconds);
+                let in_silence = deadline(seconds);
+                self.deadline = if self.urge(args.signal.unwrap_or(stop.signal)) {
+                    deadline(seconds).map(|at| (at, Escalation::KillContainer))
+                } else {
+                    in_silence.map(|at| (at, Escalation::KillSandbox))
+                };
             }
         }
     }
@@ -356,11 +359,11 @@ impl Task {
             self.stopped_by_user();
         }
         if stops && !ends {
-            self.thaw();
+            let _ = self.thaw();
         }
         match self.signal(signal) {
             Ok(_) if ends => {
-                self.thaw();
+                let _ = self.thaw();
                 self.deadline = Some((Instant::now() + PATIENCE, Escalation::KillSandbox));
                 self.waiters.add_stopper(Some(caller));
             }
@@ -469,9 +472,8 @@ impl Task {
         self.deadline = None;
         match escalation {
             Escalation::KillContainer => {
-                let _ = self.signal(SIGKILL);
-                self.thaw();
-                self.deadline = Some((Instant::now() + PATIENCE, Escalation::KillSandbox));
+                let patience = if self.urge(SIGKILL) { PATIENCE } else { Duration::ZERO };
+                self.deadline = Some((Instant::now() + patience, Escalation::KillSandbox));
             }
             // Neither the container nor its agent does what it should: the machine, or the agent, goes.
             Escalation::KillSandbox => {
@@ -490,23 +492,36 @@ impl Task {
         self.ask(&Request::Signal(SignalArgs { container: self.plan.id.clone(), signal }))
     }
 
-    /// Whether it was paused or not: a frozen process takes no signal, SIGKILL neither (v1).
-    fn thaw(&self) {
-        if self.ask(&Request::Resume(self.args())).is_ok() {
-            self.record(Change::Unpaused);
-        }
+    /// A stop's signal. False: the agent does not answer. It is not asked anything more then, since each
+    /// question is waited for.
+    fn urge(&self, signal: u8) -> bool {
+        let request = Request::Signal(SignalArgs { container: self.plan.id.clone(), signal });
+        let answers = |outcome| !matches!(outcome, Err(AgentError::Timeout));
+        answers(self.thaw()) && answers(self.call(&request))
     }
 
-    /// A call to the agent that is answered with success or not at all.
+    /// Whether it was paused or not: a frozen process takes no signal, SIGKILL neither (v1).
+    fn thaw(&self) -> Result<(), AgentError> {
+        self.call(&Request::Resume(self.args()))?;
+        self.record(Change::Unpaused);
+        Ok(())
+    }
+
     fn ask(&self, request: &Request) -> control::Reply {
-        let Phase::Running(run) = &self.phase else {
-            return Err(state_error(format!("Container {} is not running", self.plan.id)));
-        };
-        match run.sandbox.agent().done_within(request, PATIENCE) {
+        match self.call(request) {
             Ok(()) => Ok(control::Answer::Done),
             Err(AgentError::Refused(error)) => Err(error),
             Err(error) => Err(caller::failure(&error)),
         }
+    }
+
+    /// A call to the agent that is answered with success or not at all.
+    fn call(&self, request: &Request) -> Result<(), AgentError> {
+        let Phase::Running(run) = &self.phase else {
+            let refused = state_error(format!("Container {} is not running", self.plan.id));
+            return Err(AgentError::Refused(refused));
+        };
+        run.sandbox.agent().done_within(request, PATIENCE)
     }
 
     fn stopped_by_user(&self) {
