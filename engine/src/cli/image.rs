@@ -3,6 +3,7 @@
 use clap::{Args, Subcommand};
 
 use super::history::{self, HistoryArgs};
+use super::image_prune::{self, PruneArgs};
 use super::images::{self, ListArgs};
 use super::import::{self, ImportArgs};
 use super::load::{self, LoadArgs};
@@ -27,6 +28,8 @@ pub enum ImageCommand {
     /// List images
     #[command(visible_alias = "list")]
     Ls(ListArgs),
+    /// Remove images that nobody uses
+    Prune(PruneArgs),
     /// Fetch an image from a registry
     Pull(PullArgs),
     /// Push images to a registry
@@ -58,6 +61,7 @@ pub fn image(context: &Context, command: ImageCommand) -> Exit {
         ImageCommand::Inspect(args) => inspect::images(context, args.format.as_deref(), &args.images),
         ImageCommand::Load(args) => load::load(context, &args),
         ImageCommand::Ls(args) => images::list(context, &args),
+        ImageCommand::Prune(args) => image_prune::prune(context, &args),
         ImageCommand::Pull(args) => pull::pull(context, &args),
         ImageCommand::Push(args) => push::push(context, &args),
         ImageCommand::Rm(args) => rmi::remove(context, &args),

@@ -2,12 +2,14 @@
 
 mod attach;
 mod completion;
+mod confirm;
 mod container_args;
 mod events;
 mod exec;
 mod health_args;
 mod history;
 mod image;
+mod image_prune;
 mod images;
 mod import;
 mod info;
@@ -31,6 +33,9 @@ mod save;
 mod search;
 mod stats;
 mod system;
+mod system_check;
+mod system_df;
+mod system_prune;
 mod tag;
 mod top;
 mod update;

@@ -138,7 +138,7 @@ fn fields(item: Listed, size: String, whole: bool) -> Row {
     Row::new(fields).with_labels(labels)
 }
 
-fn status(row: &ContainerRow, health: Option<&str>) -> Status {
+pub fn status(row: &ContainerRow, health: Option<&str>) -> Status {
     let since = |then: i64| (now_ns() - then) / SECOND;
     let (started, ended, code) = (since(row.started), since(row.finished), row.exit_code);
     match row.state {

@@ -3,6 +3,9 @@
 use clap::{Args, Subcommand};
 
 use super::Exit;
+use super::system_check::{self, CheckArgs};
+use super::system_df::{self, DfArgs};
+use super::system_prune::{self, PruneArgs};
 use crate::context::Context;
 use crate::store::Store;
 use crate::system;
@@ -10,6 +13,12 @@ use crate::text::escape;
 
 #[derive(Debug, Subcommand)]
 pub enum SystemCommand {
+    /// Check every file of the images, and repair those that are damaged
+    Check(CheckArgs),
+    /// Show what images and containers take on the disk
+    Df(DfArgs),
+    /// Remove stopped containers, and images without a name
+    Prune(PruneArgs),
     /// Start the containers whose restart policy asks for it, as after a reboot
     Start(StartArgs),
 }
@@ -23,6 +32,9 @@ pub struct StartArgs {
 
 pub fn system(context: &Context, command: &SystemCommand) -> Exit {
     match command {
+        SystemCommand::Check(args) => system_check::check(context, args),
+        SystemCommand::Df(args) => system_df::df(context, args),
+        SystemCommand::Prune(args) => system_prune::prune(context, args),
         SystemCommand::Start(args) => start(context, args),
     }
 }

@@ -103,7 +103,7 @@ pub fn root_for(store: &Store, image: &Image) -> Result<Root> {
     if let Some(root) = root::existing(store, &image.layers) {
         return Ok(root);
     }
-    let _held = store.hold_files()?;
+    let _held = gc::hold(store)?;
     // It was within the ceilings when the image came.
     Ok(root::ensure(store, &image.layers, u64::MAX)?)
 }

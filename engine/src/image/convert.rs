@@ -3,7 +3,8 @@
 //!
 //! Two threads: one reads, hashes and decompresses, the other hashes the tar and writes.
 
-use std::io::{self, Read, Write};
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
 use std::path::Path;
 use std::thread;
 
@@ -28,6 +29,9 @@ pub const DEFAULT_UNPACKED: u64 = 64 << 30;
 pub const DEFAULT_ENTRIES: u64 = 1 << 22;
 /// What a layer must leave free on the store's file system.
 const RESERVE: u64 = 256 << 20;
+
+/// Bytes of a file that are compared at a time.
+const COMPARED: usize = 1 << 20;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ConvertError {
@@ -97,6 +101,43 @@ impl Converted {
             kept.adopt(&store.paths().blob(&self.blob))?;
         }
         Ok(self.row)
+    }
+}
+
+impl Converted {
+    /// Whether a layer file has the same bytes as this one.
+    pub fn is_same(&self, layer: &Path) -> io::Result<bool> {
+        same_bytes(self.file.file(), layer)
+    }
+
+    /// Takes the place of a layer file that is missing or damaged, with its recipe if it has one. Who has
+    /// the old file open keeps it.
+    pub fn replace(self, store: &Store) -> store::Result<()> {
+        if let Some(recipe) = self.recipe {
+            recipe.adopt(&store.paths().recipe(&self.row.diff_id))?;
+        }
+        self.file.adopt(&store.paths().layer(&self.row.diff_id))
+    }
+}
+
+/// Whether a file, from its beginning, is the one at a path.
+pub fn same_bytes(mut file: &File, path: &Path) -> io::Result<bool> {
+    let mut other = File::open(path)?;
+    if file.metadata()?.len() != other.metadata()?.len() {
+        return Ok(false);
+    }
+    file.rewind()?;
+    let (mut one, mut two) = (vec![0; COMPARED], vec![0; COMPARED]);
+    loop {
+        let n = file.read(&mut one)?;
+        if n == 0 {
+            return Ok(true);
+        }
+        let (one, two) = (one.get(..n).unwrap_or_default(), two.get_mut(..n).unwrap_or_default());
+        other.read_exact(two)?;
+        if one != two {
+            return Ok(false);
+        }
     }
 }
 

@@ -1,22 +1,83 @@
 //! Removing what no image and no container needs.
 //!
 //! Rows decide, files follow. An image's rows go in one transaction when its last name is removed;
-//! a container's row, written in a transaction that sees the image's, keeps image and layers. Files
-//! go under the exclusive files lock, so never while a load is adding files whose rows are still to
-//! come: if one is, the collection is left to it, as every load ends with one. What a file that goes
-//! is open for (a mount, a virtual machine's disk) stays usable until it is closed.
+//! a container's row, written in a transaction that sees the image's, keeps image and layers. Rows of
+//! layers and files go under the exclusive files lock, so never while somebody [`hold`]s them: a load or
+//! pull whose rows are still to come, a save that reads. If one does, the collection is owed, which a mark
+//! in the store says, and who lets go of the files last sees to it. What a file that goes is open for (a
+//! mount, a virtual machine's disk) stays usable until it is closed.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, File};
+use std::io;
 use std::path::Path;
 
 use super::digest::Digest;
 use super::error::{Error, Result};
-use crate::store::Store;
+use crate::store::{self, FileLock, Store};
 
-/// Collects, unless somebody adds files right now.
+/// Every file of the store stays where it is until this is dropped.
+pub struct Held<'a> {
+    store: &'a Store,
+    lock: Option<FileLock>,
+}
+
+/// Keeps every file where it is. Also clears away what killed writers left.
+pub fn hold(store: &Store) -> store::Result<Held<'_>> {
+    Ok(Held { store, lock: Some(store.hold_files()?) })
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        drop(self.lock.take());
+        if is_owed(self.store) {
+            // The mark stays if this fails, and with it the next one's duty.
+            let _ = collect(self.store);
+        }
+    }
+}
+
+/// Collects; if somebody holds the files right now, leaves it to them.
 pub fn collect(store: &Store) -> Result<()> {
-    let Some(_exclusive) = store.try_collect()? else { return Ok(()) };
+    loop {
+        let exclusive = match store.try_collect()? {
+            Some(exclusive) => exclusive,
+            None => {
+                owe(store)?;
+                // Who let go of the files before the mark was there has not seen it.
+                let Some(exclusive) = store.try_collect()? else { return Ok(()) };
+                exclusive
+            }
+        };
+        // Before the rows are read: who removes an image from here on marks it again.
+        settle(store)?;
+        now(store)?;
+        drop(exclusive);
+        if !is_owed(store) {
+            return Ok(());
+        }
+    }
+}
+
+fn is_owed(store: &Store) -> bool {
+    store.paths().collection_owed().exists()
+}
+
+fn owe(store: &Store) -> Result<()> {
+    let path = store.paths().collection_owed();
+    File::create(&path).map(drop).map_err(|e| Error::io("create", path, e))
+}
+
+fn settle(store: &Store) -> Result<()> {
+    let path = store.paths().collection_owed();
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io("remove", path, error)),
+        _ => Ok(()),
+    }
+}
+
+/// Collects, under the exclusive lock.
+fn now(store: &Store) -> Result<()> {
     let live = store.db().collect()?;
     let paths = store.paths();
     remove_others(&paths.layers(), &live.layers)?;
@@ -39,3 +100,7 @@ fn remove_others(folder: &Path, live: &BTreeSet<Digest>) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[path = "gc_tests.rs"]
+mod tests;

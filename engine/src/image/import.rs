@@ -7,7 +7,7 @@ use super::digest::Digest;
 use super::error::{Error, Result};
 use super::ingest::{self, Layer, Parts};
 use super::spec::{History, ImageConfig, RootFs, RunConfig};
-use super::{Reference, platform};
+use super::{Reference, gc, platform};
 use crate::store::Store;
 use crate::time;
 
@@ -23,7 +23,7 @@ pub struct Import {
 
 /// Imports what `stream` gives: a tar, plain or compressed with gzip or zstd.
 pub fn import(store: &Store, stream: impl Read + Send, import: Import) -> Result<Digest> {
-    let _held = store.hold_files()?;
+    let _held = gc::hold(store)?;
     let shown = || "from the imported tar".to_owned();
     let converted = convert::convert(store, stream, import.options)
         .map_err(|source| Error::Layer { layer: shown(), source: Box::new(source) })?;

@@ -6,6 +6,7 @@
 //! unpacked onto the host's file system.
 
 pub mod catalog;
+pub mod check;
 pub mod convert;
 pub mod decompress;
 pub mod digest;
@@ -23,6 +24,7 @@ pub mod naming;
 mod pattern;
 pub mod pipe;
 pub mod platform;
+pub mod prune;
 pub mod pull;
 pub mod push;
 pub mod recipe;
@@ -31,6 +33,7 @@ pub mod root;
 pub mod save;
 pub mod source;
 pub mod spec;
+pub mod usage;
 
 pub use digest::Digest;
 pub use error::{Error, Result};

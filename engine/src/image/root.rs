@@ -14,7 +14,7 @@ use super::layer::erofs::reader::{self, LayerReader};
 use super::layer::erofs::writer::{self, Device, Kind};
 use super::layer::merge::{self, MergeError};
 use super::layer::tree::Tree;
-use crate::store::{self, Store};
+use crate::store::{self, Store, TempFile};
 
 /// Bytes of a disk's sector.
 const SECTOR: u64 = 512;
@@ -76,7 +76,7 @@ pub fn ensure(store: &Store, diff_ids: &[Digest], max_entries: u64) -> Result<Ro
         Ok(root) => Ok(root),
         // Not there, or damaged: either way it is made from the layers.
         Err(_) => {
-            build(store, diff_ids, &chain, max_entries)?;
+            make(store, diff_ids, max_entries)?.adopt(&store.paths().merged_root(&chain))?;
             open(store, &chain)
         }
     }
@@ -120,7 +120,8 @@ fn sectors(blocks: u32) -> u64 {
     u64::from(blocks) * (BLOCK / SECTOR)
 }
 
-fn build(store: &Store, diff_ids: &[Digest], chain: &Digest, max_entries: u64) -> Result<(), RootError> {
+/// Merges a chain of layers into a file that has not its place yet. Equal layers give equal bytes.
+pub(super) fn make(store: &Store, diff_ids: &[Digest], max_entries: u64) -> Result<TempFile, RootError> {
     let mut tree = Tree::with_ceiling(max_entries);
     let mut devices: Vec<Device> = Vec::new();
     // A layer may be in a chain twice; layers without data need no device.
@@ -142,9 +143,9 @@ fn build(store: &Store, diff_ids: &[Digest], chain: &Digest, max_entries: u64) -
             .map_err(|source| RootError::Merge { layer: *diff_id, source })?;
     }
     let temp = store.temp_file()?;
-    writer::write(temp.file(), &tree, &Kind::Merged { devices: &devices }, uuid(chain))
+    writer::write(temp.file(), &tree, &Kind::Merged { devices: &devices }, uuid(&chain_id(diff_ids)))
         .map_err(RootError::Write)?;
-    Ok(temp.adopt(&store.paths().merged_root(chain))?)
+    Ok(temp)
 }
 
 /// The diff id's digits fill the tag exactly.

@@ -46,6 +46,11 @@ impl Paths {
         self.root.join("pods.lock")
     }
 
+    /// Is there when a collection was asked for while files were held.
+    pub fn collection_owed(&self) -> PathBuf {
+        self.root.join("collect")
+    }
+
     pub fn locks(&self) -> PathBuf {
         self.root.join("locks")
     }

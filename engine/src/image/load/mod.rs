@@ -66,7 +66,7 @@ fn member_name(path: &[u8]) -> Option<String> {
 /// afterwards, or the store is as it was.
 pub fn load(store: &Store, input: Input<'_>, options: Options) -> Result<Vec<Loaded>> {
     let loaded = {
-        let _held = store.hold_files()?;
+        let _held = gc::hold(store)?;
         match input {
             Input::Stream(stream) => load_stream(store, stream, options),
             Input::Path(path) => load_path(store, path, options),

@@ -105,7 +105,7 @@ impl Pull<'_> {
     }
 
     fn from(&self, repository: &Repository) -> Result<Pulled> {
-        let held = self.store.hold_files()?;
+        let held = gc::hold(self.store)?;
         if let Some(pulled) = self.up_to_date(repository)? {
             return Ok(pulled);
         }

@@ -89,24 +89,15 @@ fn push_each(
     tags: &[(ImageRow, Reference)],
     progress: &dyn Progress,
 ) -> Result<()> {
-    let pushed = {
-        let _held = store.hold_files()?;
-        progress.begin(&name.familiar_repository());
-        let failed = |source: Error| Error::Push {
-            name: escape(&name.familiar_repository()).to_string(),
-            source: Box::new(source),
-        };
-        Repository::open(settings, name, Access::Push).map_err(|error| failed(error.into())).and_then(
-            |repository| {
-                let push = Push { store, repository: &repository, progress };
-                tags.iter().try_for_each(|(row, name)| push.one(row, name)).map_err(failed)
-            },
-        )
+    let _held = gc::hold(store)?;
+    progress.begin(&name.familiar_repository());
+    let failed = |source: Error| Error::Push {
+        name: escape(&name.familiar_repository()).to_string(),
+        source: Box::new(source),
     };
-    // What was removed meanwhile was left to this.
-    let collected = gc::collect(store);
-    pushed?;
-    collected
+    let repository = Repository::open(settings, name, Access::Push).map_err(|error| failed(error.into()))?;
+    let push = Push { store, repository: &repository, progress };
+    tags.iter().try_for_each(|(row, name)| push.one(row, name)).map_err(failed)
 }
 
 struct Push<'a> {

@@ -33,14 +33,8 @@ struct Chosen {
 
 /// Writes images, by name or id, to `out`. A repository's name without a tag means all its tags.
 pub fn save(store: &Store, naming: &Naming, wanted: &[String], out: impl Write) -> Result<()> {
-    let written = {
-        let _held = store.hold_files()?;
-        select::choose(store, naming, wanted).and_then(|chosen| Archive::of(&chosen).write(store, out))
-    };
-    // What was removed meanwhile was left to this.
-    let collected = gc::collect(store);
-    written?;
-    collected
+    let _held = gc::hold(store)?;
+    select::choose(store, naming, wanted).and_then(|chosen| Archive::of(&chosen).write(store, out))
 }
 
 /// What goes into the archive.

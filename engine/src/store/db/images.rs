@@ -61,7 +61,7 @@ pub(super) fn digest_column(row: &Row<'_>, index: usize) -> rusqlite::Result<Dig
     row.get::<_, String>(index)?.parse().map_err(|error| malformed(format!("{error}")))
 }
 
-fn size_column(row: &Row<'_>, index: usize) -> rusqlite::Result<u64> {
+pub(super) fn size_column(row: &Row<'_>, index: usize) -> rusqlite::Result<u64> {
     let value = row.get::<_, i64>(index)?;
     u64::try_from(value).map_err(|_| malformed(format!("negative size {value}")))
 }
@@ -71,7 +71,7 @@ fn size_value(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-fn layer_from(row: &Row<'_>) -> rusqlite::Result<LayerRow> {
+pub(super) fn layer_from(row: &Row<'_>) -> rusqlite::Result<LayerRow> {
     Ok(LayerRow {
         diff_id: digest_column(row, 0)?,
         bytes: size_column(row, 1)?,

@@ -8,6 +8,7 @@ pub mod events;
 #[cfg(test)]
 mod fixture;
 pub mod images;
+pub mod inventory;
 mod lifecycle;
 pub mod pods;
 pub mod removal;

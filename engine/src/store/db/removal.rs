@@ -59,6 +59,18 @@ impl Database {
         })
     }
 
+    /// Removes an image that no container was made of, with all its names.
+    pub fn remove_unused_image(&self, image: &Digest) -> Result<Option<Removed>> {
+        self.write("remove an image", |tx| {
+            let image = image.to_string();
+            if user_of(tx, &image)?.is_some() {
+                return Ok(None);
+            }
+            let names = names_of(tx, &image)?;
+            Ok(Some(delete(tx, &image, names, false)?))
+        })
+    }
+
     /// Removes an image with all its names.
     pub fn remove_image(&self, image: &Digest, force: bool) -> Result<Outcome> {
         self.write("remove an image", |tx| {
