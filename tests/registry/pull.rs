@@ -4,6 +4,7 @@ use std::fs;
 
 use hull_tests::registry::{blobs, names};
 use hull_tests::{Proxy, Registry, Store, Terminal};
+use nix::mount::{MsFlags, mount, umount};
 use nix::sys::signal::Signal;
 
 /// The layers of the image that has some.
@@ -287,4 +288,68 @@ fn a_terminal_sees_a_line_a_layer() {
     terminal.expect("Pull complete");
     terminal.expect("Status: Downloaded newer image");
     assert_eq!(terminal.finish(), 0);
+}
+
+/// A small file system in memory under a store.
+struct Small(Store);
+
+impl Small {
+    fn new() -> Small {
+        let store = Store::new();
+        fs::create_dir_all(&store.root).unwrap();
+        remount(&store, MsFlags::empty(), "size=8g");
+        Small(store)
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        umount(&self.0.root).unwrap();
+    }
+}
+
+fn remount(store: &Store, flags: MsFlags, options: &str) {
+    mount(Some("hull-small"), &store.root, Some("tmpfs"), flags, Some(options)).unwrap();
+}
+
+#[test]
+fn a_full_disk_is_told_and_leaves_no_half_of_anything() {
+    let (registry, small) = (Registry::start(), Small::new());
+    registry.add_layers("layers:latest");
+    let (store, name) = (&small.0, registry.name("layers"));
+    let before = store.state();
+    let filler = store.root.join("filler");
+    // Some space is left free in any case; then there is none at all, to the last page.
+    for (size, filled) in [("size=257m", 0), ("size=16m", 32 << 20)] {
+        remount(store, MsFlags::MS_REMOUNT, size);
+        let _ = fs::write(&filler, vec![0_u8; filled]);
+        let output = store.hull(["pull", "-q", &name]).output();
+        fs::remove_file(&filler).unwrap();
+        remount(store, MsFlags::MS_REMOUNT, "size=8g");
+        let line = output.fails(1);
+        assert!(line.contains("full") || line.contains("No space left"), "{line}");
+        assert_eq!(store.hull(["images", "-q"]).output().text(), "");
+        assert_eq!(names(&store.root.join("tmp")), [] as [&str; 0]);
+    }
+    // What was finished waits for the next try, and a collection takes it.
+    store.hull(["pull", "-q", &name]).output().exits(0);
+    assert_eq!(store.run([name.as_str(), "cat", "/data/changed"]).output().text(), "changed twice");
+    let id = store.hull(["images", "-q"]).output().text().lines().next().unwrap().to_owned();
+    store.hull(["rmi", "-f", &id]).output().exits(0);
+    assert_eq!(store.state(), before);
+}
+
+#[test]
+fn finished_layers_of_a_failed_pull_wait_for_the_next_until_they_are_collected() {
+    let (registry, store) = (Registry::start(), Store::with_busybox());
+    registry.add_layers("layers:latest");
+    let last =
+        registry.manifest("layers", "latest")["layers"][6]["digest"].as_str().unwrap().parse().unwrap();
+    fs::write(registry.blob_file(&last), b"altered").unwrap();
+    let before = store.state();
+    store.hull(["pull", "-q", &registry.name("layers")]).output().exits(1);
+    assert_ne!(names(&store.root.join("layers/v1/sha256")).len(), 1, "nothing was finished");
+    // Every load ends with a collection.
+    store.load(&hull_tests::paths::image("busybox.tar")).exits(0);
+    assert_eq!(store.state(), before);
 }

@@ -147,7 +147,7 @@ pub fn convert<R: Read + Send>(
     stream: R,
     options: Options,
 ) -> Result<Converted, ConvertError> {
-    let limit = options.max_unpacked.min(room(&store.paths().tmp())?);
+    let limit = Limit { bytes: options.max_unpacked, room: room(&store.paths().tmp())? };
     let (compression, stream) = decompress::tell(stream).map_err(ConvertError::Read)?;
     let kept = match options.keep && compression != Compression::None {
         true => Some(store.temp_file()?),
@@ -197,7 +197,7 @@ fn decompress_into<R: Read + Send>(
 
 /// What a layer may come to.
 struct Ceilings {
-    bytes: u64,
+    bytes: Limit,
     entries: u64,
 }
 
@@ -208,10 +208,9 @@ fn write_layer(
     plain: impl Read,
     ceilings: Ceilings,
 ) -> Result<LayerRow, ConvertError> {
-    let limit = ceilings.bytes;
-    let plain = HashingReader::new(Limited { inner: plain, left: limit, limit });
+    let plain = HashingReader::new(Limited { inner: plain, taken: 0, limit: ceilings.bytes });
     let mut tar = TarReader::new(Recorder::new(plain, recipe.map(TempFile::file)));
-    let mut builder = LayerBuilder::new(DataWriter::new(file.file(), limit), ceilings.entries);
+    let mut builder = LayerBuilder::new(DataWriter::new(file.file(), ceilings.bytes.bytes), ceilings.entries);
     while let Some(member) = tar.next_member().map_err(BuildError::from)? {
         if member.kind == MemberKind::File && member.sparse.is_none() {
             tar.get_mut().announce(builder.next_data(), member.stored);
@@ -246,21 +245,41 @@ fn room(folder: &Path) -> Result<u64, ConvertError> {
     Ok(stat.blocks_available().saturating_mul(stat.fragment_size()).saturating_sub(RESERVE))
 }
 
+/// How long a tar may be.
+#[derive(Clone, Copy)]
+struct Limit {
+    bytes: u64,
+    /// What the disk has room for.
+    room: u64,
+}
+
+impl Limit {
+    fn exceeded(&self) -> io::Error {
+        if self.bytes <= self.room {
+            let text = format!("the layer unpacks to more than the limit of {} bytes", self.bytes);
+            return io::Error::new(io::ErrorKind::FileTooLarge, text);
+        }
+        let text =
+            "the disk is full but for 256 MiB, which are left free: free some space there and try again";
+        io::Error::new(io::ErrorKind::StorageFull, text)
+    }
+}
+
 /// Ends with an error where a tar goes on for too long.
 struct Limited<R> {
     inner: R,
-    left: u64,
-    limit: u64,
+    taken: u64,
+    limit: Limit,
 }
 
 impl<R: Read> Read for Limited<R> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let n = self.inner.read(buf)?;
-        self.left = self.left.checked_sub(n as u64).ok_or_else(|| {
-            let text = format!("the layer unpacks to more than the limit of {} bytes", self.limit);
-            io::Error::new(io::ErrorKind::FileTooLarge, text)
-        })?;
-        Ok(n)
+        self.taken = self.taken.saturating_add(n as u64);
+        match self.taken > self.limit.bytes.min(self.limit.room) {
+            true => Err(self.limit.exceeded()),
+            false => Ok(n),
+        }
     }
 }
 

@@ -51,7 +51,11 @@ fn document(descriptor: &Descriptor, fetch: &mut Fetch<'_>) -> Result<Vec<u8>> {
     if descriptor.size > MAX_DOCUMENT {
         return Err(Error::DocumentSize(descriptor.digest.to_string()));
     }
-    fetch(descriptor)
+    let bytes = fetch(descriptor)?;
+    match bytes.len() as u64 == descriptor.size {
+        true => Ok(bytes),
+        false => Err(Error::BlobSize { blob: descriptor.digest, expected: descriptor.size }),
+    }
 }
 
 enum Document {

@@ -82,8 +82,8 @@ pub enum Error {
     Foreign(String),
     #[error("the image has {found} layers, more than the limit of {limit}")]
     TooManyLayers { found: usize, limit: usize },
-    #[error("the layer {layer} has {found} bytes, not {expected} as its manifest says")]
-    BlobSize { layer: Digest, expected: u64, found: u64 },
+    #[error("{blob} is not of {expected} bytes, as what names it says")]
+    BlobSize { blob: Digest, expected: u64 },
     #[error("Failed to pull {name}")]
     Pull { name: String, source: Box<Error> },
     #[error("{0} has no tags")]

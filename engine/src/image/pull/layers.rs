@@ -67,7 +67,7 @@ impl Here {
         };
         match file {
             Some(found) if found != job.blob.size => {
-                Err(Error::BlobSize { layer: job.blob.digest, expected: job.blob.size, found })
+                Err(Error::BlobSize { blob: job.blob.digest, expected: job.blob.size })
             }
             found => Ok(Self { row, blob: found.is_some() }),
         }
@@ -239,17 +239,20 @@ fn check_blob(job: &Job, found: Digest, bytes: u64) -> Result<()> {
         return Err(Error::Corrupt { document: format!("the layer {layer}"), expected: layer, found });
     }
     if bytes != job.blob.size {
-        return Err(Error::BlobSize { layer, expected: job.blob.size, found: bytes });
+        return Err(Error::BlobSize { blob: layer, expected: job.blob.size });
     }
     Ok(())
 }
 
-/// A blob that is small: a config.
+/// A blob that is small: a config. Its digest is for the caller to check.
 pub fn small(repository: &Repository, descriptor: &Descriptor) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let received = |source| Error::Receive { layer: descriptor.digest, source };
     repository.blob(descriptor)?.take(descriptor.size + 1).read_to_end(&mut bytes).map_err(received)?;
-    Ok(bytes)
+    match bytes.len() as u64 == descriptor.size {
+        true => Ok(bytes),
+        false => Err(Error::BlobSize { blob: descriptor.digest, expected: descriptor.size }),
+    }
 }
 
 /// Tells how far it is, and ends with an error where another layer has failed.
