@@ -3,9 +3,10 @@
 //!
 //! Two threads: one reads, hashes and decompresses, the other hashes the tar and writes.
 
+use std::error::Error;
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 
 use nix::sys::statvfs::statvfs;
@@ -13,6 +14,7 @@ use nix::sys::statvfs::statvfs;
 use super::decompress::{self, Compression};
 use super::digest::{Digest, HashingReader};
 use super::layer::build::{BuildError, LayerBuilder};
+use super::layer::erofs::ErofsError;
 use super::layer::erofs::data::DataWriter;
 use super::layer::erofs::format::BLOCK;
 use super::layer::erofs::writer::{self, Kind as FileKind};
@@ -20,7 +22,7 @@ use super::layer::tar::{MemberKind, TarReader};
 use super::recipe::{self, Recorder};
 use super::{ingest, pipe};
 use crate::store::db::images::LayerRow;
-use crate::store::{self, Store, TempFile};
+use crate::store::{self, Store, TempFile, files};
 
 /// Bytes that one layer may unpack to, unless told otherwise.
 pub const DEFAULT_UNPACKED: u64 = 64 << 30;
@@ -37,6 +39,11 @@ const COMPARED: usize = 1 << 20;
 pub enum ConvertError {
     #[error(transparent)]
     Build(#[from] BuildError),
+    #[error(
+        "the disk of {} is full but for 256 MiB, which stay free: free some space there and try again",
+        .0.display()
+    )]
+    Full(PathBuf),
     #[error("Failed to read or decompress the layer")]
     Read(#[source] io::Error),
     #[error(transparent)]
@@ -91,15 +98,11 @@ impl Converted {
         let known = ingest::known_layer(store, diff_id)?;
         // Equal tars make equal layer files, so a recipe fits the file that is there.
         let recipe = self.recipe.filter(|_| known.is_none() || !recipe::exists(store, diff_id));
-        if known.is_none() {
-            self.file.adopt(&store.paths().layer(diff_id))?;
-        }
-        if let Some(recipe) = recipe {
-            recipe.adopt(&store.paths().recipe(diff_id))?;
-        }
-        if let Some(kept) = self.kept {
-            kept.adopt(&store.paths().blob(&self.blob))?;
-        }
+        let paths = store.paths();
+        let file = known.is_none().then(|| (self.file, paths.layer(diff_id)));
+        let recipe = recipe.map(|recipe| (recipe, paths.recipe(diff_id)));
+        let kept = self.kept.map(|kept| (kept, paths.blob(&self.blob)));
+        files::adopt([file, recipe, kept].into_iter().flatten().collect())?;
         Ok(self.row)
     }
 }
@@ -147,7 +150,7 @@ pub fn convert<R: Read + Send>(
     stream: R,
     options: Options,
 ) -> Result<Converted, ConvertError> {
-    let limit = Limit { bytes: options.max_unpacked, room: room(&store.paths().tmp())? };
+    let limit = options.max_unpacked.min(room(&store.paths().tmp())?);
     let (compression, stream) = decompress::tell(stream).map_err(ConvertError::Read)?;
     let kept = match options.keep && compression != Compression::None {
         true => Some(store.temp_file()?),
@@ -166,7 +169,11 @@ pub fn convert<R: Read + Send>(
                 sink.pump(&mut { stream });
                 None
             }
-            _ => Some(decompress_into(&sink, compression, HashingReader::new(Tee { stream, copy }))),
+            _ => Some(decompress_into(
+                &sink,
+                compression,
+                HashingReader::new(Tee { stream, copy, copied: 0, started: 0 }),
+            )),
         });
         let row = write_layer(
             &file,
@@ -177,6 +184,10 @@ pub fn convert<R: Read + Send>(
         // A panic of the thread is a bug, and goes on here.
         let incoming = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         row.map(|row| (incoming, row))
+    })
+    .map_err(|error| match limit < options.max_unpacked && is_over(limit, &error) {
+        true => ConvertError::Full(store.paths().root().to_owned()),
+        false => error,
     })?;
     let (blob, blob_bytes) = incoming.unwrap_or((row.diff_id, row.tar_bytes));
     Ok(Converted { blob, blob_bytes, compression, row, file, kept, recipe })
@@ -197,7 +208,7 @@ fn decompress_into<R: Read + Send>(
 
 /// What a layer may come to.
 struct Ceilings {
-    bytes: Limit,
+    bytes: u64,
     entries: u64,
 }
 
@@ -210,7 +221,7 @@ fn write_layer(
 ) -> Result<LayerRow, ConvertError> {
     let plain = HashingReader::new(Limited { inner: plain, taken: 0, limit: ceilings.bytes });
     let mut tar = TarReader::new(Recorder::new(plain, recipe.map(TempFile::file)));
-    let mut builder = LayerBuilder::new(DataWriter::new(file.file(), ceilings.bytes.bytes), ceilings.entries);
+    let mut builder = LayerBuilder::new(DataWriter::new(file.file(), ceilings.bytes), ceilings.entries);
     while let Some(member) = tar.next_member().map_err(BuildError::from)? {
         if member.kind == MemberKind::File && member.sparse.is_none() {
             tar.get_mut().announce(builder.next_data(), member.stored);
@@ -245,41 +256,38 @@ fn room(folder: &Path) -> Result<u64, ConvertError> {
     Ok(stat.blocks_available().saturating_mul(stat.fragment_size()).saturating_sub(RESERVE))
 }
 
-/// How long a tar may be.
-#[derive(Clone, Copy)]
-struct Limit {
-    bytes: u64,
-    /// What the disk has room for.
-    room: u64,
-}
-
-impl Limit {
-    fn exceeded(&self) -> io::Error {
-        if self.bytes <= self.room {
-            let text = format!("the layer unpacks to more than the limit of {} bytes", self.bytes);
-            return io::Error::new(io::ErrorKind::FileTooLarge, text);
+/// Whether something came to its end because it is this long.
+fn is_over(limit: u64, error: &ConvertError) -> bool {
+    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        let written = error.downcast_ref::<ErofsError>();
+        let read = error.downcast_ref::<io::Error>();
+        if matches!(written, Some(ErofsError::TooLarge(bytes)) if *bytes == limit)
+            || read.is_some_and(|error| error.kind() == io::ErrorKind::FileTooLarge)
+        {
+            return true;
         }
-        let text =
-            "the disk is full but for 256 MiB, which are left free: free some space there and try again";
-        io::Error::new(io::ErrorKind::StorageFull, text)
+        cause = error.source();
     }
+    false
 }
 
 /// Ends with an error where a tar goes on for too long.
 struct Limited<R> {
     inner: R,
     taken: u64,
-    limit: Limit,
+    limit: u64,
 }
 
 impl<R: Read> Read for Limited<R> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let n = self.inner.read(buf)?;
         self.taken = self.taken.saturating_add(n as u64);
-        match self.taken > self.limit.bytes.min(self.limit.room) {
-            true => Err(self.limit.exceeded()),
-            false => Ok(n),
+        if self.taken > self.limit {
+            let text = format!("the layer unpacks to more than the limit of {} bytes", self.limit);
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
         }
+        Ok(n)
     }
 }
 
@@ -287,6 +295,9 @@ impl<R: Read> Read for Limited<R> {
 struct Tee<'a, R> {
     stream: R,
     copy: Option<&'a TempFile>,
+    /// Bytes copied, and those of them that the disk has been told of.
+    copied: u64,
+    started: u64,
 }
 
 impl<R: Read> Read for Tee<'_, R> {
@@ -294,6 +305,12 @@ impl<R: Read> Read for Tee<'_, R> {
         let n = self.stream.read(buf)?;
         if let Some(copy) = self.copy {
             copy.file().write_all(buf.get(..n).unwrap_or_default())?;
+            self.copied += n as u64;
+            let new = self.copied - self.started;
+            if new >= files::WRITEBACK {
+                files::start_writeback(copy.file(), self.started, new);
+                self.started = self.copied;
+            }
         }
         Ok(n)
     }

@@ -9,7 +9,7 @@ use super::root;
 use super::spec::{Descriptor, ImageConfig, Manifest, media_type};
 use super::{Reference, platform};
 use crate::store::db::images::{LayerRow, NewImage};
-use crate::store::{self, Store};
+use crate::store::{self, Store, files};
 
 /// A layer whose files are in place: with its compressed form, if that is kept.
 pub struct Layer {
@@ -53,9 +53,15 @@ pub fn prepare(store: &Store, parts: Parts, config: &ImageConfig) -> Result<NewI
         Some(manifest) => manifest,
         None => plain_manifest(&config_bytes, &rows)?,
     };
-    let root = root::ensure(store, &config.rootfs.diff_ids, max_entries)?;
-    let id = add_blob(store, &config_bytes)?;
-    let manifest_digest = add_blob(store, &manifest)?;
+    // Both wait for the disk more than they compute.
+    let (root, documents) = std::thread::scope(|scope| {
+        let documents = scope.spawn(|| add_blobs(store, [&config_bytes, &manifest]));
+        let root = root::ensure(store, &config.rootfs.diff_ids, max_entries);
+        // A panic of the thread is a bug, and goes on here.
+        (root, documents.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    });
+    let root = root?;
+    let [id, manifest_digest] = documents?;
     blobs.push((id, config_bytes.len() as u64));
     blobs.push((manifest_digest, manifest.len() as u64));
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
@@ -71,16 +77,19 @@ pub fn prepare(store: &Store, parts: Parts, config: &ImageConfig) -> Result<NewI
     })
 }
 
-/// Puts a document into the store.
-pub(super) fn add_blob(store: &Store, bytes: &[u8]) -> Result<Digest> {
-    let digest = Digest::of(bytes);
-    let path = store.paths().blob(&digest);
-    if !path.exists() {
-        let temp = store.temp_file()?;
-        temp.file().write_all(bytes).map_err(|e| store::Error::io("write", temp.path(), e))?;
-        temp.adopt(&path)?;
+/// Puts documents into the store.
+pub(super) fn add_blobs<const N: usize>(store: &Store, documents: [&[u8]; N]) -> Result<[Digest; N]> {
+    let mut new = Vec::new();
+    for bytes in documents {
+        let path = store.paths().blob(&Digest::of(bytes));
+        if !path.exists() {
+            let temp = store.temp_file()?;
+            temp.file().write_all(bytes).map_err(|e| store::Error::io("write", temp.path(), e))?;
+            new.push((temp, path));
+        }
     }
-    Ok(digest)
+    files::adopt(new)?;
+    Ok(documents.map(|bytes| Digest::of(bytes)))
 }
 
 fn plain_manifest(config: &[u8], layers: &[LayerRow]) -> Result<Vec<u8>> {

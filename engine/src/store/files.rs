@@ -3,9 +3,11 @@
 //! A temporary file's writer holds an flock on it. A file in `tmp/` that nobody holds is what a
 //! killed process left, and the next writer removes it; no pid decides anything.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::hash::{BuildHasher, RandomState};
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -141,13 +143,15 @@ impl TempFile {
 
     /// Gives the file its place, for good: once this returns, it survives a power cut. It is
     /// read-only from then on. A file that is there already is replaced: names are content addresses.
-    pub fn adopt(mut self, target: &Path) -> Result<()> {
+    pub fn adopt(self, target: &Path) -> Result<()> {
+        adopt(vec![(self, target.to_owned())])
+    }
+
+    /// Waits until the content is on the disk.
+    fn settle(&self, target: &Path) -> Result<()> {
         let failed = |what, source| Error::io(what, target, source);
         self.file.set_permissions(Permissions::from_mode(0o444)).map_err(|e| failed("write", e))?;
-        self.file.sync_all().map_err(|e| failed("sync", e))?;
-        fs::rename(&self.path, target).map_err(|e| failed("rename a new file to", e))?;
-        self.adopted = true;
-        sync_parent(target)
+        self.file.sync_all().map_err(|e| failed("sync", e))
     }
 }
 
@@ -160,12 +164,47 @@ impl Drop for TempFile {
     }
 }
 
+/// [`TempFile::adopt`] for several files, which wait for the disk together.
+pub fn adopt(mut files: Vec<(TempFile, PathBuf)>) -> Result<()> {
+    std::thread::scope(|scope| {
+        let settle = |(file, target): &(TempFile, PathBuf)| file.settle(target);
+        let (first, others) =
+            files.split_first().map_or((None, &[][..]), |(first, others)| (Some(first), others));
+        let waiting: Vec<_> = others.iter().map(|other| scope.spawn(move || settle(other))).collect();
+        let first = first.map_or(Ok(()), settle);
+        let join = |thread: std::thread::ScopedJoinHandle<'_, Result<()>>| {
+            // A panic of the thread is a bug, and goes on here.
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        };
+        waiting.into_iter().map(join).fold(first, Result::and)
+    })?;
+    for (file, target) in &mut files {
+        fs::rename(&file.path, &*target).map_err(|e| Error::io("rename a new file to", target, e))?;
+        file.adopted = true;
+    }
+    let parents: BTreeSet<_> = files.iter().filter_map(|(_, target)| target.parent()).collect();
+    parents.into_iter().try_for_each(sync_folder)
+}
+
+/// Bytes that are worth a start of their own.
+pub const WRITEBACK: u64 = 4 << 20;
+
+/// Lets the disk begin with what was written last: who waits for it in the end waits for less.
+pub fn start_writeback(file: &File, offset: u64, length: u64) {
+    let (Ok(offset), Ok(length)) = (i64::try_from(offset), i64::try_from(length)) else { return };
+    // SAFETY: sync_file_range(2) takes a descriptor, which is open, and no pointers. What it answers does not
+    // matter: the sync at the end tells of failures.
+    unsafe { libc::sync_file_range(file.as_raw_fd(), offset, length, libc::SYNC_FILE_RANGE_WRITE) };
+}
+
 /// Makes a rename or removal in the folder of `path` last.
 pub fn sync_parent(path: &Path) -> Result<()> {
-    let parent = path.parent().unwrap_or(Path::new("/"));
-    File::open(parent)
-        .and_then(|folder| folder.sync_all())
-        .map_err(|source| Error::io("sync", parent, source))
+    sync_folder(path.parent().unwrap_or(Path::new("/")))
+}
+
+fn sync_folder(folder: &Path) -> Result<()> {
+    let synced = File::open(folder).and_then(|folder| folder.sync_all());
+    synced.map_err(|source| Error::io("sync", folder, source))
 }
 
 /// Makes one folder, private to its owner. One that is there is left as it is.

@@ -64,7 +64,7 @@ fn pack(store: &Store, row: &ImageRow, own: &Source) -> Result<Source> {
         }
     }
     let bytes = serde_json::to_vec(&manifest).map_err(|source| Error::Json { document: shown(), source })?;
-    let digest = ingest::add_blob(store, &bytes)?;
+    let [digest] = ingest::add_blobs(store, [&bytes])?;
     let mut rows: Vec<_> = blobs.into_iter().flatten().collect();
     rows.push((digest, bytes.len() as u64));
     store.db().add_blobs(&row.id, &rows)?;

@@ -6,6 +6,7 @@ use std::os::unix::fs::FileExt;
 use super::ErofsError;
 use super::format::{BLOCK, BLOCK_LEN, MAX_CHUNK_BITS, align, blocks};
 use crate::image::layer::tar::Fragment;
+use crate::store::files;
 
 /// Bytes gathered before they are written.
 const BUFFER: usize = 1 << 20;
@@ -24,6 +25,8 @@ pub struct DataWriter<'a> {
     start: u64,
     buffer: Vec<u8>,
     filled: usize,
+    /// Where that ends which the disk has been told of.
+    told: u64,
     /// Bytes laid out but for long holes, and how many may be. Padding counts: a short tar could ask
     /// for a block with each byte.
     taken: u64,
@@ -32,7 +35,7 @@ pub struct DataWriter<'a> {
 
 impl<'a> DataWriter<'a> {
     pub fn new(file: &'a File, limit: u64) -> Self {
-        Self { file, start: BLOCK, buffer: vec![0; BUFFER], filled: 0, taken: 0, limit }
+        Self { file, start: BLOCK, buffer: vec![0; BUFFER], filled: 0, told: 0, taken: 0, limit }
     }
 
     /// Where the next byte goes in the file.
@@ -121,6 +124,10 @@ impl<'a> DataWriter<'a> {
         let full = self.buffer.get(..self.filled).unwrap_or_default();
         if !is_zero(full) {
             self.file.write_all_at(full, self.start).map_err(|e| ErofsError::Io("write", self.start, e))?;
+        }
+        if self.start + self.filled as u64 - self.told >= files::WRITEBACK {
+            files::start_writeback(self.file, self.told, self.start + self.filled as u64 - self.told);
+            self.told = self.start + self.filled as u64;
         }
         self.start += self.filled as u64;
         self.filled = 0;
