@@ -89,7 +89,7 @@ pub(super) fn add_blobs<const N: usize>(store: &Store, documents: [&[u8]; N]) ->
         }
     }
     files::adopt(new)?;
-    Ok(documents.map(|bytes| Digest::of(bytes)))
+    Ok(documents.map(Digest::of))
 }
 
 fn plain_manifest(config: &[u8], layers: &[LayerRow]) -> Result<Vec<u8>> {
