@@ -7,3 +7,4 @@ mod platforms;
 mod pull;
 mod push;
 mod save;
+mod secure;
