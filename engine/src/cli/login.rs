@@ -21,7 +21,7 @@ pub struct LoginArgs {
     username: Option<String>,
     /// Password or token; others can see it in the list of processes
     #[arg(short, long, value_name = "PASSWORD")]
-    password: Option<String>,
+    password: Option<Secret>,
     /// Read the password or token from stdin
     #[arg(long)]
     password_stdin: bool,
@@ -63,9 +63,8 @@ pub fn login(context: &Context, args: LoginArgs) -> Exit {
 
 /// What the command line and stdin say of user and password.
 fn given(args: LoginArgs) -> anyhow::Result<(Option<String>, Option<Secret>)> {
-    let filled = |text: Option<String>| text.filter(|text| !text.is_empty());
-    let user = filled(args.username.map(|user| user.trim().to_owned()));
-    let password = filled(args.password);
+    let user = args.username.map(|user| user.trim().to_owned()).filter(|user| !user.is_empty());
+    let password = args.password.filter(|password| !password.is_empty());
     if password.is_some() {
         if args.password_stdin {
             bail!("conflicting options: cannot specify both --password and --password-stdin");
@@ -73,7 +72,7 @@ fn given(args: LoginArgs) -> anyhow::Result<(Option<String>, Option<Secret>)> {
         eprintln!("WARNING! Using --password via the CLI is insecure. Use --password-stdin.");
     }
     if !args.password_stdin {
-        return Ok((user, password.map(Secret::new)));
+        return Ok((user, password));
     }
     if user.is_none() {
         bail!("the --password-stdin option requires --username to be set");

@@ -42,6 +42,7 @@ mod update;
 
 use std::path::PathBuf;
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Parser, Subcommand};
 
 use crate::config::Config;
@@ -67,6 +68,7 @@ pub struct Cli {
     config_file: Option<PathBuf>,
     /// Folder of docker's config.json, which holds logins [default: ~/.docker]
     #[arg(long, env = "DOCKER_CONFIG", value_name = "DIR", hide_env = true)]
+    #[arg(value_parser = OsStringValueParser::new().map(PathBuf::from))]
     config: Option<PathBuf>,
     /// Registry to ask first for images of docker.io; may be given more than once
     #[arg(long, value_name = "URL")]

@@ -94,6 +94,7 @@ impl Error {
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Status { retry_after, .. } => *retry_after,
+            Self::Auth(super::auth::Error::Registry(error)) => error.retry_after(),
             _ => None,
         }
     }

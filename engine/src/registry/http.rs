@@ -15,7 +15,7 @@ use super::error::{Error, Result};
 use super::limits::Limits;
 use super::proxy::Proxies;
 use super::reach::{Reach, ReachForUreq};
-use super::retry::retry_after;
+use super::retry;
 use super::said::said;
 use super::tls::Trust;
 use super::url::join;
@@ -269,14 +269,18 @@ pub fn accepted(url: &str, mut response: Response<Body>) -> Result<Response<Body
     if status.is_success() {
         return Ok(response);
     }
-    let wanted = response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
-    let retry_after: Option<Duration> = wanted.and_then(|value| retry_after(value, SystemTime::now()));
+    let retry_after = retry_after(response.headers());
     let body = response.body_mut().with_config().limit(MAX_SAID).read_to_vec();
     if status == StatusCode::NOT_FOUND {
         return Err(Error::NotFound(url.to_owned()));
     }
     let said = said(&body.unwrap_or_default());
     Err(Error::Status { url: url.to_owned(), status: status.as_u16(), said, retry_after })
+}
+
+pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let wanted = headers.get(header::RETRY_AFTER)?.to_str().ok()?;
+    retry::retry_after(wanted, SystemTime::now())
 }
 
 impl Answer {

@@ -7,7 +7,6 @@ use super::auth::names::DOCKER;
 use super::auth::wire::{Fields, Reply, Wire};
 use super::auth::{self, Authorizer, Scope};
 use super::error::{Error, Result};
-use super::said::said;
 use super::settings::Settings;
 use crate::image::Reference;
 
@@ -45,7 +44,7 @@ pub fn search(settings: &Settings, registry: &str, term: &str, limit: usize) -> 
     let images = images(&reply);
     match images {
         Some(images) if reply.is_success() => Ok(Found::Images(images.into_iter().take(limit).collect())),
-        _ if registry == DOCKER || reply.status == 429 || reply.status >= 500 => Err(refused(&reply)),
+        _ if registry == DOCKER || reply.status == 429 || reply.status >= 500 => Err(reply.refused()),
         _ => catalog(&wire, &authorizer, (registry, term), limit).map(Found::Names),
     }
 }
@@ -80,7 +79,7 @@ fn catalog(
         let Some(page) = page else {
             return Err(match reply.status {
                 401 => authorizer.failure("").into(),
-                429 | 500.. => refused(&reply),
+                429 | 500.. => reply.refused(),
                 _ => Error::NoSearch(registry.to_owned()),
             });
         };
@@ -117,10 +116,6 @@ fn ask(wire: &Wire, authorizer: &Authorizer, path: &str, query: &Fields<'_>) -> 
         Ok(None) | Err(auth::Error::UnknownChallenge(_)) => Ok(reply),
         Err(other) => Err(other.into()),
     }
-}
-
-fn refused(reply: &Reply) -> Error {
-    Error::Status { url: reply.url.clone(), status: reply.status, said: said(&reply.body), retry_after: None }
 }
 
 #[cfg(test)]

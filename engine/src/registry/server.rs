@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use ureq::http::Uri;
 
+use super::auth::names::DOCKER;
 use super::connect_error::is_no_tls;
 use super::error::{Error, Result};
 use super::http::{Answer, Client, Request, shown};
@@ -16,7 +17,6 @@ use super::tls::Trust;
 use crate::resolve::Resolver;
 
 /// What docker.io's registry is called.
-const DOCKER: &str = "docker.io";
 const DOCKER_HOST: &str = "registry-1.docker.io";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,6 +96,11 @@ impl Server {
     /// `host[:port]`, without scheme.
     pub fn authority(&self) -> &str {
         &self.authority
+    }
+
+    /// Whether it is asked over http, as far as that is known.
+    pub fn is_plain(&self) -> bool {
+        self.scheme() == Scheme::Http
     }
 
     /// The URL of a path as the server is asked for it now.

@@ -163,7 +163,8 @@ impl Authorizer {
         if let Some(Credentials::Registry(token)) = credentials {
             return Ok(Some((format!("Bearer {}", token.reveal()), None)));
         }
-        token::check_realm(&self.settings, &self.registry, realm)?;
+        let is_plain = self.wire.is_plain() || token::is_plain(&self.settings, &self.registry);
+        token::check_realm(&self.registry, is_plain, realm)?;
         let scopes = with_asked(scope.words(), asked.unwrap_or_default());
         let registry = &self.registry;
         let question = Question { registry, realm, service, scopes: &scopes, credentials, offline: false };

@@ -3,7 +3,7 @@
 use super::challenge::Challenge;
 use super::credentials::{Credentials, Secret, basic};
 use super::error::{Error, Result};
-use super::token::{self, Question, check_realm};
+use super::token::{self, Question, check_realm, is_plain};
 use super::wire::{Reply, Wire};
 use crate::registry::Settings;
 use crate::registry::said::said;
@@ -23,7 +23,7 @@ pub fn check(settings: &Settings, registry: &str, user: &str, password: &Secret)
     let (header, login) = match challenge {
         Challenge::Basic => (basic(user, password), login),
         Challenge::Bearer { realm, service, .. } => {
-            check_realm(settings, registry, &realm)?;
+            check_realm(registry, wire.is_plain() || is_plain(settings, registry), &realm)?;
             let question = Question {
                 registry,
                 realm: &realm,

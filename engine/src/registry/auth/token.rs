@@ -55,9 +55,14 @@ struct Answer {
     expires_in: Value,
 }
 
-/// Whether a realm may be asked, and be sent a password. A registry over https does not send us to a
-/// server without it, nor one on the network to this machine.
-pub fn check_realm(settings: &Settings, registry: &str, realm: &str) -> Result<()> {
+/// Whether the user lets a registry be asked over http, and with it its token server.
+pub fn is_plain(settings: &Settings, registry: &str) -> bool {
+    settings.of(registry).insecure || is_loopback(registry)
+}
+
+/// Whether a realm may be asked, and be sent a password. A registry that is not plain, over http, does not
+/// send us to a server that is, nor one on the network to this machine.
+pub fn check_realm(registry: &str, is_plain: bool, realm: &str) -> Result<()> {
     let refused = |problem| {
         let realm = escape(realm.get(..MAX_SAID).unwrap_or(realm)).to_string();
         Err(Error::Realm { registry: registry.to_owned(), realm, problem })
@@ -65,20 +70,19 @@ pub fn check_realm(settings: &Settings, registry: &str, realm: &str) -> Result<(
     let Some(uri) = (realm.len() <= MAX_REALM).then(|| realm.parse::<Uri>().ok()).flatten() else {
         return refused("which is no URL");
     };
-    let local = is_loopback(registry);
     let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
         return refused("which is no URL");
     };
     match scheme {
         "https" => {}
-        "http" if local || settings.of(registry).insecure => {}
+        "http" if is_plain => {}
         "http" => return refused("which is not https"),
         _ => return refused("which is neither https nor http"),
     }
     if authority.as_str().contains('@') {
         return refused("which has a user in it");
     }
-    if is_loopback(authority.as_str()) && !local {
+    if is_loopback(authority.as_str()) && !is_loopback(registry) {
         return refused("which is on this machine");
     }
     Ok(())
@@ -146,10 +150,7 @@ fn accept(question: &Question<'_>, reply: Reply) -> Result<Token> {
     match (reply.status, question.credentials) {
         (401 | 403, Some(_)) => Err(Error::Unauthorized { registry, said: said(&reply.body) }),
         (401 | 403, None) => Err(Error::LoginNeeded(registry)),
-        (status, _) if !reply.is_success() => match said(&reply.body).as_str() {
-            "" => failed(format!("it answered {status}")),
-            said => failed(format!("it answered {status}: {said}")),
-        },
+        _ if !reply.is_success() => Err(Box::new(reply.refused()).into()),
         // The parser's words could quote a token.
         _ => match serde_json::from_slice(&reply.body) {
             Ok(answer) => token_of(answer).or_else(|problem| failed(problem.into())),

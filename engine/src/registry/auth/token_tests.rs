@@ -2,7 +2,7 @@ use serde_json::json;
 
 use super::super::test_server::{Answered, Asked, Server};
 use super::*;
-use crate::registry::RegistryConfig;
+use crate::registry::Settings;
 
 fn password() -> Credentials {
     Credentials::Password { user: "jim".into(), password: Secret::new("ge heim") }
@@ -95,8 +95,17 @@ fn refusals_are_told_in_the_servers_words_and_without_the_password() {
     assert!(refused(Some(&identity()), 403, "").contains("refused: unauthorized; hull login"));
     assert!(refused(None, 401, body).contains("hull login"));
     let error = refused(None, 503, r#"{"errors":[{"code":"X","message":"tired"}]}"#);
-    assert!(error.ends_with("it answered 503: tired"), "{error}");
-    assert!(refused(None, 302, "").ends_with("it answered 302"));
+    assert!(error.ends_with("/token answered 503: tired"), "{error}");
+    assert!(refused(None, 302, "").ends_with("/token answered 302"));
+}
+
+#[test]
+fn a_server_that_is_busy_may_be_asked_again_when_it_says() {
+    let busy = |_: &Asked| (429, vec!["Retry-After: 3".to_owned()], String::new());
+    let error = crate::registry::Error::from(fetched(None, busy).1.unwrap_err());
+    assert_eq!((error.is_transient(), error.retry_after()), (true, Some(Duration::from_secs(3))));
+    let broken = |_: &Asked| (400, Vec::new(), String::new());
+    assert!(!crate::registry::Error::from(fetched(None, broken).1.unwrap_err()).is_transient());
 }
 
 #[test]
@@ -138,9 +147,6 @@ fn lifetimes_have_their_limits() {
 
 #[test]
 fn a_realm_that_lies_or_downgrades_is_not_asked() {
-    let mut settings = Settings::default();
-    let insecure = RegistryConfig { insecure: true, ..RegistryConfig::default() };
-    settings.registries.insert("lab.example".into(), insecure);
     let long = format!("https://x/{}", "y".repeat(MAX_REALM));
     for (registry, realm, problem) in [
         ("docker.io", "https://auth.docker.io/token", None),
@@ -158,7 +164,9 @@ fn a_realm_that_lies_or_downgrades_is_not_asked() {
         ("x.example", "https://x example/", Some("which is no URL")),
         ("x.example", long.as_str(), Some("which is no URL")),
     ] {
-        let error = check_realm(&settings, registry, realm).err().map(|error| error.to_string());
+        let error = check_realm(registry, matches!(registry, "lab.example" | "localhost:5000"), realm)
+            .err()
+            .map(|error| error.to_string());
         assert_eq!(error.is_some(), problem.is_some(), "{realm}: {error:?}");
         assert!(error.unwrap_or_default().ends_with(problem.unwrap_or_default()), "{realm}");
     }

@@ -2,10 +2,12 @@
 
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ureq::http::{HeaderMap, Method, Uri, header};
 
-use crate::registry::http::{Answer, Payload, Request, shown};
+use crate::registry::http::{Answer, Payload, Request, retry_after, shown};
+use crate::registry::said::said;
 use crate::registry::server::{Server, Surroundings};
 use crate::registry::settings::Settings;
 use crate::registry::{Error, Result};
@@ -30,12 +32,19 @@ pub struct Reply {
     pub challenges: Vec<String>,
     /// A list goes on (RFC 8288, as the distribution-spec uses it).
     pub has_next: bool,
+    pub retry_after: Option<Duration>,
     pub body: Vec<u8>,
 }
 
 impl Reply {
     pub fn is_success(&self) -> bool {
         (200..300).contains(&self.status)
+    }
+
+    /// What it is where it is no success.
+    pub fn refused(&self) -> Error {
+        let (url, said) = (self.url.clone(), said(&self.body));
+        Error::Status { url, status: self.status, said, retry_after: self.retry_after }
     }
 }
 
@@ -53,6 +62,11 @@ impl Wire {
     pub fn index() -> Result<Self> {
         let index = Server::mirror(&Settings::default(), "https://index.docker.io", &Surroundings::new()?)?;
         Ok(Self::over(Arc::new(index)))
+    }
+
+    /// Whether the registry is one that speaks http.
+    pub fn is_plain(&self) -> bool {
+        self.server.is_plain()
     }
 
     /// Asks the registry for a path.
@@ -83,9 +97,9 @@ fn read(mut answer: Answer) -> Result<Reply> {
     let headers = answer.response.headers();
     let challenges = challenges(headers).map(str::to_owned).collect();
     let has_next = headers.get(header::LINK).is_some_and(|link| link.as_bytes().starts_with(b"<"));
-    let status = answer.response.status().as_u16();
+    let (status, retry_after) = (answer.response.status().as_u16(), retry_after(headers));
     let body = answer.document(MAX_BODY)?;
-    Ok(Reply { url: shown(&answer.url), status, challenges, has_next, body })
+    Ok(Reply { url: shown(&answer.url), status, challenges, has_next, retry_after, body })
 }
 
 /// The values of `WWW-Authenticate`.
