@@ -19,6 +19,7 @@ pub mod proxy;
 pub mod pty;
 pub mod registry;
 pub mod store;
+pub mod token_server;
 pub mod traces;
 
 pub use background::{Background, eventually};
