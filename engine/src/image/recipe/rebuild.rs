@@ -34,7 +34,7 @@ impl Rebuilt {
         Self::of_files(&store.paths().recipe(&row.diff_id), &store.paths().layer(&row.diff_id), row)
     }
 
-    pub(super) fn of_files(recipe: &Path, layer: &Path, row: &LayerRow) -> Result<Self, RecipeError> {
+    pub fn of_files(recipe: &Path, layer: &Path, row: &LayerRow) -> Result<Self, RecipeError> {
         let failed = |what, path: &Path, source| RecipeError::Io { what, path: path.to_owned(), source };
         let mut file = match File::open(recipe) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
