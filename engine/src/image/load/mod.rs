@@ -20,6 +20,8 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
 use super::convert::{self, Converted, Options};
 use super::decompress::{self, Compression};
 use super::digest::{Digest, HashingReader};
@@ -33,6 +35,8 @@ use crate::store::Store;
 use crate::text::escape;
 use plan::Planned;
 
+/// Descriptors that a load may want.
+const MAX_DESCRIPTORS: u64 = 16 << 10;
 /// Bytes of all documents of an archive together.
 const MAX_DOCUMENTS: u64 = 64 << 20;
 
@@ -71,6 +75,7 @@ fn member_name(path: &[u8]) -> Option<String> {
 /// Loads every image that runs on this machine from an archive. Either all of them are in the store
 /// afterwards, or the store is as it was.
 pub fn load(store: &Store, input: Input<'_>, options: Options) -> Result<Vec<Loaded>> {
+    allow_descriptors();
     let loaded = {
         let _held = gc::hold(store)?;
         match input {
@@ -83,6 +88,15 @@ pub fn load(store: &Store, input: Input<'_>, options: Options) -> Result<Vec<Loa
     let loaded = loaded?;
     collected?;
     Ok(loaded)
+}
+
+/// Raises this process's limit on open files as far as it may: until all of an archive is checked its layers
+/// are temporary files that are held open, up to three each, and 1024 is a common limit.
+fn allow_descriptors() {
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        // Where it may not be, many layers end in an error that says so.
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, soft.max(hard.min(MAX_DESCRIPTORS)), hard);
+    }
 }
 
 fn load_path(store: &Store, path: &Path, options: Options) -> Result<Vec<Loaded>> {
@@ -137,6 +151,7 @@ fn finish(
     let mut new = HashSet::new();
     for (layer, diff_id) in planned.iter().flat_map(Planned::chain) {
         if let Some(converted) = pool.get(&layer.member) {
+            check_size(layer, converted.blob_bytes)?;
             check_diff_id(layer, diff_id, converted.diff_id())?;
             new.insert(*diff_id);
         } else if !new.contains(diff_id) && ingest::known_layer(store, diff_id)?.is_none() {
@@ -184,6 +199,8 @@ fn finish(
 struct PlannedLayer {
     member: String,
     blob: Option<Digest>,
+    /// Of the blob, as its manifest has it; 0 where nothing is said.
+    bytes: u64,
 }
 
 impl PlannedLayer {
@@ -261,6 +278,7 @@ fn convert_layer(
     let converted = convert::convert(store, stream, options)
         .map_err(|source| Error::Layer { layer: layer.shown(), source: Box::new(source) })?;
     check_blob(layer, converted.blob)?;
+    check_size(layer, converted.blob_bytes)?;
     check_diff_id(layer, diff_id, converted.diff_id())?;
     Ok(converted)
 }
@@ -275,6 +293,13 @@ fn check_blob(layer: &PlannedLayer, found: Digest) -> Result<()> {
             Err(Error::Corrupt { document: escape(&layer.member).to_string(), expected, found })
         }
         _ => Ok(()),
+    }
+}
+
+fn check_size(layer: &PlannedLayer, found: u64) -> Result<()> {
+    match layer.blob {
+        Some(digest) => plan::check_size(&digest, layer.bytes, found),
+        None => Ok(()),
     }
 }
 
@@ -299,6 +324,7 @@ fn kept_blob(
         (Err(_), Some(members)) => keep_blob(store, members, layer, &blob)?,
         (Err(_), None) => return Ok(None),
     };
+    check_size(layer, bytes)?;
     Ok(Some((blob, bytes)))
 }
 
@@ -316,3 +342,6 @@ fn keep_blob(store: &Store, members: &dyn Members, layer: &PlannedLayer, blob: &
 
 #[cfg(test)]
 pub(in crate::image) mod tests;
+
+#[cfg(test)]
+mod hostile_tests;

@@ -76,7 +76,8 @@ fn plan_archive_image(documents: &Documents<'_>, image: ArchiveImage) -> Result<
     if let Ok(expected) = Digest::from_hex(stem) {
         verify(&image.config, &config_bytes, &expected)?;
     }
-    let layers = image.layers.into_iter().map(|member| PlannedLayer { member, blob: None }).collect();
+    let layers =
+        image.layers.into_iter().map(|member| PlannedLayer { member, blob: None, bytes: 0 }).collect();
     let names = image.repo_tags.iter().map(|name| name.parse()).collect::<Result<_, _>>()?;
     checked(Planned { config, config_bytes, manifest: None, layers, names })
 }
@@ -91,6 +92,7 @@ fn plan_index(documents: &Documents<'_>, index: &Index) -> Result<Vec<Planned>> 
             let name = blob_name(&descriptor.digest);
             let bytes = needed(documents, &name)?;
             verify(&name, &bytes, &descriptor.digest)?;
+            check_size(&descriptor.digest, descriptor.size, bytes.len() as u64)?;
             Ok(bytes)
         })?;
         match known.get(&found.digest).and_then(|at: &usize| images.get_mut(*at)) {
@@ -112,16 +114,30 @@ fn plan_manifest(documents: &Documents<'_>, found: Found, names: Vec<Reference>)
     let config_name = blob_name(&manifest.config.digest);
     let config_bytes = needed(documents, &config_name)?;
     verify(&config_name, &config_bytes, &manifest.config.digest)?;
+    check_size(&manifest.config.digest, manifest.config.size, config_bytes.len() as u64)?;
     let config = ingest::parse_config(&config_bytes, &config_name)?;
-    let layers = manifest
-        .layers
-        .iter()
-        .map(|layer| PlannedLayer { member: blob_name(&layer.digest), blob: Some(layer.digest) });
+    let layers = manifest.layers.iter().map(|layer| PlannedLayer {
+        member: blob_name(&layer.digest),
+        blob: Some(layer.digest),
+        bytes: layer.size,
+    });
     let layers = layers.collect();
     checked(Planned { config, config_bytes, manifest: Some(bytes), layers, names })
 }
 
+/// Whether a blob has the size that its descriptor says, if it says one.
+pub fn check_size(blob: &Digest, expected: u64, found: u64) -> Result<()> {
+    if expected == 0 || expected == found {
+        return Ok(());
+    }
+    Err(Error::BlobSize { blob: *blob, expected })
+}
+
 fn checked(planned: Planned) -> Result<Planned> {
+    let (found, limit) = (planned.layers.len(), document::MAX_LAYERS);
+    if found > limit {
+        return Err(Error::TooManyLayers { found, limit });
+    }
     let (manifest, config) = (planned.layers.len(), planned.config.rootfs.diff_ids.len());
     if manifest == config { Ok(planned) } else { Err(Error::LayerCount { manifest, config }) }
 }

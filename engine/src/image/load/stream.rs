@@ -75,7 +75,7 @@ impl Streamed {
             if self.layers.len() >= MAX_LAYERS {
                 return Err(Error::Input(io::Error::other("the archive has more than 4096 layers")));
             }
-            let layer = PlannedLayer { member: name, blob: digest };
+            let layer = PlannedLayer { member: name, blob: digest, bytes: 0 };
             // Whether the manifest names its bytes or the tar in them is seen at the end.
             let options = Options { keep: digest.is_some(), recipe: true, ..options };
             let converted = convert::convert(store, Cursor::new(head).chain(data), options)

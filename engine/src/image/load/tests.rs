@@ -44,7 +44,7 @@ pub fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-fn config(layers: &[Vec<u8>], architecture: &str) -> Vec<u8> {
+pub(super) fn config(layers: &[Vec<u8>], architecture: &str) -> Vec<u8> {
     let diff_ids: Vec<_> = layers.iter().map(|layer| Digest::of(layer)).collect();
     json!({
         "architecture": architecture, "os": "linux", "created": "2024-05-06T07:08:09Z",
@@ -55,7 +55,7 @@ fn config(layers: &[Vec<u8>], architecture: &str) -> Vec<u8> {
     .into_bytes()
 }
 
-fn host() -> String {
+pub(super) fn host() -> String {
     super::super::platform::host().architecture
 }
 
@@ -81,7 +81,7 @@ pub fn layout(images: &[(&str, &[Vec<u8>])], pack: fn(&[u8]) -> Vec<u8>) -> File
     files
 }
 
-fn add_blob(files: &mut Files, bytes: Vec<u8>, media_type: &str) -> Value {
+pub(super) fn add_blob(files: &mut Files, bytes: Vec<u8>, media_type: &str) -> Value {
     let digest = Digest::of(&bytes);
     let descriptor = json!({"mediaType": media_type, "digest": digest, "size": bytes.len()});
     files.push((format!("blobs/sha256/{}", digest.hex()), bytes));
@@ -125,7 +125,7 @@ pub fn pack(files: &Files) -> Vec<u8> {
     files.iter().fold(Archive::new(), |archive, (name, bytes)| archive.file(name, bytes)).bytes()
 }
 
-fn unpack(files: &Files, folder: &Path) {
+pub(super) fn unpack(files: &Files, folder: &Path) {
     for (name, bytes) in files {
         let path = folder.join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -133,12 +133,12 @@ fn unpack(files: &Files, folder: &Path) {
     }
 }
 
-fn load_bytes(store: &Store, archive: &[u8]) -> Result<Vec<Loaded>> {
+pub(super) fn load_bytes(store: &Store, archive: &[u8]) -> Result<Vec<Loaded>> {
     load(store, Input::Stream(&mut Cursor::new(archive)), Options::default())
 }
 
 /// Loads in every way there is; each into a store of its own.
-fn each_way(files: &Files, mut check: impl FnMut(&str, Result<Vec<Loaded>>, &Store, &TempDir)) {
+pub(super) fn each_way(files: &Files, mut check: impl FnMut(&str, Result<Vec<Loaded>>, &Store, &TempDir)) {
     let scratch = tempfile::tempdir().unwrap();
     let archive = pack(files);
     let (plain, packed, folder) =
@@ -155,7 +155,7 @@ fn each_way(files: &Files, mut check: impl FnMut(&str, Result<Vec<Loaded>>, &Sto
 }
 
 /// Loads in every way, and expects an error that says `text` and leaves no file.
-fn refused(files: &Files, text: &str) {
+pub(super) fn refused(files: &Files, text: &str) {
     each_way(files, |way, outcome, store, root| {
         let error = outcome.expect_err(way);
         assert_eq!(error.kind(), Kind::Invalid, "{way}");
