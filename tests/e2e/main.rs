@@ -14,6 +14,7 @@ mod events;
 mod exec;
 mod filesystem;
 mod health;
+mod hostile_images;
 mod images;
 mod import;
 mod info;

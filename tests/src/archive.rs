@@ -59,6 +59,12 @@ impl Tar {
         self
     }
 
+    /// A character ('3') or block ('4') device with major and minor number, which everybody may open.
+    pub fn device(mut self, kind: u8, name: &str, (major, minor): (u32, u32)) -> Tar {
+        self.header_of(kind, name, "", 0, "0000666", (major, minor));
+        self
+    }
+
     /// A header that promises `size` bytes, of which none follow.
     pub fn promise(mut self, name: &str, size: u64) -> Tar {
         self.header(b'0', name, "", size, "0000644");
@@ -71,6 +77,18 @@ impl Tar {
     }
 
     fn header(&mut self, kind: u8, name: &str, link: &str, size: u64, mode: &str) {
+        self.header_of(kind, name, link, size, mode, (0, 0));
+    }
+
+    fn header_of(
+        &mut self,
+        kind: u8,
+        name: &str,
+        link: &str,
+        size: u64,
+        mode: &str,
+        (major, minor): (u32, u32),
+    ) {
         let mut block = [0u8; BLOCK];
         let mut put = |at: usize, bytes: &[u8]| block[at..at + bytes.len()].copy_from_slice(bytes);
         put(0, name.as_bytes());
@@ -83,6 +101,8 @@ impl Tar {
         put(156, &[kind]);
         put(157, link.as_bytes());
         put(257, b"ustar\x0000");
+        put(329, format!("{major:07o}").as_bytes());
+        put(337, format!("{minor:07o}").as_bytes());
         let sum: u32 = block.iter().map(|&byte| u32::from(byte)).sum();
         block[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
         self.0.extend_from_slice(&block);
