@@ -8,6 +8,7 @@ use super::names;
 use super::remove;
 use super::start::{self, StartError};
 use crate::context::Context;
+use crate::image::gc;
 use crate::sandbox::lock::SandboxLock;
 use crate::sandbox::sweep;
 use crate::store::db::states::Change;
@@ -183,9 +184,14 @@ pub fn remove(store: &Store, row: &ContainerRow, force: bool) -> Result<()> {
     }
     match remove_ending(store, row) {
         // Its supervisor was faster, with --rm.
-        Err(LifeError::Store(error)) if error.kind() == Kind::NotFound => Ok(()),
-        other => other,
+        Err(LifeError::Store(error)) if error.kind() == Kind::NotFound => {}
+        other => other?,
     }
+    if store.db().is_forsaken(&row.image)? {
+        // The container is gone either way; what cannot be collected now waits for the next collection.
+        let _ = gc::collect(store);
+    }
+    Ok(())
 }
 
 fn remove_ending(store: &Store, row: &ContainerRow) -> Result<()> {

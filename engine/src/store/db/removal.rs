@@ -71,6 +71,17 @@ impl Database {
         })
     }
 
+    /// Whether an image was removed by force, and the last container that needed it is gone.
+    pub fn is_forsaken(&self, image: &Digest) -> Result<bool> {
+        self.read("look up an image", |db| {
+            db.prepare_cached(
+                "SELECT EXISTS (SELECT 1 FROM images WHERE id = ?1 AND hidden
+                   AND NOT EXISTS (SELECT 1 FROM containers WHERE image = ?1))",
+            )?
+            .query_row([image.to_string()], |row| row.get(0))
+        })
+    }
+
     /// Removes an image with all its names.
     pub fn remove_image(&self, image: &Digest, force: bool) -> Result<Outcome> {
         self.write("remove an image", |tx| {

@@ -78,7 +78,9 @@ fn containers_keep_their_image_and_force_only_hides_it() {
     assert!(db.images().unwrap().is_empty());
     assert!(db.collect().unwrap().layers.contains(&Digest::of(b"l")), "the container's layers stay");
     assert!(db.add_container(&container("d", "a", ContainerState::Created)).is_err());
+    assert!(!db.is_forsaken(&image).unwrap());
     db.conclude(&id, None, true, None).unwrap();
+    assert!(db.is_forsaken(&image).unwrap());
     let live = db.collect().unwrap();
     assert!(live.layers.is_empty() && live.blobs.is_empty() && live.chains.is_empty());
 }
