@@ -170,7 +170,8 @@ fn begin(context: &Context, store: &Store, row: &PodRow) -> Result<Option<Client
     let _alone = FileLock::wait(&store.paths().pods_lock(), FlockArg::LockExclusive)?;
     let config = Config::from_row(row)?;
     let _creating = Creating::begin(store)?;
-    let place = match Place::make(store, &row.id) {
+    // It need not end to be joined.
+    let place = match Place::make(store, &row.id, Duration::ZERO) {
         Ok(place) => place,
         Err(SpawnError::Alive(_)) => return Ok(Some(client(store, &row.id))),
         Err(error) => return Err(error.into()),

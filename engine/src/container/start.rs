@@ -1,6 +1,7 @@
 //! From a container's row to its supervisor.
 
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 use super::config::{Config, UnreadableConfig};
 use super::create::{self, CreateError, Creating, New};
@@ -15,6 +16,9 @@ use crate::supervisor::ContainerPlan;
 use crate::supervisor::client::{Client, ClientError};
 use crate::supervisor::control::{Call, StartArgs, WaitArgs};
 use crate::supervisor::launch::{Place, SpawnError, Wanted, control_path};
+
+/// What a supervisor may take between the record of its container's end and its own.
+const END_LIMIT: Duration = Duration::from_secs(2);
 
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -67,7 +71,7 @@ pub fn new(context: &Context, store: &Store, new: &New) -> Result<(ContainerRow,
         }
         return Ok((row, supervised?));
     }
-    let place = Place::make(store, &new.id)?;
+    let place = Place::make(store, &new.id, END_LIMIT)?;
     let (row, uid) = match create::add(store, new, true) {
         Ok(added) => added,
         Err(error) => {
@@ -92,7 +96,7 @@ pub fn existing(context: &Context, store: &Store, row: &ContainerRow) -> Result<
     if row.pod.is_some() {
         return in_pod(context, store, row, config, root);
     }
-    let place = Place::make(store, &row.id)?;
+    let place = Place::make(store, &row.id, END_LIMIT)?;
     let mode = row.mode;
     let sandbox = create::new_sandbox(&row.id, mode);
     let uid = store.db().begin_sandbox(&sandbox, create::uids(mode), &[&row.id])?.uid;

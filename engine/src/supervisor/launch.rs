@@ -20,9 +20,6 @@ use crate::sandbox::mode::Isolation;
 use crate::sandbox::{self, Spawn, cgroup, socket};
 use crate::store::Store;
 
-/// What a supervisor may take between the record of its container's end and its own.
-const END_LIMIT: Duration = Duration::from_secs(2);
-
 #[derive(Debug, thiserror::Error)]
 pub enum SpawnError {
     #[error("Failed to {what} {}", path.display())]
@@ -70,10 +67,11 @@ pub fn control_path(run_dir: &Path) -> PathBuf {
 }
 
 impl Place {
-    pub fn make(store: &Store, id: &str) -> Result<Place, SpawnError> {
+    /// `patience`: how long a supervisor that is there may take to end.
+    pub fn make(store: &Store, id: &str, patience: Duration) -> Result<Place, SpawnError> {
         let (dir, run_dir) = (store.paths().sandbox(id), store.paths().run_sandbox(id));
         make_folder(&dir)?;
-        let lock = SandboxLock::wait(&dir, END_LIMIT, || ()).map_err(file("lock", &dir))?;
+        let lock = SandboxLock::wait(&dir, patience, || ()).map_err(file("lock", &dir))?;
         let lock = lock.ok_or_else(|| SpawnError::Alive(id.to_string()))?;
         // What a killed supervisor left: with the lock in hand nobody lives there.
         for socket in ["control.sock", "agent.sock"] {
@@ -155,4 +153,22 @@ fn plan_file(plan: &Plan) -> io::Result<File> {
     file.write_all(&text)?;
     file.rewind()?;
     Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn place_that_is_taken_is_waited_for_no_longer_than_patience_lasts() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("lib"), &folder.path().join("run")).unwrap();
+        let place = Place::make(&store, "id", Duration::ZERO).unwrap();
+        std::thread::scope(|scope| {
+            let patient = scope.spawn(|| Place::make(&store, "id", Duration::from_secs(60)));
+            assert!(matches!(Place::make(&store, "id", Duration::ZERO), Err(SpawnError::Alive(_))));
+            drop(place);
+            patient.join().unwrap().unwrap();
+        });
+    }
 }
