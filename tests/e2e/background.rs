@@ -91,7 +91,7 @@ fn several_are_started_and_what_is_missing_is_told() {
 
 #[test]
 fn id_and_start_of_an_id_are_as_good_as_the_name() {
-    let container = Background::create([BUSYBOX, "sleep", "1000"]);
+    let container = Background::create(["--stop-timeout", "0", BUSYBOX, "sleep", "1000"]);
     let (id, prefix) = (container.id.as_str(), &container.id[..12]);
     assert_eq!(hull(["start", id]).text(), id);
     for words in [["pause", prefix], ["unpause", id], ["restart", prefix], ["kill", prefix]] {

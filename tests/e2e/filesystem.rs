@@ -1,6 +1,10 @@
 //! The writable layer and what surrounds it. More is in the conformance tables.
 
-use hull_tests::{BUSYBOX, DEBIAN, Hull, run, unique};
+use hull_tests::{
+    BUSYBOX, DEBIAN, Hull, Store,
+    archive::{Archive, Tar},
+    run, unique,
+};
 
 #[test]
 fn what_a_container_writes_is_gone_with_it() {
@@ -72,4 +76,18 @@ fn debian_file_system_is_all_there() {
     let script =
         "cd / && cat /var/lib/dpkg/info/*.md5sums | md5sum --quiet -c - && echo all right; dpkg --audit";
     assert_eq!(run([DEBIAN, "sh", "-c", script]).text(), "all right");
+}
+
+#[test]
+fn image_without_passwd_proc_dev_or_etc_runs() {
+    let store = Store::new();
+    let busybox = std::fs::read(hull_tests::paths::image("busybox.binary")).unwrap();
+    let tar = Tar::new().program("sh", &busybox).bytes();
+    store.load_archive(&Archive::new("bare:1").layer(tar)).exits(0);
+    // Built-ins only: the image has no other program.
+    let script = "read name < /etc/hostname; echo $name; echo x > /dev/null && echo $((1 + 1)); read comm < /proc/1/comm; echo $comm";
+    assert_eq!(
+        store.run(["-h", "bare", "-u", "12", "bare:1", "/sh", "-c", script]).output().text(),
+        "bare\n2\nsh"
+    );
 }

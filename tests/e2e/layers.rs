@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::process::Command;
 
-use hull_tests::{Hull, LAYERS, paths, run};
+use hull_tests::{Hull, LAYERS, Store, archive::Archive, paths, run};
 
 /// What hull puts over the image, or changes the time of by doing so.
 const OVERLAID: [&str; 7] = ["", "/proc", "/sys", "/dev", "/etc", "/etc/hosts", "/etc/hostname"];
@@ -82,4 +83,24 @@ fn listing_sees_what_it_compares() {
         line("capable").contains("security.capability=")
             && line("capable").contains("user.binary=\\x00\\xff\\x10")
     );
+}
+
+#[test]
+fn sparse_file_of_ten_gibibytes_takes_no_room() {
+    for format in ["gnu", "posix"] {
+        let store = Store::new();
+        let script = "cd \"$1\" && truncate -s 10G sparse && printf end >> sparse && tar -S --format=\"$2\" -cf layer.tar sparse && rm sparse";
+        let made =
+            Command::new("sh").arg("-ec").arg(script).arg("sh").arg(&store.scratch).arg(format).status();
+        assert!(made.unwrap().success());
+        let layer = fs::read(store.scratch.join("layer.tar")).unwrap();
+        store.load_archive(&Archive::on_busybox("sparse:1").layer(layer)).exits(0);
+        let text =
+            store.run(["sparse:1", "sh", "-c", "stat -c %s /sparse; tail -c 3 /sparse"]).output().text();
+        assert_eq!(text, "10737418243\nend", "{format}");
+        let used = Command::new("du").arg("-sm").arg(&store.root).output().unwrap();
+        let mebibytes: u64 =
+            String::from_utf8_lossy(&used.stdout).split_whitespace().next().unwrap().parse().unwrap();
+        assert!(mebibytes < 64, "{mebibytes} MiB in the store");
+    }
 }
