@@ -140,7 +140,11 @@ fn images_share_layers_and_keep_them_while_one_needs_them() {
     let store = Store::with_busybox();
     let image = Archive::on_busybox("second:1").layer(Tar::new().file("two", b"2\n").bytes());
     store.load_archive(&image).exits(0);
-    let layers = || fs::read_dir(store.root.join("layers/v1/sha256")).unwrap().count();
+    let layers = || {
+        let files = fs::read_dir(store.root.join("layers/v1/sha256")).unwrap();
+        // A recipe lies beside a layer that came without a compressed blob.
+        files.filter(|file| file.as_ref().unwrap().path().extension().is_some_and(|it| it == "erofs")).count()
+    };
     assert_eq!(layers(), 2);
     store.hull(["rmi", "busybox"]).output().exits(0);
     assert_eq!(layers(), 2);
