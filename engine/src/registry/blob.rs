@@ -79,7 +79,7 @@ impl BlobReader {
     /// The bytes from `at` on.
     fn ask(&self, endpoint: &Endpoint) -> Result<Source> {
         let mut request = Request::new(Method::GET);
-        request.patience = Patience::Stream;
+        request.patience = Patience::Stream { size: self.size };
         if self.at > 0 {
             request = request.header(header::RANGE, format!("bytes={}-", self.at));
         }
@@ -120,14 +120,13 @@ impl BlobReader {
             && (total == "*" || total.parse() == Ok(self.size))
     }
 
-    /// All bytes are there; more would be another blob. Whatever else happens now does not matter.
+    /// All bytes are there; more would be another blob. Whatever else happens now does not matter, and of
+    /// chunks nothing is read any more: there is no telling how much may follow without being a byte.
     fn finish(&mut self) -> Result<()> {
-        match self.source.take() {
-            Some(mut source) => match source.body.read(&mut [0]) {
-                Ok(more) if more > 0 => Err(Error::Longer { url: source.url, expected: self.size }),
-                _ => Ok(()),
-            },
-            None => Ok(()),
+        let Some(mut source) = self.source.take().filter(|source| !source.is_chunked) else { return Ok(()) };
+        match source.body.read(&mut [0]) {
+            Ok(more) if more > 0 => Err(Error::Longer { url: source.url, expected: self.size }),
+            _ => Ok(()),
         }
     }
 }
@@ -160,6 +159,7 @@ struct Source {
     body: BodyReader<'static>,
     url: String,
     limits: Arc<Limits>,
+    is_chunked: bool,
     /// Bytes of this window, and the time that was waited for them.
     came: u64,
     waited: Duration,
@@ -167,8 +167,10 @@ struct Source {
 
 impl Source {
     fn new(url: String, answer: Answer, endpoint: &Endpoint) -> Self {
+        let is_chunked = answer.response.headers().contains_key(header::TRANSFER_ENCODING);
         let body = answer.response.into_body().into_reader();
-        Self { body, url, limits: Arc::clone(&endpoint.limits), came: 0, waited: Duration::ZERO }
+        let limits = Arc::clone(&endpoint.limits);
+        Self { body, url, limits, is_chunked, came: 0, waited: Duration::ZERO }
     }
 
     /// At least one byte, or an error: the end is one, too.

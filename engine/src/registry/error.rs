@@ -46,10 +46,6 @@ pub enum Error {
     Auth(#[from] super::auth::Error),
     #[error("{url} leads to {to}, {why}")]
     Lead { url: String, to: String, why: &'static str },
-    #[error("{variable} is no URL of a proxy, such as http://proxy.example:3128")]
-    Proxy { variable: &'static str },
-    #[error("{variable} names a proxy of a kind that hull does not know; http and https are")]
-    ProxyKind { variable: &'static str },
     #[error("Failed to use the certificates set for {registry}")]
     Tls { registry: String, source: Box<TlsError> },
     #[error("Failed to read the file to upload")]

@@ -52,8 +52,8 @@ pub enum Payload<'r> {
 pub enum Patience {
     /// All of a document, by [`Limits::document`].
     Document,
-    /// As long as bytes keep coming: a blob.
-    Stream,
+    /// As long as bytes keep coming, within [`Limits::connection`]: a blob of so many bytes.
+    Stream { size: u64 },
     /// The server first works on what it was sent, up to [`Limits::commit`].
     Commit,
 }
@@ -151,7 +151,7 @@ impl Client {
         request: &Request<'_>,
         authorization: Option<&str>,
     ) -> Result<Response<Body>, ureq::Error> {
-        let proxy = self.proxies.of(url);
+        let proxy = self.proxies.of(url).map_err(|error| ureq::Error::Other(error.into()))?;
         if proxy.is_some() {
             self.reach.check_literal(url).map_err(|error| ureq::Error::Other(error.into()))?;
         }
@@ -189,7 +189,7 @@ impl Client {
         let mut config = self.agent.configure_request(built).proxy(proxy.cloned());
         match request.patience {
             Patience::Document => config = config.timeout_recv_body(Some(self.limits.document)),
-            Patience::Stream => {}
+            Patience::Stream { size } => config = config.timeout_recv_body(Some(self.limits.of_blob(size))),
             Patience::Commit => {
                 let commit = Some(self.limits.commit);
                 config = config.timeout_recv_response(commit).timeout_per_read(commit);

@@ -28,10 +28,14 @@ pub struct Limits {
     pub first_wait: Duration,
     /// Of one wait, also where `Retry-After` asks for more.
     pub longest_wait: Duration,
-    /// From the first try of a request to the beginning of its last.
+    /// From the first failure of a request to its last try.
     pub total: Duration,
     /// A blob that brings fewer bytes in so much time of waiting for it is taken for a broken connection.
     pub pace: (u64, Duration),
+    /// One connection may bring a blob for so long, or as long as it takes at so many bytes a second if
+    /// that is longer; what is not there by then is asked for again. It ends what looks like an answer
+    /// and brings nothing, such as trailers of chunks without end.
+    pub connection: (Duration, u64),
     /// Bytes after which a blob's connection may break as often again.
     pub progress: u64,
     pub sleep: Arc<dyn Fn(Duration) + Send + Sync>,
@@ -53,9 +57,18 @@ impl Default for Limits {
             longest_wait: Duration::from_secs(30),
             total: Duration::from_secs(180),
             pace: (64 << 10, Duration::from_secs(60)),
+            connection: (Duration::from_secs(600), 16 << 10),
             progress: 1 << 20,
             sleep: Arc::new(std::thread::sleep),
         }
+    }
+}
+
+impl Limits {
+    /// How long one connection may bring a blob.
+    pub fn of_blob(&self, size: u64) -> Duration {
+        let (least, rate) = self.connection;
+        Duration::from_secs(size / rate.max(1)).max(least)
     }
 }
 

@@ -8,14 +8,29 @@ use std::net::IpAddr;
 use ureq::http::Uri;
 use ureq::{Proxy, ProxyProtocol};
 
-use super::error::{Error, Result};
 use super::reach::host_and_port;
+
+/// What is wrong is not repeated: there may be a password in it.
+#[derive(Debug, thiserror::Error)]
+pub enum ProxyError {
+    #[error("{variable} is no URL of a proxy, such as http://proxy.example:3128")]
+    Url { variable: &'static str },
+    #[error("{variable} names a proxy of a kind that hull does not know; http and https are")]
+    Kind { variable: &'static str },
+}
 
 #[derive(Debug, Clone, Default)]
 pub struct Proxies {
-    https: Option<Proxy>,
-    http: Option<Proxy>,
+    https: Option<Named>,
+    http: Option<Named>,
     except: Vec<Exception>,
+}
+
+/// A variable that is set: whatever is wrong with it matters only where it is needed.
+#[derive(Debug, Clone)]
+struct Named {
+    variable: &'static str,
+    proxy: Option<Proxy>,
 }
 
 /// One word of `NO_PROXY`.
@@ -39,35 +54,40 @@ enum Exception {
 }
 
 impl Proxies {
-    pub fn from_environment() -> Result<Self> {
+    pub fn from_environment() -> Self {
         Self::from(|name| std::env::var(name).ok())
     }
 
     /// Of variables of any origin.
-    pub fn from(variable: impl Fn(&str) -> Option<String>) -> Result<Self> {
+    pub fn from(variable: impl Fn(&str) -> Option<String>) -> Self {
         let set = |names: [&'static str; 2]| {
             let value = |name: &'static str| Some((name, variable(name).filter(|value| !value.is_empty())?));
             names.into_iter().find_map(value)
         };
-        let proxy = |found: Option<(&'static str, String)>| {
-            found.map(|(name, url)| parse_proxy(name, &url)).transpose()
-        };
+        let named = |names| set(names).map(|(variable, url)| Named { variable, proxy: parse_proxy(&url) });
         // Where a CGI runs, a client's `Proxy:` header would come as HTTP_PROXY.
-        let http =
-            if variable("REQUEST_METHOD").is_some() { None } else { set(["HTTP_PROXY", "http_proxy"]) };
+        let is_cgi = variable("REQUEST_METHOD").is_some();
         let except = set(["NO_PROXY", "no_proxy"]).map(|(_, value)| value).unwrap_or_default();
-        Ok(Self {
-            https: proxy(set(["HTTPS_PROXY", "https_proxy"]))?,
-            http: proxy(http)?,
+        Self {
+            https: named(["HTTPS_PROXY", "https_proxy"]),
+            http: if is_cgi { None } else { named(["HTTP_PROXY", "http_proxy"]) },
             except: except.split(',').filter_map(parse_exception).collect(),
-        })
+        }
     }
 
     /// The proxy for a URL. What is on this machine is never asked for through one.
-    pub fn of(&self, url: &Uri) -> Option<&Proxy> {
-        let (host, port) = host_and_port(url)?;
-        let proxy = if url.scheme_str() == Some("https") { &self.https } else { &self.http };
-        proxy.as_ref().filter(|_| !self.is_excepted(host, port))
+    pub fn of(&self, url: &Uri) -> Result<Option<&Proxy>, ProxyError> {
+        let named = if url.scheme_str() == Some("https") { &self.https } else { &self.http };
+        let (Some(named), Some((host, port))) = (named, host_and_port(url)) else { return Ok(None) };
+        if self.is_excepted(host, port) {
+            return Ok(None);
+        }
+        let unknown = ProxyError::Url { variable: named.variable };
+        let proxy = named.proxy.as_ref().ok_or(unknown)?;
+        match proxy.protocol() {
+            ProxyProtocol::Http | ProxyProtocol::Https => Ok(Some(proxy)),
+            _ => Err(ProxyError::Kind { variable: named.variable }),
+        }
     }
 
     fn is_excepted(&self, host: &str, port: u16) -> bool {
@@ -140,28 +160,24 @@ fn parse_exception(word: &str) -> Option<Exception> {
     Some(Exception::Domain { domain, itself, port })
 }
 
-/// A URL, or just `host:port`. What is wrong is not repeated: there may be a password in it.
-fn parse_proxy(variable: &'static str, url: &str) -> Result<Proxy> {
+/// A URL, or just `host:port`.
+fn parse_proxy(url: &str) -> Option<Proxy> {
     let url = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
-    let proxy = Proxy::new(&url).map_err(|_| Error::Proxy { variable })?;
-    match proxy.protocol() {
-        ProxyProtocol::Http | ProxyProtocol::Https => Ok(proxy),
-        _ => Err(Error::ProxyKind { variable }),
-    }
+    Proxy::new(&url).ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn proxies(variables: &[(&str, &str)]) -> Result<Proxies> {
+    fn proxies(variables: &[(&str, &str)]) -> Proxies {
         Proxies::from(|name| {
             variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
         })
     }
 
     fn goes_to(proxies: &Proxies, url: &str) -> Option<String> {
-        proxies.of(&url.parse().unwrap()).map(|proxy| proxy.host().to_owned())
+        proxies.of(&url.parse().unwrap()).unwrap().map(|proxy| proxy.host().to_owned())
     }
 
     #[test]
@@ -170,8 +186,7 @@ mod tests {
             ("HTTPS_PROXY", "http://user:word@secure.example:3128"),
             ("https_proxy", "http://lower.example"),
             ("http_proxy", "plain.example:8080"),
-        ])
-        .unwrap();
+        ]);
         assert_eq!(goes_to(&set, "https://r.example/v2/"), Some("secure.example".into()));
         assert_eq!(goes_to(&set, "http://r.example/v2/"), Some("plain.example".into()));
         for local in
@@ -183,13 +198,13 @@ mod tests {
 
     #[test]
     fn a_cgis_http_proxy_is_ignored() {
-        let set = proxies(&[("HTTP_PROXY", "evil.example"), ("REQUEST_METHOD", "GET")]).unwrap();
+        let set = proxies(&[("HTTP_PROXY", "evil.example"), ("REQUEST_METHOD", "GET")]);
         assert_eq!(goes_to(&set, "http://r.example/"), None);
     }
 
     #[test]
     fn exceptions_mean_what_they_mean_for_docker() {
-        let set = |except| proxies(&[("HTTPS_PROXY", "p.example"), ("NO_PROXY", except)]).unwrap();
+        let set = |except| proxies(&[("HTTPS_PROXY", "p.example"), ("NO_PROXY", except)]);
         let cases = [
             ("r.example", "https://r.example/", true),
             ("r.example", "https://sub.r.example/", true),
@@ -220,7 +235,9 @@ mod tests {
     #[test]
     fn proxies_that_cannot_be_used_are_refused_without_their_passwords() {
         for url in ["socks5://me:secret@p.example", "ftp://me:secret@p.example", "http://me:secret@"] {
-            let error = proxies(&[("HTTPS_PROXY", url)]).unwrap_err().to_string();
+            let set = proxies(&[("HTTPS_PROXY", url)]);
+            assert_eq!(goes_to(&set, "https://localhost:5000/"), None, "{url}");
+            let error = set.of(&"https://r.example/".parse().unwrap()).unwrap_err().to_string();
             assert!(error.contains("HTTPS_PROXY") && !error.contains("secret"), "{error}");
         }
     }

@@ -43,7 +43,7 @@ pub struct Repository {
 impl Repository {
     /// Makes no connection. For pulls the mirrors come first that the settings have for the registry.
     pub fn open(settings: &Settings, name: &Reference, access: Access) -> Result<Self> {
-        Self::open_in(&Surroundings::new()?, settings, name, access)
+        Self::open_in(&Surroundings::new(), settings, name, access)
     }
 
     pub(super) fn open_in(

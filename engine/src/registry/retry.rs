@@ -12,13 +12,14 @@ use super::limits::Limits;
 pub struct Schedule {
     limits: Arc<Limits>,
     tries: u32,
-    started: Instant,
+    /// The first failure.
+    since: Option<Instant>,
     waited: Duration,
 }
 
 impl Schedule {
     pub fn new(limits: Arc<Limits>) -> Self {
-        Self { limits, tries: 1, started: Instant::now(), waited: Duration::ZERO }
+        Self { limits, tries: 1, since: None, waited: Duration::ZERO }
     }
 
     pub fn limits(&self) -> &Arc<Limits> {
@@ -34,7 +35,7 @@ impl Schedule {
         let doubled = self.limits.first_wait.saturating_mul(1 << (self.tries - 1).min(16));
         let wait = jitter(doubled.min(self.limits.longest_wait)).max(asked.unwrap_or_default());
         // A test's sleep takes no time, but counts.
-        let spent = self.started.elapsed().max(self.waited);
+        let spent = self.since.get_or_insert_with(Instant::now).elapsed().max(self.waited);
         if wait > self.limits.longest_wait || spent + wait > self.limits.total {
             return false;
         }

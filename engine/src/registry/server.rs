@@ -36,9 +36,9 @@ pub struct Surroundings {
 }
 
 impl Surroundings {
-    pub fn new() -> Result<Self> {
+    pub fn new() -> Self {
         let limits = Arc::new(Limits::default());
-        Ok(Self { limits, proxies: Proxies::from_environment()?, resolver: Resolver::default() })
+        Self { limits, proxies: Proxies::from_environment(), resolver: Resolver::default() }
     }
 }
 

@@ -50,7 +50,7 @@ impl Reply {
 
 impl Wire {
     pub fn new(settings: &Settings, registry: &str) -> Result<Self> {
-        Ok(Self::over(Arc::new(Server::registry(settings, registry, &Surroundings::new()?)?)))
+        Ok(Self::over(Arc::new(Server::registry(settings, registry, &Surroundings::new())?)))
     }
 
     /// On connections that others use, too.
@@ -60,7 +60,7 @@ impl Wire {
 
     /// Docker Hub's index of names.
     pub fn index() -> Result<Self> {
-        let index = Server::mirror(&Settings::default(), "https://index.docker.io", &Surroundings::new()?)?;
+        let index = Server::mirror(&Settings::default(), "https://index.docker.io", &Surroundings::new())?;
         Ok(Self::over(Arc::new(index)))
     }
 

@@ -141,6 +141,41 @@ fn a_trickle_is_a_broken_connection() {
 }
 
 #[test]
+fn what_comes_after_the_last_chunk_does_not_matter() {
+    let chunk = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n", BLOB.len());
+    let whole = [chunk.as_bytes(), BLOB, b"\r\n0\r\n"].concat();
+    for after in [b"X-More: and more\r\n".to_vec(), vec![b'x'; 1 << 16]] {
+        let whole = whole.clone();
+        let server = TestServer::new(move |_| Reply::Endless(whole.clone(), after.clone()));
+        let begun = Instant::now();
+        assert_eq!(read(&World::new(), &server).unwrap(), BLOB);
+        assert!(begun.elapsed() < Duration::from_secs(5));
+    }
+}
+
+#[test]
+fn trailers_without_end_end_a_blob_that_is_not_there() {
+    let head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n".to_vec();
+    let server = TestServer::new(move |_| Reply::Endless(head.clone(), b"X-More: and more\r\n".repeat(100)));
+    let world = World::new().limits(|limits| {
+        limits.connection = (Duration::from_millis(100), u64::MAX);
+        limits.tries = 2;
+    });
+    let error = read(&world, &server).unwrap_err();
+    assert!(error.contains("took too long"), "{error}");
+}
+
+#[test]
+fn a_chunk_without_end_to_its_length_is_left() {
+    let head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1".to_vec();
+    for more in [b"0".to_vec(), b";x=y".to_vec()] {
+        let head = head.clone();
+        let server = TestServer::new(move |_| Reply::Endless(head.clone(), more.repeat(1 << 12)));
+        assert!(read(&World::new(), &server).is_err());
+    }
+}
+
+#[test]
 fn an_empty_blob_is_one() {
     let server = TestServer::new(|_| ok(b""));
     let mut reader = World::new().open(&server.name()).blob(&descriptor(b"")).unwrap();

@@ -83,7 +83,7 @@ fn via(proxy: &TestServer, except: &str) -> Proxies {
         "NO_PROXY" => Some(except.to_owned()),
         _ => None,
     };
-    Proxies::from(variables).unwrap()
+    Proxies::from(variables)
 }
 
 #[test]
