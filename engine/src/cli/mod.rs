@@ -6,6 +6,7 @@ mod confirm;
 mod container_args;
 mod events;
 mod exec;
+mod export;
 mod health_args;
 mod history;
 mod image;
@@ -105,6 +106,8 @@ enum Command {
     Unpause(life::Names),
     /// Run a command in a container that runs
     Exec(Box<exec::ExecArgs>),
+    /// Write a container's file system to a tar archive
+    Export(export::ExportArgs),
     /// Join the streams of a container that runs
     Attach(attach::AttachArgs),
     /// Show a container's processes
@@ -214,6 +217,7 @@ impl Cli {
             Command::Pause(args) => life::pause(&context, &args),
             Command::Unpause(args) => life::unpause(&context, &args),
             Command::Exec(args) => exec::exec(&context, *args),
+            Command::Export(args) => export::export(&context, &args),
             Command::Attach(args) => attach::attach(&context, &args),
             Command::Top(args) => top::top(&context, &args),
             Command::Stats(args) => stats::stats(&context, &args),

@@ -6,6 +6,7 @@ pub mod config;
 pub mod create;
 pub mod env;
 pub mod exec;
+pub mod export;
 pub mod health;
 pub mod inspect;
 pub mod life;

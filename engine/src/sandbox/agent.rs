@@ -132,8 +132,11 @@ impl Agent {
 
     /// One of the container's streams, as a connection of its own.
     pub fn attach(&self, container: &str, stream: Stream) -> Result<UnixStream, AgentError> {
-        let request = Request::Attach(AttachArgs { container: container.to_string(), stream });
-        let connection = self.send(&request, Some(LIMIT))?;
+        self.stream(&Request::Attach(AttachArgs { container: container.to_string(), stream }), "attach")
+    }
+
+    fn stream(&self, request: &Request, what: &'static str) -> Result<UnixStream, AgentError> {
+        let connection = self.send(request, Some(LIMIT))?;
         match self.receive(&connection, Some(LIMIT))? {
             // From here on it is the container's, and silence is its right.
             Outcome::Done => {
@@ -143,8 +146,14 @@ impl Agent {
                     .map_err(FrameError::Io)?;
                 Ok(connection)
             }
-            _ => Err(AgentError::Unexpected("attach")),
+            _ => Err(AgentError::Unexpected(what)),
         }
+    }
+
+    /// The container's files as a tar archive: data as [`hull_guest::protocol::DataReader`] reads them.
+    pub fn archive(&self, container: &str) -> Result<UnixStream, AgentError> {
+        let request = Request::Archive(ContainerArgs { container: container.to_string() });
+        self.stream(&request, "archive")
     }
 
     /// Asks for the container's end; [`Agent::wait_reply`] reads the answer when the connection is

@@ -47,6 +47,11 @@ impl Caller {
         Ok(self.0)
     }
 
+    /// The connection, for another thread to see it close.
+    pub fn connection(&self) -> io::Result<UnixStream> {
+        self.0.try_clone()
+    }
+
     /// Answers with descriptors (SCM_RIGHTS, unix(7)), which the client has for itself from then on.
     pub fn hand_over(&self, streams: &[UnixStream]) -> io::Result<()> {
         let mut frame = Vec::new();

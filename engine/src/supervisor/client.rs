@@ -202,18 +202,30 @@ impl Client {
     ) -> Result<(Vec<UnixStream>, UnixStream), ClientError> {
         let args = ExecArgs { spec, streams: streams.to_vec() };
         let connection = self.send(&Call::Exec(Box::new(args)))?;
-        connection.set_read_timeout(Some(LIMIT))?;
-        let (header, handed) = receive_descriptors(&connection)?;
-        let mut body = vec![0; decode_len(header)?];
-        let mut rest = &connection;
-        rest.read_exact(&mut body)?;
-        let reply: Reply = serde_json::from_slice(&body).map_err(FrameError::Json)?;
-        done(reply.map_err(ClientError::Refused)?)?;
+        let handed = receive_handed(&connection)?;
         if handed.len() != streams.len() {
             return Err(ClientError::Unexpected);
         }
-        connection.set_read_timeout(None)?;
-        Ok((handed.into_iter().map(UnixStream::from).collect(), connection))
+        Ok((handed, connection))
+    }
+
+    /// The files of a container that runs, and the connection that they were asked for on.
+    pub fn export(&self, container: &str) -> Result<(UnixStream, UnixStream), ClientError> {
+        let call = Call::Export(ContainerArgs { container: container.to_string() });
+        handed_one(self.send(&call)?)
+    }
+
+    /// The same of one whose supervisor was just started, or that was just added, as its only call: the
+    /// sandbox is there as long as the connection.
+    pub fn export_prepared(&mut self, container: &str) -> Result<(UnixStream, UnixStream), ClientError> {
+        let call = Call::Export(ContainerArgs { container: container.to_string() });
+        match self.starter.take() {
+            Some(mut starter) => {
+                write_frame(&mut starter, &call)?;
+                handed_one(starter)
+            }
+            None => handed_one(self.send(&call)?),
+        }
     }
 
     /// A call that is answered twice: that it is under way, and by [`exited`], when the connection is
@@ -256,6 +268,28 @@ fn receive(stream: &UnixStream) -> Result<Answer, ClientError> {
 fn done(answer: Answer) -> Result<(), ClientError> {
     match answer {
         Answer::Done => Ok(()),
+        _ => Err(ClientError::Unexpected),
+    }
+}
+
+/// An answer with descriptors, which are streams.
+fn receive_handed(connection: &UnixStream) -> Result<Vec<UnixStream>, ClientError> {
+    connection.set_read_timeout(Some(LIMIT))?;
+    let (header, handed) = receive_descriptors(connection)?;
+    let mut body = vec![0; decode_len(header)?];
+    let mut rest = connection;
+    rest.read_exact(&mut body)?;
+    let reply: Reply = serde_json::from_slice(&body).map_err(FrameError::Json)?;
+    done(reply.map_err(ClientError::Refused)?)?;
+    connection.set_read_timeout(None)?;
+    Ok(handed.into_iter().map(UnixStream::from).collect())
+}
+
+/// The one stream that is handed over, and the connection.
+fn handed_one(connection: UnixStream) -> Result<(UnixStream, UnixStream), ClientError> {
+    let mut handed = receive_handed(&connection)?;
+    match (handed.pop(), handed.pop()) {
+        (Some(stream), None) => Ok((stream, connection)),
         _ => Err(ClientError::Unexpected),
     }
 }

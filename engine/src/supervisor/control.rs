@@ -58,6 +58,10 @@ pub enum Call {
     /// for as descriptors: the agent's own, without anybody between. [`Answer::Exited`] follows on the
     /// connection when it has ended. Until then its id is good for `Signal` and `Resize`.
     Exec(Box<ExecArgs>),
+    /// The container's files, as a tar archive. Answered by [`Answer::Done`] with one descriptor, the agent's own:
+    /// data as [`hull_guest::protocol::DataReader`] reads them. Of one that is not started, it is the last call
+    /// for it: once this connection is closed the container is let go of, and then the other end is, too.
+    Export(ContainerArgs),
     /// Ends every container and the sandbox of a pod. The connection closes when that is done.
     End(EndArgs),
 }

@@ -90,7 +90,7 @@ fn may_block(call: &Call) -> bool {
         Call::Attach(args) => args.stream == Stream::Stdin,
         Call::Hello(_) | Call::Start(_) | Call::CloseOutput(_) | Call::Wait(_) => false,
         Call::Stop(_) | Call::Restart(_) | Call::Kill(_) | Call::Pause(_) | Call::Resume(_) => false,
-        Call::Update(_) | Call::Forget(_) => false,
+        Call::Update(_) | Call::Forget(_) | Call::Export(_) => false,
     }
 }
 
@@ -199,6 +199,7 @@ fn dispatch(shared: &Arc<Shared>, call: Call, caller: Caller) {
             order(shared, &args.container.clone(), caller, |caller| Order::Update(args, caller));
         }
         Call::Forget(args) => order(shared, &args.container, caller, Order::Forget),
+        Call::Export(args) => order(shared, &args.container, caller, Order::Export),
         Call::Stats(args) => caller.answer(&exec::measure(shared, args)),
         Call::Top(args) => caller.answer(&exec::list(shared, args)),
         Call::Exec(args) => exec::run(shared, *args, caller),

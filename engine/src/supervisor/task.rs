@@ -8,6 +8,7 @@
 //!                     resting ── Stop ──► idle
 //! ```
 
+mod export;
 mod run;
 mod waiters;
 
@@ -62,6 +63,10 @@ pub enum Order {
         timeout_seconds: Option<i64>,
         ended: Sender<()>,
     },
+    /// The container's files are wanted.
+    Export(Caller),
+    /// Whoever wanted them has read them, or has gone.
+    Exported,
     /// A client that fell behind and was dropped.
     Dropped {
         session: String,
@@ -146,6 +151,8 @@ struct Task {
     /// When patience with the present run ends, and what comes then.
     deadline: Option<(Instant, Escalation)>,
     over: bool,
+    /// Who reads the files of a container that does not run.
+    exporter: Option<Caller>,
     /// The pod ends, and this with it.
     ending: Option<Sender<()>>,
 }
@@ -184,6 +191,7 @@ pub fn spawn(shared: &Arc<Shared>, plan: ContainerPlan) -> Option<TaskHandle> {
         again: None,
         deadline: None,
         over: false,
+        exporter: None,
         ending: None,
     };
     start_thread("container", move || task.live())?;
@@ -203,6 +211,7 @@ impl Task {
         while !self.over {
             match self.next() {
                 Some(Order::Start(wait, caller)) => self.on_start(wait, caller, failed.take()),
+                Some(Order::Export(caller)) => self.on_export(caller, failed.take()),
                 Some(order) => self.on(order),
                 None => self.on_time(),
             }
@@ -239,6 +248,8 @@ impl Task {
             Order::Forget(caller) => self.on_forget(caller),
             Order::Leave(sender) => self.on_leave(&sender),
             Order::End { timeout_seconds, ended } => self.on_end(timeout_seconds, ended),
+            Order::Export(caller) => self.on_export(caller, None),
+            Order::Exported => self.exported(),
             Order::Dropped { session } => self.waiters.drop_session(&session),
             Order::Ended { run, result } => self.on_ended(run, result),
         }

@@ -63,7 +63,7 @@ impl Agent {
 }
 
 /// The socket does not block, since the agent's copy must not.
-fn send_all(socket: &OwnedFd, mut rest: &[u8]) -> Result<(), Errno> {
+pub(super) fn send_all(socket: &OwnedFd, mut rest: &[u8]) -> Result<(), Errno> {
     while !rest.is_empty() {
         match send(socket, rest, SendFlags::NOSIGNAL) {
             Ok(len) => rest = rest.get(len..).unwrap_or_default(),

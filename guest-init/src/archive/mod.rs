@@ -2,5 +2,8 @@
 //! leave the store.
 
 mod header;
+mod tree;
+mod xattrs;
 
 pub use header::{BLOCK, Entry, Kind, end, padding};
+pub use tree::{Output, write};

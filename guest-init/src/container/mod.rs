@@ -32,6 +32,8 @@ pub mod task;
 pub mod top;
 mod user;
 
+pub use self::rootfs::view::open as root_view;
+
 use rustix::process::Rlimit;
 
 use self::cgroup::{Cgroup, Layout};

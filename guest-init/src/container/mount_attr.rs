@@ -1,6 +1,7 @@
 //! mount_setattr(2): changes flags of a mount and leaves its others alone, as a remount does not.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
@@ -26,14 +27,23 @@ pub fn add_recursive(path: &str, flags: MountAttrFlags) -> Result<(), Errno> {
     change(path, flags, AT_RECURSIVE)
 }
 
+/// Adds flags to the mount behind a descriptor.
+pub fn add_to(mount: &OwnedFd, flags: MountAttrFlags) -> Result<(), Errno> {
+    set(mount.as_raw_fd(), c"", flags, libc::AT_EMPTY_PATH)
+}
+
 fn change(path: &str, flags: MountAttrFlags, at_flags: libc::c_int) -> Result<(), Errno> {
     let path = CString::new(path).map_err(|_| Errno::INVAL)?;
+    set(libc::AT_FDCWD, &path, flags, at_flags)
+}
+
+fn set(folder: RawFd, path: &CStr, flags: MountAttrFlags, at_flags: libc::c_int) -> Result<(), Errno> {
     let attr = MountAttr { set: u64::from(flags.bits()), clear: 0, propagation: 0, userns_fd: 0 };
     // SAFETY: the path is a C string and `attr` a live struct of the size passed.
     let result = unsafe {
         libc::syscall(
             libc::SYS_mount_setattr,
-            libc::AT_FDCWD,
+            folder,
             path.as_ptr(),
             at_flags,
             &raw const attr,

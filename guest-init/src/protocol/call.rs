@@ -46,6 +46,9 @@ pub enum Request {
     Stats(ContainerArgs),
     /// Its processes. Answered by [`Outcome::Processes`].
     Top(ContainerArgs),
+    /// The container's root file system as a tar archive, without what is mounted in it; from its creation
+    /// on, until it has ended. Data follow the answer, as [`super::DataReader`] reads them.
+    Archive(ContainerArgs),
     /// Writes everything the guest holds to its disks.
     Sync,
     /// Deletes all containers, syncs and ends: the machine in a guest, the process on a host. The
@@ -130,7 +133,7 @@ mod tests {
         let wire = r#"{"call":"update","args":{"container":"a","resources":{"pids":7}}}"#;
         let Ok(Request::Update(update)) = serde_json::from_str(wire) else { panic!() };
         assert_eq!(update.resources.pids, Some(7));
-        for call in ["pause", "resume", "stats", "top"] {
+        for call in ["pause", "resume", "stats", "top", "archive"] {
             let wire = format!(r#"{{"call":"{call}","args":{{"container":"a"}}}}"#);
             let request: Request = serde_json::from_str(&wire).unwrap();
             assert_eq!(serde_json::to_string(&request).unwrap(), wire);

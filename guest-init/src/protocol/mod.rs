@@ -2,7 +2,8 @@
 //!
 //! One call, one connection: the host connects, sends one length-prefixed JSON [`Request`] and reads
 //! one JSON [`Reply`]. If the call opens a stream, the connection *is* the stream from then on: raw
-//! bytes, with half-close as end of file. Only the host opens connections.
+//! bytes, with half-close as end of file; where all of it has to arrive, in pieces and with an outcome
+//! ([`DataReader`]). Only the host opens connections.
 //!
 //! The host keeps both directions of a connection open until the reply: half-closing it earlier
 //! cancels the call.
@@ -11,6 +12,7 @@
 //! restriction would weaken a container; unknown fields in replies are ignored.
 
 mod call;
+mod data;
 mod frame;
 mod resources;
 mod text;
@@ -19,6 +21,7 @@ mod usage;
 mod version;
 
 pub use call::{CallError, ErrorKind, Outcome, Reply, Request};
+pub use data::{DataError, DataReader, MAX_PIECE};
 pub use frame::{FrameError, MAX_FRAME, decode_len, read_frame, write_frame};
 pub use resources::{IoLimit, Resources, UpdateArgs};
 pub use text::Text;

@@ -56,7 +56,7 @@ impl StartError {
     }
 
     /// The agent's own kind, which becomes the exit code.
-    fn call_error(&self) -> CallError {
+    pub(super) fn call_error(&self) -> CallError {
         match self {
             StartError::Agent(AgentError::Refused(error)) => error.clone(),
             StartError::Launch(LaunchError::Agent(error)) => failure(error),

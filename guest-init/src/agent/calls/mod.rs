@@ -1,5 +1,6 @@
 //! The protocol's calls, one file each.
 
+mod archive;
 mod attach;
 mod configure;
 mod create;
@@ -41,6 +42,7 @@ impl Agent {
             Request::Stats(args) => self.stats(&args),
             Request::Top(args) => self.top(session, &args),
             Request::Update(args) => self.update(session, &args),
+            Request::Archive(args) => self.archive(session, &args),
             Request::Sync => self.sync(session),
             Request::Shutdown => Ok(self.shutdown(session)),
         }

@@ -6,6 +6,7 @@ mod erofs;
 pub mod fsapi;
 mod loopdev;
 mod overlay;
+pub mod view;
 
 use std::os::fd::OwnedFd;
 
