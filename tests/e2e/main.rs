@@ -9,6 +9,7 @@ mod containers;
 mod detaching;
 mod events;
 mod exec;
+mod export;
 mod filesystem;
 mod health;
 mod hostile_images;

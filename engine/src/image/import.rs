@@ -6,7 +6,7 @@ use super::convert::{self, Options};
 use super::digest::Digest;
 use super::error::{Error, Result};
 use super::ingest::{self, Layer, Parts};
-use super::spec::{History, ImageConfig, RootFs, RunConfig};
+use super::spec::{History, ImageConfig, Platform, RootFs, RunConfig};
 use super::{Reference, gc, platform};
 use crate::store::Store;
 use crate::time;
@@ -18,6 +18,8 @@ pub struct Import {
     /// Shown in the history.
     pub message: String,
     pub config: RunConfig,
+    /// This machine's, if none is said.
+    pub platform: Option<Platform>,
     pub options: Options,
 }
 
@@ -28,12 +30,12 @@ pub fn import(store: &Store, stream: impl Read + Send, import: Import) -> Result
     let converted = convert::convert(store, stream, import.options)
         .map_err(|source| Error::Layer { layer: shown(), source: Box::new(source) })?;
     let created = Some(time::rfc3339_nano(time::now_ns()));
-    let host = platform::host();
+    let target = import.platform.unwrap_or_else(platform::host);
     let config = ImageConfig {
         created: created.clone(),
         author: String::new(),
-        architecture: host.architecture,
-        os: host.os,
+        architecture: target.architecture,
+        os: target.os,
         config: import.config,
         rootfs: RootFs { kind: "layers".to_owned(), diff_ids: vec![converted.diff_id()] },
         history: vec![History { created, comment: import.message, ..History::default() }],

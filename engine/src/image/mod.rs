@@ -6,6 +6,7 @@
 //! unpacked onto the host's file system.
 
 pub mod catalog;
+pub mod changes;
 pub mod check;
 pub mod convert;
 pub mod decompress;

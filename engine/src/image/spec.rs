@@ -188,6 +188,8 @@ pub struct RunConfig {
     #[serde(deserialize_with = "null_is_empty", skip_serializing_if = "String::is_empty")]
     pub stop_signal: String,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_build: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub shell: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub healthcheck: Option<serde_json::Value>,
