@@ -90,7 +90,7 @@ fn names_go_out_as_docker_has_it() {
     assert_eq!(tags(&["a:1", "other:x", "a:1"]), [r#"["a:1","other:x"]"#]);
     assert_eq!(tags(&[&id.to_string()]), ["null"]);
     assert_eq!(tags(&[&id.hex()[..12]]), ["null"]);
-    assert_eq!(saved(&store, &["a:1", "nothing"]).unwrap_err().to_string(), "No such image: nothing");
+    assert_eq!(saved(&store, &["a:1", "nothing"]).unwrap_err().to_string(), "No such image: nothing:latest");
     let archive = saved(&store, &["other:x"]).unwrap();
     let index = document(&archive, "index.json");
     assert_eq!(index["manifests"][0]["annotations"]["io.containerd.image.name"], "docker.io/library/other:x");
