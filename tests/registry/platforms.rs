@@ -136,9 +136,10 @@ fn what_is_no_image_is_refused_in_words() {
     refused("a thousand layers", &|m| m["layers"] = json!(vec![layer.clone(); 1000]), "limit of 512");
     let size = layer["size"].as_u64().unwrap();
     let digest = layer["digest"].as_str().unwrap();
+    let config = good["config"]["digest"].as_str().unwrap();
     refused("a layer that is longer", &|m| m["layers"][0]["size"] = json!(10), digest);
     refused("a layer that is shorter", &|m| m["layers"][0]["size"] = json!(size + 1), digest);
-    refused("a config of another size", &|m| m["config"]["size"] = json!(10), "is not of 10 bytes");
+    refused("a config of another size", &|m| m["config"]["size"] = json!(10), config);
     refused("a huge config", &|m| m["config"]["size"] = json!(1_u64 << 40), "4 MiB");
     assert_eq!(names(&store.root.join("tmp")), [] as [&str; 0]);
 }
