@@ -9,7 +9,7 @@ RELEASE = $(TARGET_DIR)/x86_64-unknown-linux-gnu/release
 BINARIES = hull hull-vmm hull-init
 SHARED = bash-completion/completions zsh/site-functions fish/vendor_completions.d man/man1
 
-.PHONY: all run test bench abuse binaries kernel deps install uninstall clean
+.PHONY: all run test bench abuse fuzz binaries kernel deps install uninstall clean
 
 all: binaries kernel ## Build hull and its guest kernel
 
@@ -24,6 +24,9 @@ bench: all ## Compare hull with its peers on this machine
 
 abuse: all ## Kill hull's processes at random for two minutes
 	tests/run abuse
+
+fuzz: deps ## Fuzz what reads images, FUZZ_SECONDS (600) each target
+	HULL_FUZZ_SECONDS=$(or $(FUZZ_SECONDS),600) tests/fuzz/run
 
 deps: ## Install what the build needs and this machine lacks
 	@.ci/deps

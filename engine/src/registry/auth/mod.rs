@@ -7,7 +7,10 @@
 //! that this registry names, over https where the registry has it.
 
 mod authorizer;
+#[cfg(not(fuzzing))]
 mod challenge;
+#[cfg(fuzzing)]
+pub mod challenge;
 mod config;
 mod credentials;
 mod error;
