@@ -111,4 +111,31 @@ mod tests {
         let whole = zstd::encode_all(&[7; 5000][..], 1).unwrap();
         assert!(read(&whole[..whole.len() - 4]).is_err());
     }
+
+    /// A frame of one stored byte that asks for a window of 2^`log` bytes (RFC 8878, 3.1.1.1.2).
+    fn frame(log: u8) -> Vec<u8> {
+        [&[0x28, 0xb5, 0x2f, 0xfd, 0, (log - 10) << 3][..], &[0x09, 0, 0, b'x']].concat()
+    }
+
+    #[test]
+    fn zstd_windows_are_as_large_as_the_programs_takes_and_no_larger() {
+        assert_eq!(read(&frame(27)).unwrap(), b"x");
+        for log in 28..=41 {
+            assert!(read(&frame(log)).is_err(), "{log}");
+        }
+    }
+
+    #[test]
+    fn skippable_frames_are_skipped_wherever_they_are() {
+        let skipped = |bytes: u32| [&[0x5a, 0x2a, 0x4d, 0x18][..], &bytes.to_le_bytes(), b"skip"].concat();
+        let stream = [skipped(4), frame(20), skipped(4), frame(20), skipped(4)].concat();
+        assert_eq!(read(&stream).unwrap(), b"xx");
+        assert!(read(&skipped(u32::MAX)).is_err());
+        assert!(read(&[frame(20), b"garbage".to_vec()].concat()).is_err());
+    }
+
+    #[test]
+    fn a_stream_of_nothing_but_empty_members_ends() {
+        assert_eq!(read(&gzip(b"").repeat(20_000)).unwrap(), b"");
+    }
 }

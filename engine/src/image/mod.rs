@@ -9,6 +9,8 @@ pub mod catalog;
 pub mod changes;
 pub mod check;
 pub mod convert;
+#[cfg(test)]
+mod damage_tests;
 pub mod decompress;
 pub mod digest;
 pub mod document;

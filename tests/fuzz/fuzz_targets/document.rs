@@ -4,8 +4,8 @@
 use hull_engine::image::{Digest, document, platform, spec};
 use libfuzzer_sys::fuzz_target;
 
-/// Documents one behind the other, a NUL between: the last one is the first to be asked for, and each
-/// digest that is asked for means the next.
+// Documents one behind the other, a NUL between: the last one is the first to be asked for, and each
+// digest that is asked for means the next.
 fuzz_target!(|bytes: &[u8]| {
     let documents: Vec<_> = bytes.split(|byte| *byte == 0).collect();
     let descriptor = spec::Descriptor {
