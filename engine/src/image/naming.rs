@@ -49,9 +49,7 @@ impl Naming {
             return format!("{}/{}", name.registry, name.repository);
         }
         let short = match name.registry.as_str() {
-            reference::DEFAULT_REGISTRY => {
-                name.repository.strip_prefix("library/").unwrap_or(&name.repository)
-            }
+            reference::DEFAULT_REGISTRY => name.short_repository(),
             _ => &name.repository,
         };
         match self.parse(short) {

@@ -86,13 +86,21 @@ impl Reference {
         Ok(Self { registry: registry.to_owned(), repository, tag, digest })
     }
 
+    /// The repository without `library/`. Of `library/a/b` that would be another one's name.
+    pub fn short_repository(&self) -> &str {
+        let short = self.repository.strip_prefix("library/").filter(|rest| !rest.contains('/'));
+        short.unwrap_or(&self.repository)
+    }
+
     /// Registry and repository, without Docker's defaults.
     pub fn familiar_repository(&self) -> String {
-        match self.registry.as_str() {
-            DEFAULT_REGISTRY => {
-                self.repository.strip_prefix("library/").unwrap_or(&self.repository).to_owned()
+        let short = self.short_repository();
+        // A repository of Docker Hub may begin with what looks like a registry.
+        match short.parse::<Self>() {
+            Ok(read) if self.registry == DEFAULT_REGISTRY && read.is_in_repository_of(self) => {
+                short.to_owned()
             }
-            registry => format!("{registry}/{}", self.repository),
+            _ => format!("{}/{}", self.registry, self.repository),
         }
     }
 
@@ -216,6 +224,19 @@ mod tests {
             ("a__b/c-----d.e", "docker.io/a__b/c-----d.e:latest"),
         ] {
             assert_eq!(full(short), long);
+        }
+    }
+
+    #[test]
+    fn no_name_is_shown_as_anothers() {
+        for (full, shown) in [
+            ("docker.io/library/user/app", "library/user/app:latest"),
+            ("docker.io/localhost/app", "docker.io/localhost/app:latest"),
+            ("docker.io/quay.io/app:1", "docker.io/quay.io/app:1"),
+        ] {
+            let name: Reference = full.parse().unwrap();
+            assert_eq!(name.familiar(), shown);
+            assert_eq!(name.familiar().parse(), Ok(name));
         }
     }
 
