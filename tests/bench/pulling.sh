@@ -34,7 +34,13 @@ END
   printf -v "$variable" %s "$(sed -n 's/.*listening on \(127[0-9.:]*\).*/\1/p' "$log")"
 }
 
-registry_add() { skopeo copy -q --dest-tls-verify=false --dest-compress-format "$3" "$1" "docker://$registry/$2"; }
+# registry_add SOURCE NAME COMPRESSION. Without skopeo's cache, which knows a blob here that it would take for
+# another compression's.
+registry_add() {
+  mkdir -p /var/lib/containers/cache
+  unshare --mount sh -ec 'mount -t tmpfs hull-bench /var/lib/containers/cache
+    exec skopeo copy -q --dest-tls-verify=false --dest-compress-format "$3" "$1" "docker://$4/$2"' sh "$@" "$registry"
+}
 
 pulling_stop() {
   [ ${#registry_pids[@]} = 0 ] || { kill "${registry_pids[@]}"; wait "${registry_pids[@]}" 2>/dev/null || :; }
@@ -44,9 +50,10 @@ pulling_stop() {
 # contenders IMAGE: what pulls it, from nothing to ready to run.
 contenders() {
   image=$1
-  before_hull() { hull rmi -f "$registry/$image" >/dev/null 2>&1 || :; }
-  before_podman() { "${podman[@]}" rmi -f "$registry/$image" >/dev/null 2>&1 || :; }
-  before_docker() { docker rmi -f "$docker_registry/$image" >/dev/null 2>&1 || :; }
+  # Layers are the same in all of them, however they are compressed.
+  before_hull() { each_image "$registry" hull rmi -f; }
+  before_podman() { each_image "$registry" "${podman[@]}" rmi -f; }
+  before_docker() { each_image "$docker_registry" docker rmi -f; }
   before_skopeo_umoci() { rm -rf "$work/layout" "$work/unpacked"; }
   start_hull() { words -- "$build/hull" pull -q "$registry/$image"; }
   start_podman() { words -- "${podman[@]}" pull -q --tls-verify=false "$registry/$image"; }
@@ -55,6 +62,13 @@ contenders() {
     words -- sh -ec "skopeo copy -q --src-tls-verify=false docker://$registry/$image oci:$work/layout:image
       umoci unpack --image $work/layout:image $work/unpacked"
   }
+}
+
+# each_image REGISTRY WORDS...: WORDS with the name of every image that is there, whether that has it or not.
+each_image() {
+  local address=$1 image
+  shift
+  for image in python:gzip python:zstd ten:gzip ten:zstd; do "$@" "$address/$image" >/dev/null 2>&1 || :; done
 }
 
 # What an image unpacks to, from the layer sizes that hull knows.
