@@ -59,8 +59,9 @@ contenders() {
   start_podman() { words -- "${podman[@]}" pull -q --tls-verify=false "$registry/$image"; }
   start_docker() { words -- docker pull -q "$docker_registry/$image"; }
   start_skopeo_umoci() {
-    words -- sh -ec "skopeo copy -q --src-tls-verify=false docker://$registry/$image oci:$work/layout:image
-      umoci unpack --image $work/layout:image $work/unpacked"
+    # A word is a line.
+    words -- sh -c "skopeo copy -q --src-tls-verify=false docker://$registry/$image oci:$work/layout:image \
+      && umoci unpack --image $work/layout:image $work/unpacked"
   }
 }
 
@@ -102,8 +103,7 @@ pull_again() {
   contenders python:gzip
   unset -f before_hull before_podman before_docker
   start_request() {
-    words -- "$BASH" -c "exec 3<>/dev/tcp/${registry/:/\/}
-      printf 'HEAD /v2/python/manifests/gzip HTTP/1.0\r\nAccept: application/vnd.oci.image.manifest.v1+json\r\n\r\n' >&3; cat <&3"
+    words -- "$BASH" -c "exec 3<>/dev/tcp/${registry/:/\/} && printf 'HEAD /v2/python/manifests/gzip HTTP/1.0\r\nAccept: application/vnd.oci.image.manifest.v1+json\r\n\r\n' >&3; cat <&3"
   }
   local rounds=${ROUNDS:-15}
   turns hull "${managers[@]:1}" request
