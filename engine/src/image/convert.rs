@@ -1,13 +1,14 @@
 //! From a compressed layer to a layer file, in one pass: what comes in is hashed, decompressed,
 //! hashed again (the diff id), taken apart as tar and written as EROFS. Nothing is held but the tree.
 //!
-//! Two threads: one reads, hashes and decompresses, the other hashes the tar and writes.
+//! Three threads: one receives, keeps and hashes, one decompresses, one hashes the tar and writes. Each has
+//! work of the same order, so two layers at a time fill two cores.
 
 use std::error::Error;
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
-use std::thread;
+use std::thread::{self, ScopedJoinHandle};
 
 use nix::sys::statvfs::statvfs;
 
@@ -163,17 +164,24 @@ pub fn convert<R: Read + Send>(
     let file = store.temp_file()?;
     let copy = kept.as_ref();
     let (incoming, row) = thread::scope(|scope| {
-        let (plain, thread) = pipe::spawn(scope, move |sink| match compression {
+        let (incoming, packed) = match compression {
             // The tar's own digest is the blob's, too.
-            Compression::None => {
-                sink.pump(&mut { stream });
-                None
+            Compression::None => (None, Packed::Not(stream)),
+            _ => {
+                let mut incoming = HashingReader::new(Tee { stream, copy, copied: 0, started: 0 });
+                let (packed, thread) = pipe::spawn(scope, move |sink| {
+                    sink.pump(&mut incoming);
+                    incoming.finish()
+                });
+                (Some(thread), Packed::Yes(packed))
             }
-            _ => Some(decompress_into(
-                &sink,
-                compression,
-                HashingReader::new(Tee { stream, copy, copied: 0, started: 0 }),
-            )),
+        };
+        let (plain, _) = pipe::spawn(scope, move |sink| match packed {
+            Packed::Not(mut stream) => sink.pump(&mut stream),
+            Packed::Yes(packed) => match decompress::decoder(compression, packed) {
+                Ok(mut plain) => sink.pump(&mut plain),
+                Err(error) => sink.fail(error),
+            },
         });
         let row = write_layer(
             &file,
@@ -182,7 +190,10 @@ pub fn convert<R: Read + Send>(
             Ceilings { bytes: limit, entries: options.max_entries },
         );
         // A panic of the thread is a bug, and goes on here.
-        let incoming = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let join = |thread: ScopedJoinHandle<'_, _>| {
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        };
+        let incoming = incoming.map(join);
         row.map(|row| (incoming, row))
     })
     .map_err(|error| match limit < options.max_unpacked && is_over(limit, &error) {
@@ -193,17 +204,10 @@ pub fn convert<R: Read + Send>(
     Ok(Converted { blob, blob_bytes, compression, row, file, kept, recipe })
 }
 
-/// Decompresses into the pipe; digest and size of what came in.
-fn decompress_into<R: Read + Send>(
-    sink: &pipe::Sink,
-    compression: Compression,
-    mut incoming: HashingReader<R>,
-) -> (Digest, u64) {
-    match decompress::decoder(compression, &mut incoming) {
-        Ok(mut plain) => sink.pump(&mut plain),
-        Err(error) => sink.fail(error),
-    }
-    incoming.finish()
+/// What the second thread gets: the stream itself, or what the first has received and hashed.
+enum Packed<R> {
+    Not(R),
+    Yes(pipe::PipeReader),
 }
 
 /// What a layer may come to.
