@@ -131,7 +131,7 @@ pull_memory() {
   done
   printf '\nMost memory of a pull (limit: 64 MiB and 150 bytes an entry):\n'
   for name in python:gzip python:zstd ten:gzip large:gzip many:gzip; do
-    hull rmi -f "$registry/$name" >/dev/null 2>&1 || :
+    each_image "$registry" hull rmi -f
     kib=$(command time -f %M "$build/hull" pull -q "$registry/$name" 2>&1 >/dev/null | tail -n 1)
     printf '  %-24s %8d KiB\n' "$name" "$kib"
   done
