@@ -132,6 +132,18 @@ impl Model {
         self.names.retain(|name, _| !inside(name) || keep.contains(name));
     }
 
+    /// Hides what lower layers have below a directory. Directories that this layer only leads through had
+    /// their attributes from there.
+    fn hide_below(&mut self, path: &str, own: &BTreeSet<String>, described: &BTreeSet<String>) {
+        self.remove_below(path, own);
+        let inside = own.iter().filter(|name| path.is_empty() || name.starts_with(&format!("{path}/")));
+        for name in inside.filter(|name| !described.contains(*name)) {
+            if self.is_dir(name) == Some(true) {
+                self.add(name, "dir", IMPLIED.0, IMPLIED.1, Vec::new());
+            }
+        }
+    }
+
     fn remove(&mut self, path: &str) {
         self.remove_below(path, &BTreeSet::new());
         self.names.remove(path);
@@ -188,10 +200,10 @@ impl Model {
         described: &mut BTreeSet<String>,
     ) {
         let kind = match &op.what {
-            What::Opaque => return self.remove_below(path, own),
+            What::Opaque => return self.hide_below(path, own, described),
             What::Whiteout if !own.contains(path) => return self.remove(path),
             What::Whiteout => {
-                self.remove_below(path, own);
+                self.hide_below(path, own, described);
                 // A directory of a lower layer is gone, and what this layer has in its place is new.
                 if self.is_dir(path) == Some(true) && described.insert(path.to_owned()) {
                     self.add(path, "dir", IMPLIED.0, IMPLIED.1, Vec::new());
