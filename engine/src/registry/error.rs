@@ -22,7 +22,7 @@ pub enum Error {
     },
     #[error("{url} answered {status}{}", detail(.said))]
     Status { url: String, status: u16, said: String, retry_after: Option<Duration> },
-    #[error("{0} was not found there")]
+    #[error("{0} does not exist, or is shown only to those who log in (hull login)")]
     NotFound(String),
     #[error("{url} answered with more than {limit} bytes, which is more than a document may have")]
     TooLarge { url: String, limit: u64 },
