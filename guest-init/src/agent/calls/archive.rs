@@ -1,6 +1,7 @@
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 
 use rustix::io::Errno;
+use rustix::process::{PidfdFlags, pidfd_open};
 
 use super::super::helpers::send_all;
 use super::super::session::encode;
@@ -10,6 +11,7 @@ use super::state_error;
 use crate::archive::{self, Output};
 use crate::container::root_view;
 use crate::container::task::Stage;
+use crate::error::Step;
 use crate::protocol::{CallError, ContainerArgs, Outcome};
 
 /// Bytes of a piece, beside its length.
@@ -26,9 +28,11 @@ impl Agent {
         let Some(process) = task.and_then(|task| task.process) else {
             return Err(state_error("The container has ended, and its root with it"));
         };
-        self.help(session, Vec::new(), |agent| {
+        // Before there is a child: this process reaps it, so until here its number is its own.
+        let container = pidfd_open(process, PidfdFlags::empty()).step("open the container's process")?;
+        self.help(session, vec![container.as_raw_fd()], |agent| {
             let Some(session) = agent.sessions.get(session) else { return Ok(Outcome::Done) };
-            let root = root_view(process)?;
+            let root = root_view(&container)?;
             let mut pieces = Pieces::new(session.socket());
             let gone = |_| state_error("The host has gone");
             send_all(session.socket(), &encode(Ok(Outcome::Done))).map_err(gone)?;

@@ -4,17 +4,15 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::CWD;
 use rustix::mount::{MountAttrFlags, OpenTreeFlags, open_tree};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
 
 use crate::container::mount_attr;
 use crate::error::{Step, StepError};
 
-/// The root of the container that `process` is in: without what is mounted in it, read-only, and without
-/// devices, so that whatever is opened there is a file of the root's. The calling process enters the
-/// container's mount namespace, and is good for nothing else afterwards.
-pub fn open(process: Pid) -> Result<OwnedFd, StepError> {
-    let container = pidfd_open(process, PidfdFlags::empty()).step("open the container's process")?;
+/// The root of the container that the process behind a pidfd is in: without what is mounted in it,
+/// read-only, and without devices, so that whatever is opened there is a file of the root's. The calling
+/// process enters the container's mount namespace, and is good for nothing else afterwards.
+pub fn open(container: &OwnedFd) -> Result<OwnedFd, StepError> {
     move_into_thread_name_spaces(container.as_fd(), ThreadNameSpaceType::MOUNT)
         .step("enter the container's mount namespace")?;
     let clone = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
