@@ -7,6 +7,8 @@ use super::{CallError, FrameError, Outcome, Reply, read_frame};
 
 /// Largest piece either side accepts.
 pub const MAX_PIECE: usize = 1 << 20;
+/// Characters of a refusal that are kept.
+const MAX_MESSAGE: usize = 2000;
 
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
@@ -33,7 +35,7 @@ impl<R: Read> DataReader<R> {
 
     fn next_piece(&mut self) -> io::Result<()> {
         let mut header = [0; 4];
-        self.inner.read_exact(&mut header)?;
+        self.inner.read_exact(&mut header).map_err(|error| invalid(DataError::Cut(error.into())))?;
         let length = usize::try_from(u32::from_le_bytes(header)).unwrap_or(usize::MAX);
         if length > MAX_PIECE {
             return Err(invalid(DataError::TooLong(length)));
@@ -46,7 +48,10 @@ impl<R: Read> DataReader<R> {
         match read_frame::<Reply>(&mut self.inner) {
             Ok(Reply::Ok(Outcome::Done)) => Ok(()),
             Ok(Reply::Ok(_)) => Err(io::ErrorKind::InvalidData.into()),
-            Ok(Reply::Error(error)) => Err(invalid(DataError::Refused(error))),
+            Ok(Reply::Error(mut error)) => {
+                error.message = error.message.chars().take(MAX_MESSAGE).collect();
+                Err(invalid(DataError::Refused(error)))
+            }
             Err(error) => Err(invalid(DataError::Cut(error))),
         }
     }
@@ -108,8 +113,13 @@ mod tests {
     fn data_without_a_good_outcome_have_failed() {
         assert!(read(&wire(&[b"one"], None)).is_err());
         let message = "Failed to read the file x".to_owned();
-        let error = Reply::Error(CallError { kind: ErrorKind::Setup, message: message.clone() });
-        assert_eq!(read(&wire(&[b"one"], Some(error))).unwrap_err().to_string(), message);
+        let error = |message: &str| CallError { kind: ErrorKind::Setup, message: message.to_owned() };
+        let told = |message: &str| {
+            read(&wire(&[b"one"], Some(Reply::Error(error(message))))).unwrap_err().to_string()
+        };
+        assert_eq!(told(&message), message);
+        assert_eq!(told(&"x".repeat(100_000)).len(), MAX_MESSAGE);
+        assert!(read(&[]).unwrap_err().to_string().contains("cut off"));
         let long = u32::try_from(MAX_PIECE + 1).unwrap().to_le_bytes();
         assert!(read(&long).unwrap_err().to_string().contains("exceeds the limit"));
         assert!(read(&[9, 0, 0, 0, 1]).is_err());
