@@ -3,6 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, ErrorKind};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
@@ -33,7 +34,8 @@ impl OutputFile {
             let mut name = target.file_name().unwrap_or_default().to_owned();
             name.push(format!(".{:08x}.tmp", RandomState::new().hash_one(0_u8) >> 32));
             let temporary = target.with_file_name(name);
-            match OpenOptions::new().write(true).create_new(true).open(&temporary) {
+            // As docker: what images and containers hold is not for everybody.
+            match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary) {
                 Ok(file) => return Ok(Self { file, target, temporary: Some(temporary) }),
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error).with_context(failed),
@@ -77,6 +79,7 @@ pub fn refuse_terminal(command: &str) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use std::io::Write;
+    use std::os::unix::fs::PermissionsExt;
 
     use super::*;
 
@@ -87,6 +90,7 @@ mod tests {
         fs::write(&target, b"before").unwrap();
         let output = OutputFile::create(&target).unwrap();
         output.file().write_all(b"half").unwrap();
+        assert_eq!(output.file().metadata().unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read(&target).unwrap(), b"before");
         drop(output);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
