@@ -1,8 +1,11 @@
 //! `export`, of containers that run and of those that do not, and back by `import`.
 
 use std::fs;
+use std::io::Read;
 use std::path::Path;
+use std::process::{Child, Stdio};
 
+use hull_tests::pod::{ends_by, murder, supervisor};
 use hull_tests::{Output, Store, unique};
 
 /// What a container leaves that is not like its image.
@@ -69,6 +72,45 @@ fn what_was_only_created_has_the_images_files() {
     let state = store.hull(["inspect", "-f", "{{.State.Status}}", "new"]).output().text();
     assert_eq!(state, "created", "nothing of it has run, and --rm has not come to it");
     store.hull(["rm", "new"]).output().exits(0);
+}
+
+/// An export that has begun, and that nobody reads on.
+fn stalled(store: &Store, name: &str) -> Child {
+    let mut command = store.hull(["export", name]).into_command();
+    let mut export = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    export.stdout.as_mut().unwrap().read_exact(&mut [0; 512]).unwrap();
+    export
+}
+
+fn end(mut export: Child) {
+    export.kill().unwrap();
+    export.wait().unwrap();
+}
+
+#[test]
+fn whatever_ends_an_export_the_container_stays() {
+    let store = Store::with_busybox();
+    let words = ["create", "--isolation", hull_tests::isolation().word(), "--rm", "--name", "new", "busybox"];
+    let id = store.hull(words.iter().chain(&["true"])).output().text();
+    let state = || store.hull(["inspect", "-f", "{{.State.Status}}", "new"]).output().text();
+    let export = stalled(&store, "new");
+    ends_by(supervisor(&id).unwrap(), || end(export));
+    assert_eq!(state(), "created", "its client has gone");
+
+    let export = stalled(&store, "new");
+    murder(supervisor(&id).unwrap());
+    end(export);
+    store.hull(["ps", "-a"]).output().exits(0);
+    assert_eq!(state(), "created", "its supervisor has gone");
+
+    let export = stalled(&store, "new");
+    murder(supervisor(&id).unwrap());
+    end(export);
+    exported(&store, "new", &store.scratch.join("again.tar")).exits(0);
+
+    let export = stalled(&store, "new");
+    store.hull(["rm", "new"]).output().exits(0);
+    end(export);
 }
 
 #[test]

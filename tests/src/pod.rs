@@ -66,13 +66,18 @@ pub fn children(of: Pid) -> Vec<Pid> {
 
 /// kill -9, and it is gone when this returns.
 pub fn murder(pid: Pid) {
+    ends_by(pid, || kill(pid, Signal::SIGKILL).unwrap());
+}
+
+/// What ends a process; it is gone when this returns.
+pub fn ends_by(pid: Pid, act: impl FnOnce()) {
     // SAFETY: pidfd_open(2) takes no pointers.
     let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) };
     let fd = i32::try_from(fd).unwrap();
     assert!(fd >= 0, "pidfd_open: {}", std::io::Error::last_os_error());
     // SAFETY: a fresh descriptor that nobody else has.
     let process = unsafe { OwnedFd::from_raw_fd(fd) };
-    kill(pid, Signal::SIGKILL).unwrap();
+    act();
     let timeout = PollTimeout::try_from(paths::patience()).unwrap();
     let ended = poll(&mut [PollFd::new(process.as_fd(), PollFlags::POLLIN)], timeout).unwrap();
     assert!(ended > 0, "{pid} does not end");

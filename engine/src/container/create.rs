@@ -261,7 +261,8 @@ pub fn add(store: &Store, new: &New, starting: bool) -> Result<(ContainerRow, Op
 fn add_rows(store: &Store, new: &New, starting: bool) -> Result<(ContainerRow, Option<u32>), store::Error> {
     let mut row = ContainerRow::new(&new.id, "", new.image.id, new.mode, new.config.to_row());
     row.pod = new.pod.as_ref().map(|pod| pod.id.clone());
-    let sandbox = starting.then(|| new_sandbox(&new.id, new.mode));
+    // By the same time a sweep knows that the one was made for the other.
+    let sandbox = starting.then(|| NewSandbox { created: row.created, ..new_sandbox(&new.id, new.mode) });
     row.sandbox = sandbox.as_ref().map(|sandbox| sandbox.id.clone());
     let mut attempt = 0;
     loop {

@@ -8,6 +8,7 @@ use hull_guest::protocol::DataReader;
 use super::reach::{self, Reached};
 use super::start::{self, StartError};
 use crate::context::Context;
+use crate::sandbox::sweep;
 use crate::store::{self, ContainerState, Store};
 use crate::supervisor::client::ClientError;
 
@@ -48,6 +49,10 @@ pub fn export(context: &Context, store: &Store, name: &str, out: &mut dyn Write)
             Ok((start::client(store, row).export(&row.id)?.0, None))
         }
         ContainerState::Created | ContainerState::Exited => {
+            // What a killed supervisor left would be in the way.
+            if row.sandbox.is_some() {
+                sweep::dead(context, store);
+            }
             let mut supervised = start::existing(context, store, row)?;
             let (archive, connection) = supervised.client.export_prepared(&row.id)?;
             Ok((archive, Some(connection)))
@@ -55,7 +60,8 @@ pub fn export(context: &Context, store: &Store, name: &str, out: &mut dyn Write)
         ContainerState::Restarting => Err(ExportError::Restarting(row.name.clone())),
         ContainerState::Removing | ContainerState::Dead => Err(ExportError::Removing(row.name.clone())),
     })?;
-    let copied = copy(DataReader::new(&archive), out);
+    // With it goes the connection to the agent, which otherwise would still wait to send.
+    let copied = copy(DataReader::new(archive), out);
     if let Some(mut connection) = held {
         // Whoever starts the container next need not wait for this one's sandbox.
         let _ = connection.shutdown(std::net::Shutdown::Write);

@@ -65,7 +65,8 @@ pub fn new(context: &Context, store: &Store, new: &New) -> Result<(ContainerRow,
     let _creating = Creating::begin(store)?;
     if new.pod.is_some() {
         let (row, _) = create::add(store, new, false)?;
-        let supervised = in_pod(context, store, &row, new.config.clone(), root);
+        let plan = container_plan(store, &new.id, new.config.clone(), root, true);
+        let supervised = in_pod(context, store, &row, plan);
         if supervised.is_err() && new.config.remove {
             let _ = remove::ended(store, &row.id);
         }
@@ -81,7 +82,7 @@ pub fn new(context: &Context, store: &Store, new: &New) -> Result<(ContainerRow,
             return Err(error.into());
         }
     };
-    let container = container_plan(store, &new.id, new.config.clone(), root);
+    let container = container_plan(store, &new.id, new.config.clone(), root, true);
     let client = supervise(context, place, new.mode, uid, container)?;
     Ok((row, Supervised { id: new.id.clone(), client }))
 }
@@ -93,14 +94,14 @@ pub fn existing(context: &Context, store: &Store, row: &ContainerRow) -> Result<
         return Err(StartError::Removing);
     }
     let root = catalog::root_for(store, &catalog::of_container(store, &row.image)?)?;
+    let container = container_plan(store, &row.id, config, root, false);
     if row.pod.is_some() {
-        return in_pod(context, store, row, config, root);
+        return in_pod(context, store, row, container);
     }
     let place = Place::make(store, &row.id, END_LIMIT)?;
     let mode = row.mode;
     let sandbox = create::new_sandbox(&row.id, mode);
     let uid = store.db().begin_sandbox(&sandbox, create::uids(mode), &[&row.id])?.uid;
-    let container = container_plan(store, &row.id, config, root);
     let client = supervise(context, place, mode, uid, container)?;
     Ok(Supervised { id: row.id.clone(), client })
 }
@@ -111,14 +112,14 @@ pub fn client(store: &Store, row: &ContainerRow) -> Client {
     Client::new(control_path(&store.paths().run_sandbox(sandbox)), None)
 }
 
-fn container_plan(store: &Store, id: &str, config: Config, image: Root) -> ContainerPlan {
+fn container_plan(store: &Store, id: &str, config: Config, image: Root, fresh: bool) -> ContainerPlan {
     let root = RootPlan {
         dir: store.paths().container(id),
         image,
         keep: !config.remove,
         bytes: config.storage_bytes,
     };
-    ContainerPlan { id: id.to_string(), config, root }
+    ContainerPlan { id: id.to_string(), config, root, fresh }
 }
 
 fn supervise(
@@ -146,11 +147,10 @@ fn in_pod(
     context: &Context,
     store: &Store,
     row: &ContainerRow,
-    config: Config,
-    root: Root,
+    container: ContainerPlan,
 ) -> Result<Supervised, StartError> {
     let pod = row.pod.as_deref().unwrap_or_default();
-    let call = Call::Add(Box::new(container_plan(store, &row.id, config, root)));
+    let call = Call::Add(Box::new(container));
     for _ in 1..pod::ATTEMPTS {
         match join(context, store, pod, &row.id, &call) {
             Err(error) if pod::has_ended(&error) => pod::wait_for_end(store, pod),

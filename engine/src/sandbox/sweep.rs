@@ -69,14 +69,16 @@ fn end(store: &Store, sandbox: &SandboxRow) -> Vec<ContainerRow> {
         return Vec::new();
     }
     let rows = store.db().containers_of_sandbox(&sandbox.id).unwrap_or_default();
-    let again = rows.into_iter().filter_map(|row| end_container(store, &row)).collect();
+    let again = rows.into_iter().filter_map(|row| end_container(store, sandbox, &row)).collect();
     container_remove::sandbox(store, &sandbox.id);
     again
 }
 
-fn end_container(store: &Store, row: &ContainerRow) -> Option<ContainerRow> {
+fn end_container(store: &Store, sandbox: &SandboxRow, row: &ContainerRow) -> Option<ContainerRow> {
     let config = Config::from_row(row).ok();
-    let remove = config.as_ref().is_some_and(|config| config.remove);
+    // What was there before its sandbox, and has never run, was about to start or exported.
+    let stays = row.state == ContainerState::Created && row.created != sandbox.created;
+    let remove = !stays && config.as_ref().is_some_and(|config| config.remove);
     if row.state == ContainerState::Removing || remove {
         let _ = container_remove::ended(store, &row.id);
         return None;

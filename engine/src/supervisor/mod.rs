@@ -72,6 +72,14 @@ pub struct ContainerPlan {
     pub id: String,
     pub config: Config,
     pub root: RootPlan,
+    /// Made only to be started: with --rm it goes if that is called off. What was there before stays.
+    pub fresh: bool,
+}
+
+impl ContainerPlan {
+    fn goes_if_never_started(&self) -> bool {
+        self.fresh && self.config.remove
+    }
 }
 
 /// Descriptors that a supervisor is handed, in this order.

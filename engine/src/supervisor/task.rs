@@ -280,7 +280,7 @@ impl Task {
         if !matches!(self.phase, Phase::Idle { .. }) || self.runs > 0 {
             return;
         }
-        let (id, removed) = (self.plan.id.clone(), self.plan.config.remove);
+        let (id, removed) = (self.plan.id.clone(), self.plan.goes_if_never_started());
         if self.shared.is_pod() {
             self.let_go();
             let _ = self.shared.keeper.run(move |kept| kept.abandon_member(&id, removed));
@@ -335,7 +335,13 @@ impl Task {
     fn on_idle_stop(&mut self) {
         match self.again.take() {
             Some(callers) => self.start_for(callers),
-            None => self.waiters.stopped(),
+            None => {
+                self.waiters.stopped();
+                // Who removes the container waits for no reader of its files.
+                if self.exporter.is_some() {
+                    self.exported();
+                }
+            }
         }
     }
 
@@ -437,7 +443,7 @@ impl Task {
         if let Phase::Idle { .. } = self.phase {
             // One whose start is under way is as if it had been called off.
             if self.runs == 0 {
-                let (id, removed) = (self.plan.id.clone(), self.plan.config.remove);
+                let (id, removed) = (self.plan.id.clone(), self.plan.goes_if_never_started());
                 let _ = self.shared.keeper.run(move |kept| kept.abandon_member(&id, removed));
             }
             self.leave();

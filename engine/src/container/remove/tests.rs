@@ -35,6 +35,17 @@ impl Fixture {
 
     /// One that runs, with a file in each of its folders.
     pub fn running(&self, id: &str, remove: bool) -> ContainerRow {
+        self.created(id, remove, 1);
+        self.store.db().change(id, &Change::Started { pid: 1 }).unwrap()
+    }
+
+    /// One with --rm that is about to run, made for that (as by run) or before.
+    pub fn starting(&self, id: &str, just_made: bool) {
+        self.created(id, true, if just_made { 0 } else { 1 });
+    }
+
+    /// With a sandbox, which is so much younger.
+    fn created(&self, id: &str, remove: bool, younger: i64) {
         let config = serde_json::json!({
             "image": "", "remove": remove, "hostname": "",
             "process": {
@@ -52,14 +63,12 @@ impl Fixture {
         );
         row.sandbox = Some(id.to_string());
         let (boot_id, mode) = ("boot".to_string(), row.mode);
-        let sandbox = NewSandbox { id: row.id.clone(), boot_id, mode, created: 1 };
+        let sandbox = NewSandbox { id: row.id.clone(), boot_id, mode, created: row.created + younger };
         self.store.db().add_sandbox_with_container(&sandbox, None, &row).unwrap();
-        let row = self.store.db().change(id, &Change::Started { pid: 1 }).unwrap();
         for folder in self.paths(id) {
             fs::create_dir(&folder).unwrap();
             fs::write(folder.join("file"), "content").unwrap();
         }
-        row
     }
 
     /// One whose supervisor has ended it in good order.

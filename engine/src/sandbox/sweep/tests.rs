@@ -17,6 +17,18 @@ fn the_dead_are_ended_as_if_killed_and_the_living_left_alone() {
 }
 
 #[test]
+fn what_never_ran_goes_with_its_sandbox_only_if_it_was_made_for_it() {
+    let fixture = Fixture::new();
+    fixture.starting("run", true);
+    fixture.starting("exported", false);
+    dead(&fixture.context, &fixture.store);
+    assert_eq!(fixture.state("run"), None);
+    let row = fixture.store.db().container("exported").unwrap();
+    assert_eq!((row.state, row.sandbox), (ContainerState::Created, None));
+    assert!(fixture.store.paths().container("exported").exists());
+}
+
+#[test]
 fn a_sandbox_whose_folder_is_gone_is_dead() {
     let fixture = Fixture::new();
     fixture.running("a", true);

@@ -169,7 +169,7 @@ impl Task {
         if let Some(log) = &self.log {
             return Ok(log.clone());
         }
-        let ContainerPlan { id, config, root } = &self.plan;
+        let ContainerPlan { id, config, root, .. } = &self.plan;
         let labels = config.labels.iter().map(|(key, value)| (key.as_str(), value.as_str()));
         let env = config.process.env.iter().filter_map(|word| std::str::from_utf8(word.as_bytes()).ok());
         let attrs = config.log.attrs(labels, env.filter_map(|word| word.split_once('=')));
