@@ -8,7 +8,7 @@ use super::error::{Error, Result};
 use super::recipe::Rebuilt;
 use super::reference::Reference;
 use super::spec::{Descriptor, Manifest, media_type};
-use super::{catalog, decompress};
+use super::{catalog, decompress, document};
 use crate::store::Store;
 use crate::store::db::images::{ImageRow, LayerRow};
 
@@ -57,12 +57,15 @@ pub fn tags(store: &Store, repository: &Reference) -> Result<Vec<(ImageRow, Refe
     Ok(found)
 }
 
-/// Reads an image's documents.
+/// Reads an image's documents, which go out as what their digests say or not at all.
 pub fn open(store: &Store, id: &Digest, manifest: &Digest) -> Result<Source> {
     let bytes = catalog::config_bytes(store, manifest)?;
-    let document = || format!("the manifest {manifest}");
+    let shown = || format!("the store's manifest {manifest}");
+    document::verify(&shown(), &bytes, manifest)?;
     let parsed: Manifest =
-        serde_json::from_slice(&bytes).map_err(|source| Error::Json { document: document(), source })?;
+        serde_json::from_slice(&bytes).map_err(|source| Error::Json { document: shown(), source })?;
+    let config = catalog::config_bytes(store, id)?;
+    document::verify(&format!("the store's config {id}"), &config, id)?;
     let rows = store.db().layers_of(id)?;
     if parsed.layers.len() != rows.len() {
         return Err(Error::LayerCount { manifest: parsed.layers.len(), config: rows.len() });
@@ -76,7 +79,7 @@ pub fn open(store: &Store, id: &Digest, manifest: &Digest) -> Result<Source> {
     let layers = parsed.layers.into_iter().zip(rows);
     Ok(Source {
         id: *id,
-        config: catalog::config_bytes(store, id)?,
+        config,
         digest: *manifest,
         manifest: bytes,
         media_type,

@@ -119,6 +119,19 @@ fn a_damaged_blob_is_not_saved() {
 }
 
 #[test]
+fn a_damaged_config_is_not_saved() {
+    let (_folder, store) = filled();
+    let id = catalog::find(&store, &Naming::default(), "b:1").unwrap().id;
+    let path = store.paths().blob(&id);
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes.push(b' ');
+    std::fs::remove_file(&path).unwrap();
+    std::fs::write(&path, bytes).unwrap();
+    let error = saved(&store, &["b:1"]).unwrap_err().to_string();
+    assert!(error.contains("it is corrupt"), "{error}");
+}
+
+#[test]
 fn any_two_tags_are_told_apart_from_a_port() {
     use crate::image::reference::is_name_only;
     for (text, only) in
