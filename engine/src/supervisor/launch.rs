@@ -26,7 +26,7 @@ pub enum SpawnError {
     File { what: &'static str, path: PathBuf, source: io::Error },
     #[error("Failed to {what}")]
     System { what: &'static str, source: io::Error },
-    #[error("{0} is running already, or about to")]
+    #[error("{0} is running already, about to, or being exported; try again when that is over")]
     Alive(String),
 }
 

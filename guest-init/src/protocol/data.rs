@@ -72,7 +72,7 @@ impl<R: Read> Read for DataReader<R> {
         }
         let read = self.inner.read(buffer.get_mut(..most).unwrap_or_default())?;
         if read == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+            return Err(invalid(DataError::Cut(FrameError::Io(io::ErrorKind::UnexpectedEof.into()))));
         }
         self.left -= read;
         Ok(read)
@@ -122,6 +122,6 @@ mod tests {
         assert!(read(&[]).unwrap_err().to_string().contains("cut off"));
         let long = u32::try_from(MAX_PIECE + 1).unwrap().to_le_bytes();
         assert!(read(&long).unwrap_err().to_string().contains("exceeds the limit"));
-        assert!(read(&[9, 0, 0, 0, 1]).is_err());
+        assert!(read(&[9, 0, 0, 0, 1]).unwrap_err().to_string().contains("cut off"));
     }
 }
