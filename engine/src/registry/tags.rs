@@ -11,6 +11,8 @@ use crate::image::spec::MAX_DOCUMENT;
 
 const MAX_PAGES: usize = 1000;
 const MAX_TAGS: usize = 100_000;
+/// OCI distribution-spec, "Pulling manifests": a tag has at most so many bytes.
+const MAX_TAG: usize = 128;
 
 #[derive(Deserialize)]
 struct Page {
@@ -35,10 +37,14 @@ fn read(mut answer: Answer) -> Result<(Vec<String>, Option<ureq::http::Uri>)> {
     let bytes = answer.document(MAX_DOCUMENT)?;
     let malformed = |_| Error::Malformed { url: shown(&answer.url), what: "list of tags" };
     let page: Page = serde_json::from_slice(&bytes).map_err(malformed)?;
+    let tags = page.tags.unwrap_or_default();
+    if tags.iter().any(|tag| tag.len() > MAX_TAG) {
+        return Err(Error::Malformed { url: shown(&answer.url), what: "list of tags" });
+    }
     let next = next(answer.response.headers());
     let next = next.filter(|link| join(&answer.url, link).is_some());
     let next = next.map(|link| leads_to(&answer.url, link)).transpose()?;
-    Ok((page.tags.unwrap_or_default(), next))
+    Ok((tags, next))
 }
 
 /// `Link: <url>; rel="next"` (RFC 8288).

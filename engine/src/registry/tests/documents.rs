@@ -151,3 +151,12 @@ fn nobody_there_is_said_at_once() {
     assert!(chain(&error).contains("refused"), "{}", chain(&error));
     assert!(world.slept.lock().unwrap().is_empty());
 }
+
+#[test]
+fn tags_longer_than_tags_can_be_are_refused() {
+    let of = |length| format!(r#"{{"name":"x","tags":["{}"]}}"#, "a".repeat(length));
+    let server = TestServer::new(move |_| ok(of(128).as_bytes()));
+    assert_eq!(World::new().open(&server.name()).tags().unwrap().len(), 1);
+    let server = TestServer::new(move |_| ok(of(129).as_bytes()));
+    assert!(matches!(World::new().open(&server.name()).tags(), Err(Error::Malformed { .. })));
+}
