@@ -39,7 +39,8 @@ pub fn prune(store: &Store, all: bool, filters: &Filters) -> Result<Pruned, List
                 continue;
             }
         }
-        match store.db().remove_unused_image(&row.id) {
+        // It may have got a name meanwhile.
+        match store.db().remove_unused_image(&row.id, all) {
             Ok(gone) => removed.extend(gone),
             // Another process was faster.
             Err(crate::store::Error::NotFound { .. }) => {}

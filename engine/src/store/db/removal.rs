@@ -59,14 +59,18 @@ impl Database {
         })
     }
 
-    /// Removes an image that no container was made of, with all its names.
-    pub fn remove_unused_image(&self, image: &Digest) -> Result<Option<Removed>> {
+    /// Removes an image that no container was made of, with all its names; without `tagged` only if none of
+    /// them is a tag.
+    pub fn remove_unused_image(&self, image: &Digest, tagged: bool) -> Result<Option<Removed>> {
         self.write("remove an image", |tx| {
             let image = image.to_string();
             if user_of(tx, &image)?.is_some() {
                 return Ok(None);
             }
             let names = names_of(tx, &image)?;
+            if !tagged && names.iter().any(|name| !is_digest(name)) {
+                return Ok(None);
+            }
             Ok(Some(delete(tx, &image, names, false)?))
         })
     }

@@ -121,3 +121,13 @@ fn repositories_are_told_from_ports_tags_and_digests() {
     assert_eq!(repository_of("host:5000/x"), "host:5000/x");
     assert_eq!(repository_of("x/y@sha256:00"), "x/y");
 }
+
+#[test]
+fn an_image_that_was_named_meanwhile_is_not_pruned() {
+    let (_folder, store) = store();
+    let db = store.db();
+    db.add_images(&[image("a", &[], &["h:1/x@sha256:00"])]).unwrap();
+    db.tag(&Digest::of(b"a"), "h:1/x:1").unwrap();
+    assert_eq!(db.remove_unused_image(&Digest::of(b"a"), false).unwrap(), None);
+    assert!(db.remove_unused_image(&Digest::of(b"a"), true).unwrap().is_some());
+}
