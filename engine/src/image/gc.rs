@@ -82,7 +82,9 @@ fn now(store: &Store) -> Result<()> {
     let paths = store.paths();
     remove_others(&paths.layers(), &live.layers)?;
     remove_others(&paths.roots(), &live.chains)?;
-    remove_others(&paths.blobs(), &live.blobs)
+    remove_others(&paths.blobs(), &live.blobs)?;
+    // Who fetches a blob holds the files, so these are of the killed.
+    remove_others(&paths.locks(), &BTreeSet::new())
 }
 
 /// Removes the files of a folder that are named by none of these digests.

@@ -122,3 +122,15 @@ fn a_container_made_beside_a_removal_has_its_image_or_is_not_made() {
         }
     }
 }
+
+#[test]
+fn locks_of_killed_pulls_go_with_a_collection() {
+    let (_folder, store) = open();
+    let left = store.paths().blob_lock(&Digest::of(b"blob"));
+    fs::write(&left, "").unwrap();
+    let held = hold(&store).unwrap();
+    collect(&store).unwrap();
+    assert!(left.exists(), "a pull may wait for it");
+    drop(held);
+    assert!(!left.exists());
+}
