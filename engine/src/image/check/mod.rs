@@ -18,6 +18,7 @@ use std::fmt;
 use super::convert::same_bytes;
 use super::digest::Digest;
 use super::error::{Error, Result};
+use super::root::RootError;
 use super::spec::Manifest;
 use super::{Reference, catalog, gc, root};
 use crate::registry::Settings;
@@ -188,7 +189,17 @@ impl Check<'_> {
         (self.told)(Part::Root(chain));
         self.report.roots += 1;
         let path = self.store.paths().merged_root(&chain);
-        let made = root::make(self.store, layers, u64::MAX)?;
+        let has = |image: &Kept| image.layers.iter().map(|layer| &layer.diff_id).eq(layers);
+        let made = match root::make(self.store, layers, u64::MAX) {
+            Err(RootError::Layer { .. } | RootError::Merge { .. }) => {
+                // Of layers that could not be checked one is not whole.
+                let advice =
+                    "its layers cannot be put together; remove its image by force, and pull or load it again";
+                self.find(Part::Root(chain), DAMAGED, Outcome::Left(advice.to_owned()), has);
+                return Ok(());
+            }
+            made => made?,
+        };
         let fault = match same_bytes(made.file(), &path) {
             Ok(true) => return Ok(()),
             Ok(false) => DAMAGED,
@@ -202,7 +213,6 @@ impl Check<'_> {
             }
             None => Outcome::Left(REPAIRABLE.to_owned()),
         };
-        let has = |image: &Kept| image.layers.iter().map(|layer| &layer.diff_id).eq(layers);
         self.find(Part::Root(chain), fault, outcome, has);
         Ok(())
     }

@@ -166,3 +166,17 @@ fn a_layer_that_nothing_can_make_again_is_told_and_kept() {
     assert!(report.is_well() && matches!(report.findings[0].outcome, Outcome::Unknown(_)), "{report:?}");
     assert!(store.paths().layer(&image.layers[0].diff_id).exists());
 }
+
+#[test]
+fn a_check_goes_on_where_a_layer_cannot_be_read() {
+    let (_folder, store) = open();
+    let image = pulled(&store);
+    // Neither the blob nor the layer is whole: nothing tells that the layer is not.
+    damage(&store.paths().blob(&layer_blob(&image)), 20);
+    let layer = store.paths().layer(&image.layers[0].diff_id);
+    fs::remove_file(&layer).unwrap();
+    fs::write(&layer, [0; 8192]).unwrap();
+    let report = checked(&store, true);
+    assert!(!report.is_well() && report.roots == 1, "{report:?}");
+    assert!(matches!(report.findings.last().unwrap().part, Part::Root(_)), "{report:?}");
+}
