@@ -4,6 +4,7 @@ use std::fs;
 
 use super::digest::Digest;
 use super::error::{Error, Result};
+use super::ingest::is_file_of;
 use super::reference::Reference;
 use super::root::{self, Root};
 use super::spec::ImageConfig;
@@ -88,14 +89,12 @@ pub fn config(store: &Store, id: &Digest) -> Result<ImageConfig> {
 /// Whether all files of an image are in the store.
 pub fn is_complete(store: &Store, id: &Digest) -> Result<bool> {
     let paths = store.paths();
-    let layers: Vec<_> = store.db().layers_of(id)?.into_iter().map(|layer| layer.diff_id).collect();
+    let layers = store.db().layers_of(id)?;
     let blobs = store.db().blobs_of(id)?;
-    let has = |(digest, bytes): &(Digest, u64)| {
-        paths.blob(digest).metadata().is_ok_and(|metadata| metadata.len() == *bytes)
-    };
-    Ok(blobs.iter().all(has)
-        && layers.iter().all(|diff_id| paths.layer(diff_id).exists())
-        && root::existing(store, &layers).is_some())
+    let chain: Vec<_> = layers.iter().map(|layer| layer.diff_id).collect();
+    Ok(blobs.iter().all(|(digest, bytes)| is_file_of(&paths.blob(digest), *bytes))
+        && layers.iter().all(|layer| is_file_of(&paths.layer(&layer.diff_id), layer.bytes))
+        && root::existing(store, &chain).is_some())
 }
 
 /// The merged root of an image.

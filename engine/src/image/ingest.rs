@@ -1,6 +1,8 @@
 //! The last step of load, import and pull: layers that are temporary files become an image.
 
+use std::fs;
 use std::io::Write;
+use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::digest::Digest;
@@ -40,7 +42,12 @@ pub fn parse_config(config: &[u8], document: &str) -> Result<ImageConfig> {
 /// A layer's row, if its file is in the store as well.
 pub fn known_layer(store: &Store, diff_id: &Digest) -> store::Result<Option<LayerRow>> {
     let row = store.db().layer(diff_id)?;
-    Ok(row.filter(|_| store.paths().layer(diff_id).exists()))
+    Ok(row.filter(|row| is_file_of(&store.paths().layer(diff_id), row.bytes)))
+}
+
+/// Whether a file is there and has this size: a disk that failed may have cut it.
+pub(super) fn is_file_of(path: &Path, bytes: u64) -> bool {
+    path.metadata().is_ok_and(|file| file.len() == bytes)
 }
 
 /// Puts an image's documents and its merged root into the store. What is left to do is to add the
@@ -82,7 +89,7 @@ pub(super) fn add_blobs<const N: usize>(store: &Store, documents: [&[u8]; N]) ->
     let mut new = Vec::new();
     for bytes in documents {
         let path = store.paths().blob(&Digest::of(bytes));
-        if !path.exists() {
+        if !has_bytes(&path, bytes) {
             let temp = store.temp_file()?;
             temp.file().write_all(bytes).map_err(|e| store::Error::io("write", temp.path(), e))?;
             new.push((temp, path));
@@ -90,6 +97,11 @@ pub(super) fn add_blobs<const N: usize>(store: &Store, documents: [&[u8]; N]) ->
     }
     files::adopt(new)?;
     Ok(documents.map(Digest::of))
+}
+
+/// Whether a file is there, and not damaged.
+fn has_bytes(path: &Path, bytes: &[u8]) -> bool {
+    is_file_of(path, bytes.len() as u64) && fs::read(path).is_ok_and(|found| found == bytes)
 }
 
 fn plain_manifest(config: &[u8], layers: &[LayerRow]) -> Result<Vec<u8>> {

@@ -24,7 +24,7 @@ mod server;
 pub mod settings;
 mod tags;
 #[cfg(test)]
-mod test_server;
+pub mod test_server;
 #[cfg(test)]
 mod tests;
 mod tls;

@@ -3,11 +3,13 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::progress::Progress;
 use crate::image::convert::{self, Converted};
+use crate::image::decompress;
 use crate::image::digest::{Digest, HashingReader};
 use crate::image::error::{Error, Result};
 use crate::image::ingest::{self, Layer};
@@ -61,16 +63,13 @@ struct Here {
 impl Here {
     fn look(store: &Store, job: &Job) -> Result<Self> {
         let row = ingest::known_layer(store, &job.diff_id)?;
-        let file = match job.is_plain() {
-            true => row.as_ref().filter(|_| recipe::exists(store, &job.diff_id)).map(|row| row.tar_bytes),
-            false => store.paths().blob(&job.blob.digest).metadata().ok().map(|file| file.len()),
+        let blob = match (&row, job.is_plain()) {
+            (Some(row), true) => row.tar_bytes == job.blob.size && recipe::exists(store, &job.diff_id),
+            (None, true) => false,
+            // Of another size it is damaged, or the descriptor lies: the registry's own tells which.
+            (_, false) => ingest::is_file_of(&store.paths().blob(&job.blob.digest), job.blob.size),
         };
-        match file {
-            Some(found) if found != job.blob.size => {
-                Err(Error::BlobSize { blob: job.blob.digest, expected: job.blob.size })
-            }
-            found => Ok(Self { row, blob: found.is_some() }),
-        }
+        Ok(Self { row, blob })
     }
 }
 
@@ -171,7 +170,7 @@ impl Fetching<'_> {
         let here = Here::look(self.store, job)?;
         match (here.row, here.blob) {
             (Some(row), true) => Ok(row),
-            (Some(row), false) if !job.is_plain() => self.blob(index, job).map(|()| row),
+            (Some(row), false) if !job.is_plain() => self.blob(index, job, &row).map(|()| row),
             // The layer file was lost, or is of an older format.
             (None, true) => match self.convert_own(job) {
                 Ok(row) => Ok(row),
@@ -203,23 +202,21 @@ impl Fetching<'_> {
     /// Checks a layer in every way, and gives it its place.
     fn adopt(&self, job: &Job, converted: Converted) -> Result<LayerRow> {
         check_blob(job, converted.blob, converted.blob_bytes)?;
-        if converted.diff_id() != job.diff_id {
-            let layer = job.blob.digest.to_string();
-            return Err(Error::DiffId { layer, expected: job.diff_id, found: converted.diff_id() });
-        }
+        check_diff_id(job, converted.diff_id())?;
         let row = converted.adopt(self.store)?;
         self.store.db().add_layer(&row)?;
         Ok(row)
     }
 
     /// The blob alone, of a layer that is known from elsewhere.
-    fn blob(&self, index: usize, job: &Job) -> Result<()> {
+    fn blob(&self, index: usize, job: &Job, row: &LayerRow) -> Result<()> {
         let mut stream = HashingReader::new(self.open(index, job)?);
         let temp = self.store.temp_file()?;
         let received = |source| Error::Receive { layer: job.blob.digest, source };
         io::copy(&mut stream, &mut temp.file()).map_err(received)?;
         let (found, bytes) = stream.finish();
         check_blob(job, found, bytes)?;
+        check_unpacked(job, row, temp.path())?;
         Ok(temp.adopt(&self.store.paths().blob(&job.blob.digest))?)
     }
 
@@ -242,6 +239,33 @@ fn check_blob(job: &Job, found: Digest, bytes: u64) -> Result<()> {
         return Err(Error::BlobSize { blob: layer, expected: job.blob.size });
     }
     Ok(())
+}
+
+/// Whether a blob has the layer in it that the config says.
+fn check_unpacked(job: &Job, row: &LayerRow, blob: &Path) -> Result<()> {
+    let unread = |source| failed(job, convert::ConvertError::Read(source));
+    let file = File::open(blob).map_err(|source| Error::io("open", blob, source))?;
+    // The layer's size is known: more than that is another one.
+    let plain = decompress::open(file).map_err(unread)?.take(row.tar_bytes.saturating_add(1));
+    let mut plain = HashingReader::new(plain);
+    io::copy(&mut plain, &mut io::sink()).map_err(unread)?;
+    let (found, _) = plain.finish();
+    check_diff_id(job, found)
+}
+
+fn check_diff_id(job: &Job, found: Digest) -> Result<()> {
+    match found == job.diff_id {
+        true => Ok(()),
+        false => Err(Error::DiffId { layer: job.blob.digest.to_string(), expected: job.diff_id, found }),
+    }
+}
+
+/// A blob that is small, if the store has it and it is whole. What is longer is not read: it may be a layer.
+pub fn small_here(store: &Store, descriptor: &Descriptor) -> Option<Vec<u8>> {
+    let file = File::open(store.paths().blob(&descriptor.digest)).ok()?;
+    let mut bytes = Vec::new();
+    file.take(descriptor.size.saturating_add(1)).read_to_end(&mut bytes).ok()?;
+    (bytes.len() as u64 == descriptor.size && Digest::of(&bytes) == descriptor.digest).then_some(bytes)
 }
 
 /// A blob that is small: a config. Its digest is for the caller to check.

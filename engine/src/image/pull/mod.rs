@@ -21,7 +21,7 @@ use super::ingest::{self, Parts};
 use super::spec::{Descriptor, ImageConfig, MAX_DOCUMENT, Platform, media_type};
 use super::{Reference, catalog, gc, platform};
 use crate::registry::{Access, Document, Repository, Settings};
-use crate::store::Store;
+use crate::store::{self, Store};
 use crate::text::escape;
 use progress::{LayerInfo, Progress};
 
@@ -153,7 +153,11 @@ impl Pull<'_> {
         let name = self.name.canonical();
         let newer = !row.names.iter().any(|(known, _)| *known == name);
         if newer {
-            db.tag(&row.id, &name)?;
+            match db.tag(&row.id, &name) {
+                // Removed a moment ago.
+                Err(store::Error::NotFound { .. }) => return Ok(None),
+                tagged => tagged?,
+            }
         }
         let pulled = Pulled { id: row.id, digest, newer };
         self.progress.begin(self.name);
@@ -218,8 +222,7 @@ impl Pull<'_> {
         if descriptor.size > MAX_DOCUMENT {
             return Err(Error::DocumentSize(shown));
         }
-        let path = self.store.paths().blob(&descriptor.digest);
-        let bytes = match std::fs::read(&path).ok().filter(|bytes| Digest::of(bytes) == descriptor.digest) {
+        let bytes = match layers::small_here(self.store, descriptor) {
             Some(bytes) => bytes,
             None => layers::small(repository, descriptor)?,
         };
@@ -233,3 +236,6 @@ impl Pull<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
