@@ -99,7 +99,8 @@ fn terminal_has_its_size_and_its_variable_and_its_end() {
 #[test]
 fn resized_terminal_tells_the_process() {
     let container = Container::sleeping([]);
-    let script = "trap 'stty size' WINCH; echo ready; while true; do read -t 60 x; done";
+    // A signal that comes just before the shell waits is seen when it no longer does.
+    let script = "trap 'stty size' WINCH; echo ready; while true; do read -t 1 x; done";
     let mut terminal =
         Terminal::start(Hull::new(["exec", "-it", &container.name, "sh", "-c", script]), 80, 24);
     terminal.expect("ready");

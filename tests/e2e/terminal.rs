@@ -15,7 +15,8 @@ fn container_has_the_size_of_the_terminal_before_its_first_byte() {
 
 #[test]
 fn resized_terminal_tells_the_container() {
-    let script = "trap 'stty size' WINCH; echo ready; while true; do read -t 60 x; done";
+    // A signal that comes just before the shell waits is seen when it no longer does.
+    let script = "trap 'stty size' WINCH; echo ready; while true; do read -t 1 x; done";
     let mut terminal = start(&[BUSYBOX, "sh", "-c", script]);
     terminal.expect("ready");
     terminal.resize(120, 44);
