@@ -18,13 +18,7 @@ impl Documents {
         let digest = Digest::of(&bytes);
         let size = bytes.len() as u64;
         self.0.insert(digest, bytes);
-        Descriptor {
-            media_type: String::new(),
-            digest,
-            size,
-            annotations: Default::default(),
-            platform: None,
-        }
+        Descriptor::new("", digest, size)
     }
 
     fn resolve(&self, descriptor: &Descriptor) -> Result<Found> {

@@ -5,12 +5,6 @@ use crate::image::{Naming, catalog};
 use crate::sandbox::mode::Isolation;
 use crate::store::db::images::LayerRow;
 
-fn open() -> (tempfile::TempDir, Store) {
-    let folder = tempfile::tempdir().unwrap();
-    let store = Store::open(&folder.path().join("lib"), &folder.path().join("run")).unwrap();
-    (folder, store)
-}
-
 fn tar(content: &str) -> Vec<u8> {
     Archive::new().file("file", content.as_bytes()).bytes()
 }
@@ -31,7 +25,7 @@ fn remove(store: &Store, name: &str) {
 
 #[test]
 fn what_is_removed_while_files_are_held_goes_when_they_are_let_go() {
-    let (_folder, store) = open();
+    let (_folder, store) = Store::temporary();
     add(&store, "a", "a");
     let (first, second) = (hold(&store).unwrap(), hold(&store).unwrap());
     remove(&store, "a");
@@ -45,7 +39,7 @@ fn what_is_removed_while_files_are_held_goes_when_they_are_let_go() {
 
 #[test]
 fn a_layer_without_an_image_stays_while_its_pull_lives() {
-    let (_folder, store) = open();
+    let (_folder, store) = Store::temporary();
     add(&store, "a", "a");
     let pulling = hold(&store).unwrap();
     let diff_id = Digest::of(b"pulled");
@@ -60,7 +54,7 @@ fn a_layer_without_an_image_stays_while_its_pull_lives() {
 
 #[test]
 fn what_a_killed_holder_owed_the_next_one_pays() {
-    let (_folder, store) = open();
+    let (_folder, store) = Store::temporary();
     add(&store, "a", "a");
     let row = store.db().images().unwrap().remove(0);
     store.db().remove_image(&row.id, false).unwrap().unwrap();
@@ -73,7 +67,7 @@ fn what_a_killed_holder_owed_the_next_one_pays() {
 /// have: a listed image is whole at any time, and nothing is left at the end.
 #[test]
 fn imports_and_removals_side_by_side_leave_whole_images_and_nothing_else() {
-    let (folder, store) = open();
+    let (folder, store) = Store::temporary();
     std::thread::scope(|scope| {
         for thread in 0..8 {
             let folder = folder.path();
@@ -103,7 +97,7 @@ fn imports_and_removals_side_by_side_leave_whole_images_and_nothing_else() {
 
 #[test]
 fn a_container_made_beside_a_removal_has_its_image_or_is_not_made() {
-    let (folder, store) = open();
+    let (folder, store) = Store::temporary();
     for round in 0..20 {
         add(&store, "a", "a");
         let image = store.db().images().unwrap().remove(0).id;
@@ -125,7 +119,7 @@ fn a_container_made_beside_a_removal_has_its_image_or_is_not_made() {
 
 #[test]
 fn locks_of_killed_pulls_go_with_a_collection() {
-    let (_folder, store) = open();
+    let (_folder, store) = Store::temporary();
     let left = store.paths().blob_lock(&Digest::of(b"blob"));
     fs::write(&left, "").unwrap();
     let held = hold(&store).unwrap();

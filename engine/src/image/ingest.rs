@@ -105,20 +105,13 @@ fn has_bytes(path: &Path, bytes: &[u8]) -> bool {
 }
 
 fn plain_manifest(config: &[u8], layers: &[LayerRow]) -> Result<Vec<u8>> {
-    let descriptor = |media_type: &str, digest, size| Descriptor {
-        media_type: media_type.to_owned(),
-        digest,
-        size,
-        annotations: Default::default(),
-        platform: None,
-    };
     let manifest = Manifest {
         schema_version: 2,
         media_type: media_type::OCI_MANIFEST.to_owned(),
-        config: descriptor(media_type::OCI_CONFIG, Digest::of(config), config.len() as u64),
+        config: Descriptor::new(media_type::OCI_CONFIG, Digest::of(config), config.len() as u64),
         layers: layers
             .iter()
-            .map(|row| descriptor(media_type::OCI_LAYER, row.diff_id, row.tar_bytes))
+            .map(|row| Descriptor::new(media_type::OCI_LAYER, row.diff_id, row.tar_bytes))
             .collect(),
     };
     serde_json::to_vec(&manifest)

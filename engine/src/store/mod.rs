@@ -121,6 +121,14 @@ impl Store {
         Ok(Self { paths, db })
     }
 
+    /// One of a test's own, with the folder that it goes with.
+    #[cfg(test)]
+    pub fn temporary() -> (tempfile::TempDir, Self) {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Self::open(&folder.path().join("lib"), &folder.path().join("run")).unwrap();
+        (folder, store)
+    }
+
     pub fn paths(&self) -> &Paths {
         &self.paths
     }

@@ -113,13 +113,7 @@ impl Check<'_> {
             temp.file().write_all(&document.bytes).map_err(|e| store::Error::io("write", temp.path(), e))?;
             return Ok(temp.adopt(&self.store.paths().blob(digest))?);
         }
-        let descriptor = Descriptor {
-            media_type: String::new(),
-            digest: *digest,
-            size: bytes,
-            annotations: Default::default(),
-            platform: None,
-        };
+        let descriptor = Descriptor::new("", *digest, bytes);
         let mut stream = HashingReader::new(repository.blob(&descriptor)?);
         io::copy(&mut stream, &mut temp.file())
             .map_err(|source| Error::Receive { layer: *digest, source })?;

@@ -10,12 +10,6 @@ use crate::image::layer::tests::Archive;
 use crate::image::spec::{Descriptor, media_type};
 use crate::image::{convert, ingest};
 
-fn open() -> (tempfile::TempDir, Store) {
-    let folder = tempfile::tempdir().unwrap();
-    let store = Store::open(&folder.path().join("lib"), &folder.path().join("run")).unwrap();
-    (folder, store)
-}
-
 fn tar() -> Vec<u8> {
     Archive::new().file("file", &[7; 5000]).bytes()
 }
@@ -30,18 +24,11 @@ fn pulled(store: &Store) -> Kept {
     let (blob, bytes, diff_id) = (converted.blob, converted.blob_bytes, converted.diff_id());
     let config = serde_json::json!({"os": "linux", "rootfs": {"type": "layers", "diff_ids": [diff_id]}});
     let config = serde_json::to_vec(&config).unwrap();
-    let descriptor = |media_type: &str, digest, size| Descriptor {
-        media_type: media_type.to_owned(),
-        digest,
-        size,
-        annotations: Default::default(),
-        platform: None,
-    };
     let manifest = Manifest {
         schema_version: 2,
         media_type: media_type::OCI_MANIFEST.to_owned(),
-        config: descriptor(media_type::OCI_CONFIG, Digest::of(&config), config.len() as u64),
-        layers: vec![descriptor("application/vnd.oci.image.layer.v1.tar+gzip", blob, bytes)],
+        config: Descriptor::new(media_type::OCI_CONFIG, Digest::of(&config), config.len() as u64),
+        layers: vec![Descriptor::new("application/vnd.oci.image.layer.v1.tar+gzip", blob, bytes)],
     };
     let layer = ingest::Layer { row: converted.adopt(store).unwrap(), blob: Some((blob, bytes)) };
     let parsed = ingest::parse_config(&config, "config").unwrap();
@@ -82,7 +69,7 @@ fn layer_blob(image: &Kept) -> Digest {
 
 #[test]
 fn whole_images_are_well() {
-    let (_folder, store) = open();
+    let (_folder, store) = Store::temporary();
     pulled(&store);
     imported(&store);
     let report = checked(&store, false);
@@ -94,7 +81,7 @@ fn whole_images_are_well() {
 
 #[test]
 fn a_damaged_layer_or_root_is_made_again() {
-    let (_folder, store) = open();
+    let (_folder, store) = Store::temporary();
     let image = pulled(&store);
     let layer = store.paths().layer(&image.layers[0].diff_id);
     let root = store.paths().merged_root(&root::chain_id(&[image.layers[0].diff_id]));
@@ -120,7 +107,7 @@ fn a_damaged_layer_or_root_is_made_again() {
 
 #[test]
 fn a_damaged_blob_that_no_registry_has_is_removed_and_told() {
-    let (_folder, store) = open();
+    let (_folder, store) = Store::temporary();
     let image = pulled(&store);
     let blob = layer_blob(&image);
     damage(&store.paths().blob(&blob), 20);
@@ -137,7 +124,7 @@ fn a_damaged_blob_that_no_registry_has_is_removed_and_told() {
 
 #[test]
 fn a_layer_with_a_recipe_is_checked_by_it() {
-    let (_folder, store) = open();
+    let (_folder, store) = Store::temporary();
     let image = imported(&store);
     let row = &image.layers[0];
     let layer = store.paths().layer(&row.diff_id);
@@ -159,7 +146,7 @@ fn a_layer_with_a_recipe_is_checked_by_it() {
 
 #[test]
 fn a_layer_that_nothing_can_make_again_is_told_and_kept() {
-    let (_folder, store) = open();
+    let (_folder, store) = Store::temporary();
     let image = imported(&store);
     fs::remove_file(store.paths().recipe(&image.layers[0].diff_id)).unwrap();
     let report = checked(&store, true);
@@ -169,7 +156,7 @@ fn a_layer_that_nothing_can_make_again_is_told_and_kept() {
 
 #[test]
 fn a_check_goes_on_where_a_layer_cannot_be_read() {
-    let (_folder, store) = open();
+    let (_folder, store) = Store::temporary();
     let image = pulled(&store);
     // Neither the blob nor the layer is whole: nothing tells that the layer is not.
     damage(&store.paths().blob(&layer_blob(&image)), 20);

@@ -203,13 +203,8 @@ impl Pull<'_> {
         ];
         // Headers are often useless; the document says what it is, too.
         let said = first.media_type.as_str();
-        let descriptor = Descriptor {
-            media_type: if known.contains(&said) { said.to_owned() } else { String::new() },
-            digest: first.digest,
-            size: first.bytes.len() as u64,
-            annotations: Default::default(),
-            platform: None,
-        };
+        let said = if known.contains(&said) { said } else { "" };
+        let descriptor = Descriptor::new(said, first.digest, first.bytes.len() as u64);
         let mut first = Some(first.bytes);
         document::resolve(&descriptor, &self.platform(), &mut |descriptor| match first.take() {
             Some(bytes) => Ok(bytes),

@@ -11,12 +11,6 @@ use crate::image::import::{Import, import};
 use crate::image::layer::tests::Archive;
 use crate::registry::test_server::{TestServer, ok, reply};
 
-fn open() -> (tempfile::TempDir, Store) {
-    let folder = tempfile::tempdir().unwrap();
-    let store = Store::open(&folder.path().join("lib"), &folder.path().join("run")).unwrap();
-    (folder, store)
-}
-
 fn tar(content: &str) -> Vec<u8> {
     Archive::new().file("file", content.as_bytes()).bytes()
 }
@@ -81,7 +75,7 @@ fn overwrite(path: &std::path::Path, bytes: &[u8]) {
 
 #[test]
 fn what_a_failing_disk_cut_is_brought_again() {
-    let (_folder, store) = open();
+    let (_folder, store) = Store::temporary();
     let tar = tar("content");
     let image = Served::new(&tar, gzip(&tar));
     pulled(&store, &image.serve()).unwrap();
@@ -99,7 +93,7 @@ fn what_a_failing_disk_cut_is_brought_again() {
 
 #[test]
 fn a_blob_that_is_not_the_layer_it_is_said_to_be_is_refused_where_the_layer_is_known() {
-    let (_folder, store) = open();
+    let (_folder, store) = Store::temporary();
     let name = Some("known:1".parse().unwrap());
     import(&store, tar("known").as_slice(), Import { name, ..Import::default() }).unwrap();
     for blob in
@@ -117,14 +111,8 @@ fn a_blob_that_is_not_the_layer_it_is_said_to_be_is_refused_where_the_layer_is_k
 
 #[test]
 fn a_config_is_taken_from_the_store_only_where_it_is_whole() {
-    let (_folder, store) = open();
-    let descriptor = Descriptor {
-        media_type: media_type::OCI_CONFIG.to_owned(),
-        digest: Digest::of(b"config"),
-        size: 6,
-        annotations: Default::default(),
-        platform: None,
-    };
+    let (_folder, store) = Store::temporary();
+    let descriptor = Descriptor::new(media_type::OCI_CONFIG, Digest::of(b"config"), 6);
     let path = store.paths().blob(&descriptor.digest);
     assert_eq!(layers::small_here(&store, &descriptor), None);
     for (content, expected) in

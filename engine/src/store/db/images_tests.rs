@@ -3,9 +3,7 @@ use crate::sandbox::mode::Isolation;
 use crate::store::{ContainerRow, ContainerState, Store};
 
 pub(in crate::store::db) fn store() -> (tempfile::TempDir, Store) {
-    let folder = tempfile::tempdir().unwrap();
-    let store = Store::open(&folder.path().join("lib"), &folder.path().join("run")).unwrap();
-    (folder, store)
+    Store::temporary()
 }
 
 pub(in crate::store::db) fn image(id: &str, layers: &[&str], names: &[&str]) -> NewImage {
