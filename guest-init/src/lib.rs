@@ -8,6 +8,7 @@ mod clock;
 pub mod container;
 mod error;
 pub mod host;
+pub mod netlink;
 mod power;
 mod process;
 pub mod protocol;

@@ -163,6 +163,7 @@ fn configure(sandbox: &Sandbox, life: &UnixStream) -> Result<(), AgentError> {
         clock_ns: u64::try_from(clock.as_nanos()).ok(),
         entropy: Some(Text(seed)),
         pod: sandbox.pod.clone(),
+        network: None,
     }))
 }
 

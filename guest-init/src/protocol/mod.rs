@@ -14,6 +14,7 @@
 mod call;
 mod data;
 mod frame;
+mod network;
 mod resources;
 mod text;
 mod types;
@@ -23,6 +24,9 @@ mod version;
 pub use call::{CallError, ErrorKind, Outcome, Reply, Request};
 pub use data::{DataError, DataReader, MAX_PIECE};
 pub use frame::{FrameError, MAX_FRAME, decode_len, read_frame, write_frame};
+pub use network::{
+    BadMac, BadPrefix, DisconnectArgs, Interface, Mac, NetworkConfig, NetworkNamespace, Prefix, Route,
+};
 pub use resources::{IoLimit, Resources, UpdateArgs};
 pub use text::Text;
 pub use types::*;

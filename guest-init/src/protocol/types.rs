@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Resources, Text};
+use super::{NetworkConfig, Resources, Text};
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -29,6 +29,10 @@ pub struct SandboxConfig {
     /// kept until the sandbox ends.
     #[serde(default)]
     pub pod: Option<PodConfig>,
+    /// The network of all the sandbox's containers. Without one each has a network namespace of its own,
+    /// with nothing in it but a loopback device.
+    #[serde(default)]
+    pub network: Option<NetworkConfig>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
