@@ -8,6 +8,7 @@ pub mod events;
 pub mod format;
 pub mod image;
 pub mod logs;
+pub mod network;
 pub mod paths;
 pub mod pod;
 pub mod registry;

@@ -13,6 +13,7 @@ use crate::container::create::{self, CreateError, Creating};
 use crate::container::start::StartError;
 use crate::container::{names, remove};
 use crate::context::Context;
+use crate::network::model::Networking;
 use crate::sandbox::lock::SandboxLock;
 use crate::sandbox::mode::{self, Isolation, IsolationRequest};
 use crate::sandbox::{self, probe, sweep};
@@ -56,6 +57,8 @@ pub struct Config {
     /// What its machine has for all of its containers.
     #[serde(default)]
     pub resources: Resources,
+    #[serde(default)]
+    pub network: Networking,
     #[serde(default)]
     pub kernel: Option<PathBuf>,
     #[serde(default)]
@@ -123,6 +126,7 @@ fn add(context: &Context, store: &Store, asked: &Asked, id: &str, mode: Isolatio
             hostname: asked.hostname.clone().unwrap_or(own),
             labels: asked.labels.clone(),
             resources: asked.resources.clone(),
+            network: Networking::default(),
             kernel: asked.kernel.clone().or_else(|| context.config.kernel.clone()),
             boot_log: context.config.boot_log,
         };
@@ -294,6 +298,7 @@ fn view_of(row: PodRow, alive: &[String], containers: Vec<ContainerRow>) -> View
         hostname: String::new(),
         labels: BTreeMap::new(),
         resources: Resources::default(),
+        network: Networking::default(),
         kernel: None,
         boot_log: false,
     });

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::health::HealthCheck;
 use super::restart::RestartPolicy;
 use crate::logs::LogConfig;
+use crate::network::model::Networking;
 use crate::store::ContainerRow;
 
 /// Seconds a container has between its stop signal and SIGKILL (docker's number).
@@ -51,6 +52,9 @@ pub struct Config {
     /// `--storage-opt size=`
     #[serde(default)]
     pub storage_bytes: Option<u64>,
+    /// Of a pod's container: nothing, the pod has it.
+    #[serde(default)]
+    pub network: Networking,
     /// Whose namespaces it joins, by id.
     #[serde(default)]
     pub share: Share,

@@ -19,6 +19,7 @@ use super::{names, signals};
 use crate::context::Context;
 use crate::image::{self, Image, pull::Wanted};
 use crate::logs::LogConfig;
+use crate::network::model::Networking;
 use crate::pod;
 use crate::sandbox::mode::{self, Isolation, IsolationRequest, ModeError};
 use crate::sandbox::probe;
@@ -208,6 +209,7 @@ fn config(context: &Context, id: &str, image: &Image, asked: &Asked) -> Result<C
         read_only: asked.options.read_only,
         resources: asked.options.resources.clone(),
         storage_bytes: asked.storage_bytes,
+        network: Networking::default(),
         share: asked.share.clone(),
         restart: asked.restart,
         stop: Stop {

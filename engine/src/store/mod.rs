@@ -60,6 +60,8 @@ pub enum Error {
     NameTaken(String),
     #[error("The name \"{0}\" is in use by another pod")]
     PodNameTaken(String),
+    #[error("The name \"{0}\" is in use by another network")]
+    NetworkNameTaken(String),
     #[error("Pod {name} has {containers} container(s); remove them first")]
     PodInUse { name: String, containers: u32 },
     #[error("Container {id} is {is}, so it cannot be {change}")]
@@ -82,6 +84,7 @@ impl Error {
             Self::NotFound { .. } => Kind::NotFound,
             Self::NameTaken(_)
             | Self::PodNameTaken(_)
+            | Self::NetworkNameTaken(_)
             | Self::State { .. }
             | Self::SandboxExists(_)
             | Self::Ambiguous { .. } => Kind::Conflict,

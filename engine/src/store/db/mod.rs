@@ -10,6 +10,7 @@ mod fixture;
 pub mod images;
 pub mod inventory;
 mod lifecycle;
+pub mod networks;
 pub mod pods;
 pub mod removal;
 pub mod sandboxes;

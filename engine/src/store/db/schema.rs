@@ -5,7 +5,7 @@
 use rusqlite::{Connection, TransactionBehavior};
 
 /// Steps in order; the database's `user_version` counts those done.
-const STEPS: [&str; 2] = [FIRST, LIFE];
+const STEPS: [&str; 3] = [FIRST, LIFE, NETWORKS];
 
 #[allow(clippy::cast_possible_truncation)] // a handful
 pub const VERSION: u32 = STEPS.len() as u32;
@@ -108,6 +108,41 @@ ALTER TABLE containers ADD COLUMN health TEXT NOT NULL DEFAULT '';
 CREATE INDEX containers_pod ON containers(pod);
 UPDATE containers SET created = created * 1000000000 WHERE created < 1000000000000;
 UPDATE sandboxes SET created = created * 1000000000 WHERE created < 1000000000000;
+";
+
+/// - `endpoints`: `owner` is a sandbox's id, and so a container's or a pod's. `ipv4`, `ipv6` and `mac` are there
+///   while the sandbox is up: an address has one owner at a time.
+/// - `published`: there while the sandbox is up.
+const NETWORKS: &str = "
+CREATE TABLE networks (
+    id TEXT PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    driver TEXT NOT NULL,
+    created INTEGER NOT NULL,
+    config TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE endpoints (
+    id TEXT PRIMARY KEY,
+    network TEXT NOT NULL REFERENCES networks(id),
+    owner TEXT NOT NULL,
+    position INTEGER NOT NULL,
+    config TEXT NOT NULL,
+    ipv4 TEXT,
+    ipv6 TEXT,
+    mac TEXT,
+    UNIQUE (owner, network),
+    UNIQUE (owner, position),
+    UNIQUE (network, ipv4),
+    UNIQUE (network, ipv6)
+) WITHOUT ROWID;
+CREATE TABLE published (
+    owner TEXT NOT NULL,
+    protocol TEXT NOT NULL,
+    port INTEGER NOT NULL,
+    address TEXT NOT NULL,
+    host_port INTEGER NOT NULL,
+    PRIMARY KEY (owner, protocol, port, address, host_port)
+) WITHOUT ROWID;
 ";
 
 /// Runs the steps that are missing, in one transaction. The caller holds the writers' lock.

@@ -1,0 +1,20 @@
+//! Networks: what connects sandboxes with each other, with the host and with the outside.
+//!
+//! A sandbox has one network namespace, which its containers share, and an *endpoint* on each network it is
+//! connected to: a tap (virtual machine) or veth (namespaces) on the network's bridge. The supervisor owns the
+//! host's side of it: its privileged thread makes endpoints when the sandbox comes up and takes them back when
+//! it ends; what a killed one leaves is taken back by whoever sweeps after it. What happens inside the
+//! namespace is the agent's affair, which is told by [`hull_guest::protocol::NetworkConfig`].
+//!
+//! ```text
+//!   networks, endpoints (database) ── up ──► addresses, bridge, tap or veth, nftables
+//!                                              │
+//!   supervisor ── Interface, tap ──► agent, VMM ┘
+//! ```
+//!
+//! Changes of the host's network are made one at a time, under `<run>/network.lock`.
+
+mod instance;
+pub mod model;
+
+pub use instance::{Instance, bridge_name, port_name};
