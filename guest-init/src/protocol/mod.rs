@@ -13,6 +13,7 @@
 
 mod call;
 mod data;
+mod dns;
 mod frame;
 mod network;
 mod resources;
@@ -23,6 +24,9 @@ mod version;
 
 pub use call::{CallError, ErrorKind, Outcome, Reply, Request};
 pub use data::{DataError, DataReader, MAX_PIECE};
+pub use dns::{
+    DnsAnswer, DnsFrameError, DnsQuestion, DnsTransport, MAX_DNS_DATAGRAM, MAX_DNS_MESSAGE, MIN_DNS_MESSAGE,
+};
 pub use frame::{FrameError, MAX_FRAME, decode_len, read_frame, write_frame};
 pub use network::{
     BadMac, BadPrefix, DisconnectArgs, Interface, Mac, NetworkConfig, NetworkNamespace, Prefix, Route,
