@@ -16,5 +16,6 @@
 
 mod instance;
 pub mod model;
+pub mod ports;
 
 pub use instance::{Instance, bridge_name, port_name};
