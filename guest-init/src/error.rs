@@ -4,6 +4,7 @@ use std::fmt::Display;
 
 use rustix::io::Errno;
 
+use crate::netlink::route::RouteError;
 use crate::protocol::{CallError, ErrorKind};
 
 /// One step that failed. `Display` names the step; the kernel's reason is its source.
@@ -42,6 +43,12 @@ impl From<StepError> for CallError {
             None => error.step,
         };
         CallError { kind: error.kind, message }
+    }
+}
+
+impl From<RouteError> for CallError {
+    fn from(error: RouteError) -> Self {
+        CallError { kind: ErrorKind::Setup, message: format!("{error}: {}", error.source) }
     }
 }
 

@@ -21,26 +21,38 @@ pub struct Descriptors {
     pub listen: RawFd,
     /// A socket that the supervisor holds open for as long as it lives.
     pub life: RawFd,
+    /// A network namespace for the containers.
+    pub network: Option<RawFd>,
 }
 
 impl Descriptors {
     /// Reads what follows `--host` on the command line.
     pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Self, StepError> {
-        let usage =
-            || StepError::new(ErrorKind::Invalid, "usage: hull-init --host --listen-fd N --life-fd N");
-        let (mut listen, mut life) = (None, None);
+        let usage = || {
+            StepError::new(
+                ErrorKind::Invalid,
+                "usage: hull-init --host --listen-fd N --life-fd N [--net-fd N]",
+            )
+        };
+        let (mut listen, mut life, mut network) = (None, None, None);
         let mut args = args.into_iter();
         while let Some(name) = args.next() {
             let value =
                 args.next().and_then(|value| value.to_str()?.parse().ok()).filter(|&fd: &RawFd| fd > 2);
+            let Some(value) = value else { return Err(usage()) };
             match name.to_str() {
-                Some("--listen-fd") => listen = value,
-                Some("--life-fd") => life = value,
+                Some("--listen-fd") => listen = Some(value),
+                Some("--life-fd") => life = Some(value),
+                Some("--net-fd") => network = Some(value),
                 _ => return Err(usage()),
             }
         }
         match (listen, life) {
-            (Some(listen), Some(life)) if listen != life => Ok(Descriptors { listen, life }),
+            (Some(listen), Some(life))
+                if listen != life && network != Some(listen) && network != Some(life) =>
+            {
+                Ok(Descriptors { listen, life, network })
+            }
             _ => Err(usage()),
         }
     }
@@ -50,6 +62,7 @@ impl Descriptors {
 pub fn run(descriptors: &Descriptors) -> Result<(), StepError> {
     let listen = take(descriptors.listen).step("take over the listening socket")?;
     let life = take(descriptors.life).step("take over the supervisor's socket")?;
+    let network = descriptors.network.map(take).transpose().step("take over the network namespace")?;
     set_dumpable_behavior(DumpableBehavior::NotDumpable).step("become non-dumpable")?;
     // SAFETY: NEWNS touches neither descriptors nor memory.
     unsafe { unshare_unsafe(UnshareFlags::NEWNS) }.step("make a mount namespace")?;
@@ -58,7 +71,7 @@ pub fn run(descriptors: &Descriptors) -> Result<(), StepError> {
     mount_change("/", slave).step("cut mounts off from the host's")?;
     sys::ignore_sigpipe();
     let listener = Listener::unix(listen).step("prepare the listening socket")?;
-    Agent::new(Place::Host, listener, Some(life))?.run().map(drop)
+    Agent::new(Place::Host, listener, Some(life), network)?.run().map(drop)
 }
 
 /// A close-on-exec copy of an inherited descriptor, which is closed.
@@ -82,7 +95,11 @@ mod tests {
     #[test]
     fn both_descriptors_must_be_named_and_be_none_of_the_standard_streams() {
         let both = parse(&["--listen-fd", "3", "--life-fd", "4"]);
-        assert_eq!(both, Some(Descriptors { listen: 3, life: 4 }));
+        assert_eq!(both, Some(Descriptors { listen: 3, life: 4, network: None }));
+        let three = parse(&["--net-fd", "5", "--listen-fd", "3", "--life-fd", "4"]);
+        assert_eq!(three, Some(Descriptors { listen: 3, life: 4, network: Some(5) }));
+        assert_eq!(parse(&["--listen-fd", "3", "--life-fd", "4", "--net-fd", "4"]), None);
+        assert_eq!(parse(&["--listen-fd", "3", "--life-fd", "4", "--net-fd"]), None);
         assert_eq!(parse(&["--listen-fd", "3"]), None);
         assert_eq!(parse(&["--listen-fd", "2", "--life-fd", "4"]), None);
         assert_eq!(parse(&["--listen-fd", "3", "--life-fd", "3"]), None);

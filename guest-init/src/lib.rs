@@ -9,6 +9,7 @@ pub mod container;
 mod error;
 pub mod host;
 pub mod netlink;
+mod network;
 mod power;
 mod process;
 pub mod protocol;

@@ -26,6 +26,7 @@ use crate::container::shared::Pod;
 use crate::container::spec::Place;
 use crate::container::task::Task;
 use crate::error::{Step, StepError};
+use crate::network::Network;
 use crate::process::pump::CHUNK;
 use crate::process::reaper::Reaper;
 use crate::protocol::{CallError, ErrorKind, Outcome};
@@ -54,6 +55,9 @@ pub struct Agent {
     helpers: Vec<Helper>,
     configured: bool,
     pod: Option<Pod>,
+    /// Host: a network namespace for `ConfigureSandbox` to take.
+    handed: Option<OwnedFd>,
+    network: Option<Network>,
     /// A `Shutdown` has been answered.
     finished: bool,
     scratch: Vec<u8>,
@@ -76,7 +80,12 @@ enum Answer {
 }
 
 impl Agent {
-    pub fn new(place: Place, listener: Listener, life: Option<OwnedFd>) -> Result<Self, StepError> {
+    pub fn new(
+        place: Place,
+        listener: Listener,
+        life: Option<OwnedFd>,
+        handed: Option<OwnedFd>,
+    ) -> Result<Self, StepError> {
         let reaper = Reaper::new().step("watch for signals")?;
         let epoll = epoll::create(CreateFlags::CLOEXEC).step("make an epoll instance")?;
         let agent = Agent {
@@ -93,6 +102,8 @@ impl Agent {
             helpers: Vec::new(),
             configured: false,
             pod: None,
+            handed,
+            network: None,
             finished: false,
             scratch: vec![0; CHUNK],
         };

@@ -6,7 +6,7 @@ use super::cgroup::{Cgroup, Layout};
 use super::dev::Terminal;
 use super::launch::{Launch, Prepared, Streams};
 use super::mounts::ShmSource;
-use super::shared::Joined;
+use super::shared::{Joined, Network};
 use super::spec::ValidSpec;
 use super::{dev, mounts, namespaces, overlaid, paths, rootfs, user};
 use crate::error::{Step, StepError};
@@ -38,7 +38,7 @@ impl FirstProcess<'_> {
         namespaces::enter_cgroup_namespace()?;
         namespaces::join_session_keyring()?;
         let shm = self.joined.enter()?;
-        if self.joined.network.is_none() {
+        if matches!(self.joined.network, Network::Own) {
             namespaces::loopback_up()?;
             namespaces::open_to_users();
         }

@@ -24,7 +24,8 @@ const SHM_OPTIONS: &std::ffi::CStr = c"mode=1777,size=64m";
 
 /// The namespaces of a pod, each as a descriptor that keeps it.
 pub struct Pod {
-    network: OwnedFd,
+    /// None: the sandbox has a network, which is that of the pod too.
+    network: Option<OwnedFd>,
     ipc: OwnedFd,
     uts: OwnedFd,
 }
@@ -33,11 +34,21 @@ pub struct Pod {
 /// process in it (setns(2)).
 #[derive(Default)]
 pub struct Joined {
-    pub network: Option<OwnedFd>,
+    pub network: Network,
     pub ipc: Option<OwnedFd>,
     pub uts: Option<OwnedFd>,
     pub pid: Option<OwnedFd>,
     pub shm: Shm,
+}
+
+/// The network namespace of a container.
+#[derive(Default)]
+pub enum Network {
+    #[default]
+    Own,
+    /// The one that the agent is in: the sandbox's, or the host's.
+    Agents,
+    Joined(OwnedFd),
 }
 
 /// Goes with the IPC namespace.
@@ -51,16 +62,17 @@ pub enum Shm {
 }
 
 impl Pod {
-    /// Makes the namespaces in a child that is gone again when this returns.
-    pub fn create(hostname: &str) -> Result<Self, StepError> {
+    /// Makes the namespaces in a child that is gone again when this returns; `network` among them.
+    pub fn create(hostname: &str, network: bool) -> Result<Self, StepError> {
         let (control, own_control) = control::pair().step("make a control socket")?;
-        let made = libc::CLONE_NEWNET | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
+        let made = libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
+        let made = if network { made | libc::CLONE_NEWNET } else { made };
         // SAFETY: the agent has a single thread.
         match unsafe { sys::clone_into(made, None) }.step("fork into the pod's namespaces")? {
-            Fork::Child => furnish(&own_control, hostname),
+            Fork::Child => furnish(&own_control, hostname, network),
             Fork::Parent(child) => {
                 drop(own_control);
-                let pod = wait_until_furnished(&control).and_then(|()| Self::open(child));
+                let pod = wait_until_furnished(&control).and_then(|()| Self::open(child, network));
                 // The child waits for that.
                 drop(control);
                 let _ = waitpid(Some(child), WaitOptions::empty());
@@ -71,22 +83,26 @@ impl Pod {
         }
     }
 
-    fn open(child: Pid) -> Result<Self, StepError> {
+    fn open(child: Pid, network: bool) -> Result<Self, StepError> {
         let open = |name: &str| {
             let path = format!("/proc/{}/ns/{name}", child.as_raw_nonzero());
             rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
                 .step(format_args!("open {path}"))
         };
-        Ok(Pod { network: open("net")?, ipc: open("ipc")?, uts: open("uts")? })
+        Ok(Pod { network: network.then(|| open("net")).transpose()?, ipc: open("ipc")?, uts: open("uts")? })
     }
 
     /// What a container of the pod joins, unless it asks for something else.
     pub fn joined(&self) -> Result<Joined, StepError> {
         let copy =
             |fd: &OwnedFd| fd.try_clone().map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO));
-        let copied = |fd| copy(fd).map(Some).step("copy the descriptor of a pod's namespace");
+        let what = "copy the descriptor of a pod's namespace";
+        let copied = |fd| copy(fd).map(Some).step(what);
         Ok(Joined {
-            network: copied(&self.network)?,
+            network: match &self.network {
+                Some(network) => Network::Joined(copy(network).step(what)?),
+                None => Network::Agents,
+            },
             ipc: copied(&self.ipc)?,
             uts: copied(&self.uts)?,
             pid: None,
@@ -95,13 +111,15 @@ impl Pod {
     }
 }
 
-fn furnish(control: &OwnedFd, hostname: &str) -> ! {
+fn furnish(control: &OwnedFd, hostname: &str, network: bool) -> ! {
     sys::close_all_but(&mut [control.as_raw_fd()]);
     let furnished = set_parent_process_death_signal(Some(Signal::KILL))
         .step("set the parent death signal")
-        .and_then(|()| namespaces::loopback_up())
+        .and_then(|()| if network { namespaces::loopback_up() } else { Ok(()) })
         .and_then(|()| rustix::system::sethostname(hostname.as_bytes()).step("set the hostname"));
-    namespaces::open_to_users();
+    if network {
+        namespaces::open_to_users();
+    }
     match furnished {
         Ok(()) => {
             let _ = control::send_ready(control, None);
@@ -135,11 +153,20 @@ fn share_memory() -> Result<(), StepError> {
     mount(c"shm", SHM, c"tmpfs", flags, SHM_OPTIONS).step("mount the pod's shared memory")
 }
 
+impl Network {
+    fn joined(&self) -> Option<&OwnedFd> {
+        match self {
+            Network::Joined(namespace) => Some(namespace),
+            Network::Own | Network::Agents => None,
+        }
+    }
+}
+
 impl Joined {
     /// The namespaces left to be made.
     pub fn own_namespaces(&self) -> libc::c_int {
         let joined = [
-            (self.network.is_some(), libc::CLONE_NEWNET),
+            (!matches!(self.network, Network::Own), libc::CLONE_NEWNET),
             (self.ipc.is_some(), libc::CLONE_NEWIPC),
             (self.uts.is_some(), libc::CLONE_NEWUTS),
             (self.pid.is_some(), libc::CLONE_NEWPID),
@@ -153,16 +180,19 @@ impl Joined {
 
     /// The descriptors it holds, for a child that closes all others.
     pub fn raw(&self) -> impl Iterator<Item = RawFd> {
-        [&self.network, &self.ipc, &self.uts].into_iter().flatten().map(AsRawFd::as_raw_fd)
+        [self.network.joined(), self.ipc.as_ref(), self.uts.as_ref()]
+            .into_iter()
+            .flatten()
+            .map(AsRawFd::as_raw_fd)
     }
 
     /// Enters them, but for the PID namespace, which one is born in. Before the root is mounted. Returns the
     /// shared /dev/shm, detached.
     pub fn enter(&self) -> Result<Option<OwnedFd>, StepError> {
         let joined = [
-            (&self.network, Namespaces::NETWORK),
-            (&self.ipc, Namespaces::INTER_PROCESS_COMMUNICATION),
-            (&self.uts, Namespaces::HOST_NAME_AND_NIS_DOMAIN_NAME),
+            (self.network.joined(), Namespaces::NETWORK),
+            (self.ipc.as_ref(), Namespaces::INTER_PROCESS_COMMUNICATION),
+            (self.uts.as_ref(), Namespaces::HOST_NAME_AND_NIS_DOMAIN_NAME),
         ];
         for (namespace, kind) in joined {
             if let Some(namespace) = namespace {

@@ -6,7 +6,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::netlink::{self, SocketAddrNetlink};
 use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind, recv, sendto, socket_with,
+    AddressFamily, RecvFlags, SendFlags, SocketAddrAny, SocketFlags, SocketType, bind, recvfrom, sendto,
+    socket_with,
 };
 
 use super::message::{HEADER, Message, attributes};
@@ -154,10 +155,15 @@ impl Socket {
     ) -> Result<(), NetlinkError> {
         loop {
             // With MSG_TRUNC the length is that of the whole datagram.
-            let (count, whole) = match recv(&self.fd, self.buffer.as_mut_slice(), RecvFlags::TRUNC) {
+            let received = recvfrom(&self.fd, self.buffer.as_mut_slice(), RecvFlags::TRUNC);
+            let (count, whole, sender) = match received {
                 Err(Errno::INTR) => continue,
                 received => received?,
             };
+            // A process in the same namespace may send here too, if it has CAP_NET_ADMIN.
+            if !sender.is_some_and(is_kernel) {
+                continue;
+            }
             if whole > count {
                 return Err(Errno::MSGSIZE.into());
             }
@@ -187,6 +193,10 @@ impl AsFd for Socket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
+}
+
+fn is_kernel(sender: SocketAddrAny) -> bool {
+    SocketAddrNetlink::try_from(sender).is_ok_and(|sender| sender.pid() == 0)
 }
 
 struct Header {

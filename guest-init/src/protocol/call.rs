@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::network::{DisconnectArgs, Interface};
 use super::resources::UpdateArgs;
 use super::types::*;
 use super::usage::{ProcessInfo, Stats};
@@ -12,7 +13,8 @@ use super::usage::{ProcessInfo, Stats};
 pub enum Request {
     /// Comes first. Answered by [`Outcome::Hello`].
     Hello(HelloArgs),
-    /// Clock and entropy of the sandbox, and a pod's namespaces; once, before the first container.
+    /// Clock and entropy of the sandbox, its network, and a pod's namespaces; once, before the first
+    /// container. If it fails, nothing is left to be done but `Shutdown`.
     ConfigureSandbox(SandboxConfig),
     /// Prepares everything up to the exec: namespaces, root, limits. The process waits for `Start`.
     /// Closing the connection before the answer cancels it, and leaves nothing.
@@ -49,6 +51,11 @@ pub enum Request {
     /// The container's root file system as a tar archive, without what is mounted in it; from its creation
     /// on, until it has ended. Data follow the answer, as [`super::DataReader`] reads them.
     Archive(ContainerArgs),
+    /// One more device for a sandbox with a network of its own.
+    ConnectInterface(Interface),
+    /// A device of the sandbox's goes. In a guest it is as it was before it came, and can come again; on a
+    /// host it is removed, with its other end.
+    DisconnectInterface(DisconnectArgs),
     /// Writes everything the guest holds to its disks.
     Sync,
     /// Deletes all containers, syncs and ends: the machine in a guest, the process on a host. The

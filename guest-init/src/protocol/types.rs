@@ -95,7 +95,7 @@ pub struct ExecSpec {
 pub enum ExecPlace {
     /// In all the container's namespaces, its cgroup, its device rules.
     Container,
-    /// Guest only, refused on a host: the container's root, the guest's own PID, network, IPC and UTS
+    /// Guest only, refused on a host: the container's root, the sandbox's network, the guest's own PID, IPC and UTS
     /// namespaces, every capability, no seccomp, outside the container's cgroup. For the owner who
     /// debugs.
     Beside,

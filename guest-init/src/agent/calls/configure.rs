@@ -4,6 +4,7 @@ use super::state_error;
 use crate::clock;
 use crate::container::shared::Pod;
 use crate::container::spec::{self, Place};
+use crate::network::{self, Network};
 use crate::protocol::{CallError, Outcome, SandboxConfig};
 
 impl Agent {
@@ -16,7 +17,17 @@ impl Agent {
         }
         if let Some(pod) = &config.pod {
             spec::check_hostname(&pod.hostname)?;
-            self.pod = Some(Pod::create(&pod.hostname)?);
+        }
+        if let Some(network) = &config.network {
+            network::check(network, self.place, self.handed.is_some())?;
+        }
+        // The steps from here on cannot be repeated.
+        self.configured = true;
+        if let Some(network) = &config.network {
+            self.network = Some(Network::set_up(network, self.place, self.handed.take())?);
+        }
+        if let Some(pod) = &config.pod {
+            self.pod = Some(Pod::create(&pod.hostname, self.network.is_none())?);
         }
         if let Some(nanoseconds) = config.clock_ns {
             clock::set(nanoseconds)?;
@@ -24,7 +35,6 @@ impl Agent {
         if let Some(entropy) = &config.entropy {
             clock::add_entropy(entropy.as_bytes())?;
         }
-        self.configured = true;
         Ok(Answer::Now(Outcome::Done))
     }
 }

@@ -7,7 +7,7 @@ use super::super::slab::Key;
 use super::super::token::Token;
 use super::super::{Agent, Answer};
 use super::state_error;
-use crate::container::shared::{Joined, Pod, Shm};
+use crate::container::shared::{Joined, Network, Pod, Shm};
 use crate::container::task::Stage;
 use crate::container::{self, spec};
 use crate::error::Step;
@@ -27,7 +27,7 @@ impl Agent {
         self.await_ready(session, key)
     }
 
-    /// The namespaces that a container shares: those it names, else the pod's.
+    /// The namespaces that a container shares: those it names, else the pod's and the sandbox's.
     fn joined(&self, share: &Share) -> Result<Joined, CallError> {
         let mut joined = self.pod.as_ref().map_or_else(|| Ok(Joined::default()), Pod::joined)?;
         let of = |id: &Option<String>| id.as_ref().map(|id| self.process_of(id)).transpose();
@@ -35,7 +35,11 @@ impl Agent {
             joined.ipc = Some(other);
             joined.shm = Shm::Others;
         }
-        joined.network = of(&share.network)?.or(joined.network);
+        if let Some(other) = of(&share.network)? {
+            joined.network = Network::Joined(other);
+        } else if self.network.is_some() {
+            joined.network = Network::Agents;
+        }
         joined.uts = of(&share.uts)?.or(joined.uts);
         joined.pid = of(&share.pid)?;
         Ok(joined)

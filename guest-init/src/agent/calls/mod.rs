@@ -8,6 +8,7 @@ mod delete;
 mod exec;
 mod hello;
 mod list;
+mod network;
 mod pause;
 mod resize;
 mod shutdown;
@@ -43,6 +44,8 @@ impl Agent {
             Request::Top(args) => self.top(session, &args),
             Request::Update(args) => self.update(session, &args),
             Request::Archive(args) => self.archive(session, &args),
+            Request::ConnectInterface(interface) => self.connect_interface(&interface),
+            Request::DisconnectInterface(args) => self.disconnect_interface(&args),
             Request::Sync => self.sync(session),
             Request::Shutdown => Ok(self.shutdown(session)),
         }

@@ -14,7 +14,9 @@ impl Agent {
         let now = clock_gettime(ClockId::Monotonic);
         let nanoseconds = now.tv_sec.saturating_mul(1_000_000_000).saturating_add(now.tv_nsec);
         stats.system_ns = u64::try_from(nanoseconds).unwrap_or(0);
-        if let Some(process) = self.tasks.get(key).and_then(|task| task.process) {
+        // The host's devices carry more than the container's.
+        let hosts = self.network.as_ref().is_some_and(crate::network::Network::is_hosts);
+        if let Some(process) = self.tasks.get(key).and_then(|task| task.process).filter(|_| !hosts) {
             stats.network = network::stats(process);
         }
         Ok(Answer::Now(Outcome::Stats(stats)))
