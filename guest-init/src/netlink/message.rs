@@ -86,6 +86,11 @@ impl Message {
         self
     }
 
+    /// The attributes, without the header.
+    pub(super) fn body(&self) -> &[u8] {
+        self.bytes.get(HEADER..).unwrap_or_default()
+    }
+
     pub(super) fn finish(mut self, sequence: u32, also: u16) -> Vec<u8> {
         let length = u32::try_from(self.bytes.len()).unwrap_or(u32::MAX);
         if let Some((header, _)) = self.bytes.split_first_chunk_mut::<HEADER>() {

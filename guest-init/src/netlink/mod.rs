@@ -3,6 +3,7 @@
 //! Used by the agent inside a sandbox's network namespace and by the engine on the host.
 
 mod message;
+pub mod nft;
 pub mod route;
 mod socket;
 

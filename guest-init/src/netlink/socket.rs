@@ -17,6 +17,7 @@ const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
 const NLM_F_REQUEST: u16 = 1;
 const NLM_F_ACK: u16 = 4;
+const NLM_F_DUMP_INTR: u16 = 0x10;
 const NLM_F_ACK_TLVS: u16 = 0x200;
 const NLM_F_CAPPED: u16 = 0x100;
 /// NLM_F_ROOT | NLM_F_MATCH
@@ -24,6 +25,8 @@ const NLM_F_DUMP: u16 = 0x300;
 const NLMSGERR_ATTR_MSG: u16 = 1;
 /// The kernel's messages are no longer (netlink(7): 32 KiB for dumps).
 const BUFFER: usize = 32 * 1024;
+/// Fits into every socket's send buffer.
+const SMALL: usize = 64 * 1024;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
@@ -82,7 +85,7 @@ impl Socket {
         bind(&fd, &SocketAddrNetlink::new(0, 0))?;
         // Old kernels know neither; the errors are then without words.
         for option in [libc::NETLINK_EXT_ACK, libc::NETLINK_CAP_ACK] {
-            let _ = set_option(&fd, option);
+            let _ = set_option(&fd, libc::SOL_NETLINK, option, 1);
         }
         Ok(Socket { fd, sequence: 0, buffer: vec![0; BUFFER] })
     }
@@ -101,7 +104,8 @@ impl Socket {
         Ok(found)
     }
 
-    /// Asks for all objects of a kind: type and what follows the header, each.
+    /// Asks for all objects of a kind: type and what follows the header, each. EINTR: they changed
+    /// meanwhile, and something may be missing.
     pub fn dump(&mut self, message: Message, each: impl FnMut(u16, &[u8])) -> Result<(), NetlinkError> {
         let sequence = self.send(message, NLM_F_DUMP)?;
         self.answers(sequence, each)
@@ -121,9 +125,18 @@ impl Socket {
             let ack = if index + 2 == count { NLM_F_ACK } else { 0 };
             bytes.extend(message.finish(last, NLM_F_REQUEST | ack));
         }
+        self.make_room(bytes.len());
         self.transmit(&bytes)?;
         let acknowledged = last.wrapping_sub(1);
         self.read_answers(|sequence| (first..=last).contains(&sequence), acknowledged, |_, _| ())
+    }
+
+    /// A datagram must fit into the send buffer. Where it may not grow, sending says so.
+    fn make_room(&self, length: usize) {
+        if length > SMALL {
+            let size = libc::c_int::try_from(length.saturating_mul(2)).unwrap_or(libc::c_int::MAX);
+            let _ = set_option(&self.fd, libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, size);
+        }
     }
 
     fn send(&mut self, message: Message, flags: u16) -> Result<u32, NetlinkError> {
@@ -153,11 +166,21 @@ impl Socket {
         last: u32,
         mut each: impl FnMut(u16, &[u8]),
     ) -> Result<(), NetlinkError> {
+        let mut interrupted = false;
+        let mut overrun = false;
         loop {
             // With MSG_TRUNC the length is that of the whole datagram.
-            let received = recvfrom(&self.fd, self.buffer.as_mut_slice(), RecvFlags::TRUNC);
+            let wait = if overrun { RecvFlags::DONTWAIT } else { RecvFlags::empty() };
+            let received = recvfrom(&self.fd, self.buffer.as_mut_slice(), RecvFlags::TRUNC | wait);
             let (count, whole, sender) = match received {
                 Err(Errno::INTR) => continue,
+                // A refused transaction is answered for each message that is wrong, and not all answers
+                // may have found room. The first did, which is the one that counts.
+                Err(Errno::NOBUFS) if !overrun => {
+                    overrun = true;
+                    continue;
+                }
+                Err(Errno::AGAIN) if overrun => return Err(Errno::NOBUFS.into()),
                 received => received?,
             };
             // A process in the same namespace may send here too, if it has CAP_NET_ADMIN.
@@ -173,8 +196,10 @@ impl Socket {
                 if !ours(header.sequence) {
                     continue;
                 }
+                interrupted |= header.flags & NLM_F_DUMP_INTR != 0;
                 match header.kind {
                     NLMSG_NOOP => {}
+                    NLMSG_DONE if interrupted => return Err(Errno::INTR.into()),
                     NLMSG_DONE => return outcome(body, header.flags),
                     NLMSG_ERROR => {
                         outcome(body, header.flags)?;
@@ -237,13 +262,16 @@ fn outcome(body: &[u8], flags: u16) -> Result<(), NetlinkError> {
     Err(NetlinkError { errno: Errno::from_raw_os_error(number.saturating_neg()), message })
 }
 
-fn set_option(fd: &OwnedFd, option: libc::c_int) -> Result<(), Errno> {
+fn set_option(
+    fd: &OwnedFd,
+    level: libc::c_int,
+    option: libc::c_int,
+    value: libc::c_int,
+) -> Result<(), Errno> {
     use std::os::fd::AsRawFd;
-    let on: libc::c_int = 1;
     let size = libc::socklen_t::try_from(size_of::<libc::c_int>()).unwrap_or(4);
     // SAFETY: setsockopt(2) reads one int, which lives through the call.
-    let result =
-        unsafe { libc::setsockopt(fd.as_raw_fd(), libc::SOL_NETLINK, option, (&raw const on).cast(), size) };
+    let result = unsafe { libc::setsockopt(fd.as_raw_fd(), level, option, (&raw const value).cast(), size) };
     if result == 0 { Ok(()) } else { Err(crate::sys::last_errno()) }
 }
 
