@@ -14,6 +14,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::net::Namespace;
 use crate::{paths, unique};
 
 /// `hull run --rm` in the mode under test, to its end, with nothing on stdin.
@@ -66,6 +67,12 @@ impl Hull {
 
     pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Hull {
         self.command.env(name, value);
+        self
+    }
+
+    /// Runs it in a network namespace, which is the host's to it.
+    pub fn inside(mut self, namespace: &Namespace) -> Hull {
+        namespace.place(&mut self.command);
         self
     }
 

@@ -13,6 +13,7 @@ pub mod container;
 pub mod cpio;
 pub mod dockerd;
 pub mod listing;
+pub mod net;
 pub mod paths;
 pub mod pod;
 pub mod proxy;
@@ -40,6 +41,8 @@ pub const BUSYBOX: &str = "busybox";
 pub const DEBIAN: &str = "debian:bookworm";
 /// That Debian and python3 in a second layer.
 pub const PYTHON: &str = "python:3";
+/// That Debian with nginx, PostgreSQL, Redis and their clients.
+pub const SERVICES: &str = "services";
 /// Seven layers with everything that layers can do.
 pub const LAYERS: &str = "layers";
 

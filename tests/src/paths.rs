@@ -72,6 +72,16 @@ pub fn no_config() -> PathBuf {
     prepared().join("empty.toml")
 }
 
+/// The shared store's database as it was when it had nothing but images.
+pub fn images_database() -> PathBuf {
+    prepared().join("images-database")
+}
+
+/// The program that sends frames of hand, see [`crate::net::frames`].
+pub fn frames_program() -> PathBuf {
+    prepared().join("hull-frames")
+}
+
 /// The program that prints a tree of files, see [`crate::listing`].
 pub fn listing_program() -> PathBuf {
     prepared().join("hull-list")

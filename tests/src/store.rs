@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use crate::command::{Hull, Output};
@@ -31,6 +32,20 @@ impl Store {
     pub fn with_busybox() -> Store {
         let store = Store::new();
         store.load(&paths::image("busybox.tar")).exits(0);
+        store
+    }
+
+    /// One with all the images of the shared store, whose files it has: images are not to be changed in it.
+    pub fn over_images() -> Store {
+        let store = Store::new();
+        fs::create_dir_all(&store.root).unwrap();
+        for folder in ["blobs", "layers", "roots"] {
+            symlink(paths::shared_root().join(folder), store.root.join(folder)).unwrap();
+        }
+        for entry in fs::read_dir(paths::images_database()).unwrap() {
+            let entry = entry.unwrap();
+            fs::copy(entry.path(), store.root.join(entry.file_name())).unwrap();
+        }
         store
     }
 

@@ -1,0 +1,3 @@
+//! Cases in which the isolation mode makes no difference: they run in namespace mode only.
+
+mod world;

@@ -1,0 +1,100 @@
+//! A container on a [`Host`].
+
+use std::ffi::OsStr;
+use std::net::{IpAddr, Ipv4Addr};
+
+use serde_json::Value;
+
+use crate::command::{Output, Running};
+use crate::net::Host;
+use crate::paths;
+
+/// It goes with its host, or when it is removed.
+pub struct Guest<'a> {
+    pub(crate) host: &'a Host,
+    pub name: String,
+}
+
+impl Guest<'_> {
+    /// `hull exec NAME WORDS...`
+    pub fn exec<S: AsRef<OsStr>>(&self, words: impl IntoIterator<Item = S>) -> Output {
+        self.host.command(["exec", &self.name]).args(words).output()
+    }
+
+    /// `hull exec NAME sh -c SCRIPT`
+    pub fn sh(&self, script: &str) -> Output {
+        self.exec(["sh", "-c", script])
+    }
+
+    /// What `GET /` at an address or name answers, asked for by the container; none, if nothing does.
+    pub fn get(&self, at: &str) -> Option<String> {
+        let output = self.sh(&format!("wget -T 3 -qO- 'http://{at}/' 2>&1"));
+        let text = String::from_utf8_lossy(&output.stdout).trim_end().to_owned();
+        (output.code == 0).then_some(text)
+    }
+
+    /// That it answers at all to a ping from another.
+    pub fn pings(&self, address: &str) -> bool {
+        self.exec(["ping", "-c1", "-W2", address]).code == 0
+    }
+
+    pub fn inspect(&self) -> Value {
+        self.host.document(&format!("inspect {}", self.name))
+    }
+
+    /// Its endpoint on a network, as `inspect` shows it.
+    #[track_caller]
+    pub fn endpoint(&self, network: &str) -> Value {
+        let document = self.inspect();
+        let endpoint = &document["NetworkSettings"]["Networks"][network];
+        assert!(endpoint.is_object(), "{} is not on {network}: {}", self.name, document["NetworkSettings"]);
+        endpoint.clone()
+    }
+
+    #[track_caller]
+    pub fn address(&self, network: &str) -> Ipv4Addr {
+        let endpoint = self.endpoint(network);
+        endpoint["IPAddress"]
+            .as_str()
+            .and_then(|text| text.parse().ok())
+            .unwrap_or_else(|| panic!("{endpoint}"))
+    }
+
+    #[track_caller]
+    pub fn address_6(&self, network: &str) -> IpAddr {
+        let endpoint = self.endpoint(network);
+        let text = endpoint["GlobalIPv6Address"].as_str();
+        text.and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("{endpoint}"))
+    }
+
+    pub fn mac(&self, network: &str) -> [u8; 6] {
+        super::frames::mac(self.endpoint(network)["MacAddress"].as_str().unwrap())
+    }
+
+    /// Brings the program that sends frames into the container.
+    pub fn bring_frames(&self) {
+        let program = std::fs::read(paths::frames_program()).unwrap();
+        let words = ["exec", "-i", &self.name, "sh", "-c", "cat >/frames && chmod 755 /frames"];
+        self.host.command(words).stdin(program).output().exits(0);
+    }
+
+    /// What the kernel says to frames sent from a device of its: `sent 3`, or errors.
+    #[track_caller]
+    pub fn send(&self, device: &str, frames: &[Vec<u8>]) -> String {
+        let frames: Vec<String> = frames.iter().map(|frame| super::frames::hex(frame)).collect();
+        let words = ["/frames", "send", device].into_iter().chain(frames.iter().map(String::as_str));
+        self.exec(words).text()
+    }
+
+    /// Prints the frames that arrive at a device of its, one a line, until its stdin is closed.
+    #[track_caller]
+    pub fn listen(&self, device: &str) -> Running {
+        let mut running = self.host.command(["exec", "-i", &self.name, "/frames", "listen", device]).spawn();
+        running.stdout.expect("listening\n");
+        running
+    }
+
+    pub fn remove(self) {
+        self.host.hull(["rm", "-f", &self.name]).exits(0);
+    }
+}
