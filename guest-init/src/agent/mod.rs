@@ -1,6 +1,7 @@
 //! The agent: one thread, one epoll loop, one connection a call. It forks for whatever blocks.
 
 mod calls;
+mod dns;
 mod events;
 mod helpers;
 pub mod listener;
@@ -14,6 +15,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::io::Errno;
 
+use self::dns::Dns;
 use self::helpers::Helper;
 use self::listener::Listener;
 use self::session::{Pending, Progress, Session, Then};
@@ -58,6 +60,7 @@ pub struct Agent {
     /// Host: a network namespace for `ConfigureSandbox` to take.
     handed: Option<OwnedFd>,
     network: Option<Network>,
+    dns: Option<Dns>,
     /// A `Shutdown` has been answered.
     finished: bool,
     scratch: Vec<u8>,
@@ -77,6 +80,7 @@ enum Answer {
     Now(Outcome),
     Later(Pending),
     Stream(session::StreamPlan),
+    Questions,
 }
 
 impl Agent {
@@ -104,6 +108,7 @@ impl Agent {
             pod: None,
             handed,
             network: None,
+            dns: None,
             finished: false,
             scratch: vec![0; CHUNK],
         };
@@ -155,6 +160,9 @@ impl Agent {
             Token::Stream(key) => self.advance_stream(key),
             Token::Control(key) => self.on_control(key),
             Token::CgroupEvents(key) => self.on_cgroup_events(key),
+            Token::DnsLink | Token::DnsDatagrams | Token::DnsListener | Token::DnsClient(_) => {
+                self.on_dns(token)
+            }
         }
         None
     }
@@ -237,6 +245,7 @@ impl Agent {
         match answer {
             Ok(Answer::Now(outcome)) => session.reply(Ok(outcome), Then::Close),
             Ok(Answer::Later(pending)) => session.wait_for(pending),
+            Ok(Answer::Questions) => session.reply(Ok(Outcome::Done), Then::Questions),
             Ok(Answer::Stream(plan)) => session.reply(Ok(Outcome::Done), Then::Stream(plan)),
             Err(error) => session.reply(Err(error), Then::Close),
         }
@@ -277,6 +286,7 @@ impl Agent {
         }
         match session.into_parts() {
             (_, Then::Close) => (),
+            (socket, Then::Questions) => self.connect_dns(socket),
             (socket, Then::Stream(plan)) => self.open_stream(socket, plan),
         }
         self.heed_connection_limit();

@@ -41,6 +41,8 @@ pub enum Pending {
 pub enum Then {
     Close,
     Stream(StreamPlan),
+    /// It carries the sandbox's questions for names.
+    Questions,
 }
 
 /// The connection will be one side of a stream, `end` the other.
@@ -143,13 +145,14 @@ pub fn encode(result: Result<Outcome, CallError>) -> Vec<u8> {
     bytes
 }
 
-enum Filled {
+pub enum Filled {
     Whole,
     Part,
     End,
 }
 
-fn fill(socket: &OwnedFd, bytes: &mut [u8], have: &mut usize) -> Filled {
+/// Reads until `bytes` is full.
+pub fn fill(socket: &OwnedFd, bytes: &mut [u8], have: &mut usize) -> Filled {
     while let Some(rest) = bytes.get_mut(*have..).filter(|rest| !rest.is_empty()) {
         match recv(socket, rest, RecvFlags::DONTWAIT) {
             Ok((0, _)) => return Filled::End,

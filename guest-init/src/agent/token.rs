@@ -14,6 +14,11 @@ pub enum Token {
     /// News from a container's first process.
     Control(Key),
     CgroupEvents(Key),
+    /// The connection that carries questions for names to the host.
+    DnsLink,
+    DnsDatagrams,
+    DnsListener,
+    DnsClient(Key),
 }
 
 impl Token {
@@ -26,6 +31,10 @@ impl Token {
             Token::Stream(key) => (4, Some(key)),
             Token::Control(key) => (5, Some(key)),
             Token::CgroupEvents(key) => (6, Some(key)),
+            Token::DnsLink => (7, None),
+            Token::DnsDatagrams => (8, None),
+            Token::DnsListener => (9, None),
+            Token::DnsClient(key) => (10, Some(key)),
         };
         let key = key.map_or(0, |key| u64::from(key.generation) << 32 | u64::from(key.index));
         kind << 56 | key
@@ -42,6 +51,10 @@ impl Token {
             4 => Token::Stream(key),
             5 => Token::Control(key),
             6 => Token::CgroupEvents(key),
+            7 => Token::DnsLink,
+            8 => Token::DnsDatagrams,
+            9 => Token::DnsListener,
+            10 => Token::DnsClient(key),
             _ => return None,
         })
     }
@@ -54,9 +67,13 @@ mod tests {
     #[test]
     fn token_survives_packing() {
         let key = Key { index: u32::MAX, generation: GENERATION_MASK };
-        for token in
-            [Token::Listener, Token::Life, Token::Signals, Token::Session(key), Token::CgroupEvents(key)]
-        {
+        for token in [
+            Token::Listener,
+            Token::Life,
+            Token::Session(key),
+            Token::CgroupEvents(key),
+            Token::DnsClient(key),
+        ] {
             assert_eq!(Token::unpack(token.pack()), Some(token));
         }
         assert_eq!(Token::unpack(u64::MAX), None);

@@ -6,12 +6,14 @@
 mod check;
 mod interface;
 mod namespace;
+mod resolver;
 #[cfg(test)]
 mod tests;
 
 use std::os::fd::{AsFd, OwnedFd};
 
 pub use check::{check, check_interface, check_routes};
+pub use resolver::ResolverSockets;
 
 use crate::container::namespaces;
 use crate::container::spec::Place;
@@ -29,6 +31,8 @@ pub struct Network {
     inside: Option<Rtnetlink>,
     outside: Option<Outside>,
     connected: Vec<Connected>,
+    /// For the agent to take.
+    pub resolver: Option<ResolverSockets>,
 }
 
 /// Guest: the machine's own namespace, where its devices are that no container has.
@@ -49,7 +53,7 @@ impl Network {
     /// Moves the agent into the namespace for good, then configures its devices. `config` is checked.
     pub fn set_up(config: &NetworkConfig, place: Place, handed: Option<OwnedFd>) -> Result<Self, CallError> {
         if config.namespace == NetworkNamespace::Host {
-            return Ok(Network { inside: None, outside: None, connected: Vec::new() });
+            return Ok(Network { inside: None, outside: None, connected: Vec::new(), resolver: None });
         }
         let outside = match place {
             Place::Guest => Some(Outside { namespace: namespace::own()?, route: Rtnetlink::open()? }),
@@ -63,7 +67,8 @@ impl Network {
         namespaces::loopback_up()?;
         namespaces::open_to_users();
         let inside = Some(Rtnetlink::open()?);
-        let mut network = Network { inside, outside, connected: Vec::new() };
+        let resolver = config.dns.then(ResolverSockets::open).transpose()?;
+        let mut network = Network { inside, outside, connected: Vec::new(), resolver };
         for interface in &config.interfaces {
             network.connect(interface)?;
         }

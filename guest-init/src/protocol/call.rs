@@ -56,6 +56,10 @@ pub enum Request {
     /// A device of the sandbox's goes. In a guest it is as it was before it came, and can come again; on a
     /// host it is removed, with its other end.
     DisconnectInterface(DisconnectArgs),
+    /// Turns this connection into the stream of all questions for names that the sandbox's containers send
+    /// to 127.0.0.11:53, and their answers: [`super::DnsQuestion`], [`super::DnsAnswer`]. One at a time: a
+    /// later one takes the place of the one before. Until there is one, questions wait.
+    Dns,
     /// Writes everything the guest holds to its disks.
     Sync,
     /// Deletes all containers, syncs and ends: the machine in a guest, the process on a host. The

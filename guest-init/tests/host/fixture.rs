@@ -18,7 +18,7 @@ const BUSYBOX: &str = "/bin/busybox";
 const APPLETS: &[&str] = &[
     "cat", "dd", "echo", "false", "hostname", "id", "ip", "kill", "ls", "mkdir", "mknod", "mount", "ps",
     "pwd", "rm", "sh", "sleep", "stty", "sync", "test", "true", "touch", "tty", "umount", "unshare", "wc",
-    "yes", "env", "grep", "stat", "readlink",
+    "yes", "env", "grep", "stat", "readlink", "nslookup", "ping",
 ];
 
 /// Docker's default capabilities.
@@ -98,6 +98,11 @@ pub struct Agent {
 impl Agent {
     /// None, with a reason printed, where tests like these cannot run.
     pub fn start() -> Option<Agent> {
+        Self::start_with(None)
+    }
+
+    /// With a network namespace handed over.
+    pub fn start_with(network: Option<OwnedFd>) -> Option<Agent> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let image = image()?;
         let folder = TempDir::new().unwrap();
@@ -105,7 +110,7 @@ impl Agent {
         let (life, agents_life) = UnixStream::pair().unwrap();
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let cgroup = format!("hull/guest-test-{}-{number}", std::process::id());
-        let process = spawn(listener.into(), agents_life.into());
+        let process = spawn(vec![listener.into(), agents_life.into()].into_iter().chain(network).collect());
         Some(Agent { folder, process, life: Some(life), cgroup, image })
     }
 
@@ -299,19 +304,27 @@ pub fn write_text(connection: &mut UnixStream, text: &str) {
     connection.write_all(text.as_bytes()).unwrap();
 }
 
-fn spawn(listen: OwnedFd, life: OwnedFd) -> Child {
+/// With these as descriptors 3, 4 and, if there are as many, 5.
+fn spawn(handed: Vec<OwnedFd>) -> Child {
     let mut command = Command::new(env!("CARGO_BIN_EXE_hull-init"));
     command.args(["--host", "--listen-fd", "3", "--life-fd", "4"]);
+    if handed.len() > 2 {
+        command.args(["--net-fd", "5"]);
+    }
     command.stdin(Stdio::null());
-    let (listen_number, life_number) = (listen.as_raw_fd(), life.as_raw_fd());
-    // SAFETY: only async-signal-safe calls between fork and exec. The numbers are first copied out of
-    // the way, so that neither dup2 closes the other's source.
+    let numbers: Vec<_> = handed.iter().map(AsRawFd::as_raw_fd).collect();
+    // SAFETY: only async-signal-safe calls between fork and exec, none of which allocates. The numbers are first
+    // copied out of the way, so that no dup2 closes another's source.
     unsafe {
         command.pre_exec(move || {
-            let listen = libc::fcntl(listen_number, libc::F_DUPFD_CLOEXEC, 10);
-            let life = libc::fcntl(life_number, libc::F_DUPFD_CLOEXEC, 10);
-            if listen < 0 || life < 0 || libc::dup2(listen, 3) < 0 || libc::dup2(life, 4) < 0 {
-                return Err(std::io::Error::last_os_error());
+            let mut copies = [0; 3];
+            for (copy, number) in copies.iter_mut().zip(&numbers) {
+                *copy = libc::fcntl(*number, libc::F_DUPFD_CLOEXEC, 10);
+            }
+            for (number, copy) in (3..).zip(&copies[..numbers.len()]) {
+                if *copy < 0 || libc::dup2(*copy, number) < 0 {
+                    return Err(std::io::Error::last_os_error());
+                }
             }
             Ok(())
         });

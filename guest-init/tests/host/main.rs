@@ -7,9 +7,11 @@
 mod fixture;
 
 mod control;
+mod dns;
 mod exec;
 mod isolation;
 mod lifecycle;
+mod network;
 mod pods;
 mod process;
 mod streams;

@@ -1,3 +1,4 @@
+use super::super::dns::Dns;
 use super::super::session::invalid;
 use super::super::{Agent, Answer};
 use super::state_error;
@@ -24,7 +25,9 @@ impl Agent {
         // The steps from here on cannot be repeated.
         self.configured = true;
         if let Some(network) = &config.network {
-            self.network = Some(Network::set_up(network, self.place, self.handed.take())?);
+            let mut network = Network::set_up(network, self.place, self.handed.take())?;
+            self.dns = network.resolver.take().map(Dns::new);
+            self.network = Some(network);
         }
         if let Some(pod) = &config.pod {
             self.pod = Some(Pod::create(&pod.hostname, self.network.is_none())?);

@@ -46,6 +46,7 @@ impl Agent {
             Request::Archive(args) => self.archive(session, &args),
             Request::ConnectInterface(interface) => self.connect_interface(&interface),
             Request::DisconnectInterface(args) => self.disconnect_interface(&args),
+            Request::Dns => self.pass_questions_on(),
             Request::Sync => self.sync(session),
             Request::Shutdown => Ok(self.shutdown(session)),
         }

@@ -97,6 +97,28 @@ impl<'a> Rule<'a> {
         })
     }
 
+    /// Changes the source port of TCP or UDP, and the checksum at `checksum` in the same header.
+    pub fn set_sport(self, port: u16, checksum: u32) -> Self {
+        self.set_port(0, port, checksum)
+    }
+
+    pub fn set_dport(self, port: u16, checksum: u32) -> Self {
+        self.set_port(2, port, checksum)
+    }
+
+    fn set_port(self, offset: u32, port: u16, checksum: u32) -> Self {
+        // NFTA_PAYLOAD_BASE, _OFFSET, _LEN, _SREG, _CSUM_TYPE (NFT_PAYLOAD_CSUM_INET), _CSUM_OFFSET
+        self.value(Reg(0), Field::Port(port)).expression("payload", |payload| {
+            payload
+                .attribute_be32(2, Header::Transport as u32)
+                .attribute_be32(3, offset)
+                .attribute_be32(4, 2)
+                .attribute_be32(5, Reg(0).number())
+                .attribute_be32(6, 1)
+                .attribute_be32(7, checksum);
+        })
+    }
+
     pub fn compare(self, from: Reg, with: Compare, value: &[u8]) -> Self {
         // NFTA_CMP_SREG, _OP, _DATA
         self.expression("cmp", |cmp| {
