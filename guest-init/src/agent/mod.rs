@@ -160,6 +160,11 @@ impl Agent {
             Token::Stream(key) => self.advance_stream(key),
             Token::Control(key) => self.on_control(key),
             Token::CgroupEvents(key) => self.on_cgroup_events(key),
+            Token::Devices => {
+                if let Some(network) = &mut self.network {
+                    network.on_news();
+                }
+            }
             Token::DnsLink | Token::DnsDatagrams | Token::DnsListener | Token::DnsClient(_) => {
                 self.on_dns(token)
             }

@@ -14,6 +14,8 @@ pub enum Token {
     /// News from a container's first process.
     Control(Key),
     CgroupEvents(Key),
+    /// News of the sandbox's network devices.
+    Devices,
     /// The connection that carries questions for names to the host.
     DnsLink,
     DnsDatagrams,
@@ -35,6 +37,7 @@ impl Token {
             Token::DnsDatagrams => (8, None),
             Token::DnsListener => (9, None),
             Token::DnsClient(key) => (10, Some(key)),
+            Token::Devices => (11, None),
         };
         let key = key.map_or(0, |key| u64::from(key.generation) << 32 | u64::from(key.index));
         kind << 56 | key
@@ -55,6 +58,7 @@ impl Token {
             8 => Token::DnsDatagrams,
             9 => Token::DnsListener,
             10 => Token::DnsClient(key),
+            11 => Token::Devices,
             _ => return None,
         })
     }

@@ -41,6 +41,8 @@ pub struct Target<'a> {
     pub process: Pid,
     /// The cgroup to be in: the container's, or one of its own beside it.
     pub cgroup: &'a Cgroup,
+    /// The agent is in the container's network namespace itself. (It may not be the agent's to enter.)
+    pub shares_network: bool,
     pub descriptors: Rlimit,
 }
 
@@ -103,6 +105,7 @@ impl Entering<'_> {
         namespaces::join_session_keyring()?;
         let proc = paths::open_proc()?;
         let entered = match self.exec.place {
+            ExecPlace::Container if self.target.shares_network => ALL.difference(Namespaces::NETWORK),
             ExecPlace::Container => ALL,
             ExecPlace::Beside => Namespaces::MOUNT,
         };

@@ -90,6 +90,15 @@ impl Socket {
         Ok(Socket { fd, sequence: 0, buffer: vec![0; BUFFER] })
     }
 
+    /// A socket, one that does not block, that hears of changes to devices (RTMGRP_LINK).
+    pub fn device_news() -> Result<OwnedFd, NetlinkError> {
+        const RTMGRP_LINK: u32 = 1;
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let fd = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, None)?;
+        bind(&fd, &SocketAddrNetlink::new(0, RTMGRP_LINK))?;
+        Ok(fd)
+    }
+
     /// Sends one request and waits until it was carried out.
     pub fn request(&mut self, message: Message) -> Result<(), NetlinkError> {
         let sequence = self.send(message, NLM_F_ACK)?;

@@ -12,12 +12,16 @@ mod tests;
 
 use std::os::fd::{AsFd, OwnedFd};
 
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
+
 pub use check::{check, check_interface, check_routes};
 pub use resolver::ResolverSockets;
 
 use crate::container::namespaces;
 use crate::container::spec::Place;
 use crate::error::StepError;
+use crate::netlink::Socket;
 use crate::netlink::route::{Link, RouteEntry, RouteError, Rtnetlink};
 use crate::protocol::{
     CallError, DisconnectArgs, ErrorKind, Interface, NetworkConfig, NetworkNamespace, Route,
@@ -25,12 +29,16 @@ use crate::protocol::{
 
 /// Where a slot's device is called in whatever namespace it comes to.
 const SLOT: &str = "slot%d";
+/// Changes of devices taken note of at a time.
+const MAX_NEWS: usize = 64;
 
 pub struct Network {
     /// None: the host's, in which there is nothing to configure.
     inside: Option<Rtnetlink>,
     outside: Option<Outside>,
     connected: Vec<Connected>,
+    /// Has something to read when a device has changed.
+    news: Option<OwnedFd>,
     /// For the agent to take.
     pub resolver: Option<ResolverSockets>,
 }
@@ -47,13 +55,21 @@ struct Connected {
     index: u32,
     /// That it had before.
     mtu: u32,
+    /// Its addresses have been told to the neighbours since it was plugged in.
+    announced: bool,
 }
 
 impl Network {
     /// Moves the agent into the namespace for good, then configures its devices. `config` is checked.
     pub fn set_up(config: &NetworkConfig, place: Place, handed: Option<OwnedFd>) -> Result<Self, CallError> {
         if config.namespace == NetworkNamespace::Host {
-            return Ok(Network { inside: None, outside: None, connected: Vec::new(), resolver: None });
+            return Ok(Network {
+                inside: None,
+                outside: None,
+                connected: Vec::new(),
+                news: None,
+                resolver: None,
+            });
         }
         let outside = match place {
             Place::Guest => Some(Outside { namespace: namespace::own()?, route: Rtnetlink::open()? }),
@@ -67,8 +83,11 @@ impl Network {
         namespaces::loopback_up()?;
         namespaces::open_to_users();
         let inside = Some(Rtnetlink::open()?);
+        let news = Some(
+            Socket::device_news().map_err(|source| RouteError { what: "watch devices".into(), source })?,
+        );
         let resolver = config.dns.then(ResolverSockets::open).transpose()?;
-        let mut network = Network { inside, outside, connected: Vec::new(), resolver };
+        let mut network = Network { inside, outside, connected: Vec::new(), news, resolver };
         for interface in &config.interfaces {
             network.connect(interface)?;
         }
@@ -91,7 +110,8 @@ impl Network {
             return Err(CallError { kind: ErrorKind::State, message });
         }
         let link = fetch(inside, self.outside.as_mut(), interface)?;
-        let connected = Connected { interface: interface.clone(), index: link.index, mtu: link.mtu };
+        let connected =
+            Connected { interface: interface.clone(), index: link.index, mtu: link.mtu, announced: false };
         let configured = interface::configure(inside, link.index, interface);
         if let Err(error) = configured {
             // What cannot be undone either is told by the next call.
@@ -100,6 +120,31 @@ impl Network {
         }
         self.connected.push(connected);
         Ok(())
+    }
+
+    pub fn news(&self) -> Option<&OwnedFd> {
+        self.news.as_ref()
+    }
+
+    /// A device that comes up tells of its addresses, but is heard only once it is plugged in.
+    pub fn on_news(&mut self) {
+        let (Some(news), Some(inside)) = (&self.news, &mut self.inside) else { return };
+        // What it was is asked for below; too much of it to be kept (ENOBUFS) is news as well. What is left
+        // is the next event.
+        for _ in 0..MAX_NEWS {
+            if matches!(recv(news, &mut [0u8; 64], RecvFlags::DONTWAIT), Err(Errno::AGAIN)) {
+                break;
+            }
+        }
+        for connected in &mut self.connected {
+            let Ok(Some(link)) = inside.link_by_index(connected.index) else { continue };
+            let plugged_in = link.carrier && link.running;
+            if plugged_in && !connected.announced && link.mac == Some(connected.interface.mac) {
+                // Setting the address it has makes it tell (arp_notify, ndisc_notify).
+                let _ = inside.set_mac(link.index, connected.interface.mac);
+            }
+            connected.announced = plugged_in;
+        }
     }
 
     /// `args.routes` are checked.

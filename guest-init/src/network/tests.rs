@@ -2,6 +2,8 @@
 
 use std::fs::File;
 
+use rustix::event::{PollFd, PollFlags, poll};
+
 use super::*;
 use crate::netlink::route::Veth;
 use crate::protocol::{Mac, Prefix};
@@ -37,6 +39,14 @@ fn config(namespace: NetworkNamespace, interfaces: Vec<Interface>) -> NetworkCon
     NetworkConfig { namespace, interfaces, dns: false }
 }
 
+/// Waits until the kernel has taken note of the carrier.
+fn until_announced(network: &mut Network) {
+    while !network.connected[0].announced {
+        poll(&mut [PollFd::new(network.news().unwrap(), PollFlags::IN)], None).unwrap();
+        network.on_news();
+    }
+}
+
 fn sysctl(path: &str) -> String {
     std::fs::read_to_string(format!("/proc/sys/net/{path}")).unwrap().trim().to_owned()
 }
@@ -62,6 +72,7 @@ fn slot_of_a_guest_becomes_an_interface_and_a_slot_again() {
     assert_eq!(defaults.len(), 2, "{defaults:?}");
     let other = machine.link_by_name("b").unwrap().unwrap();
     machine.set_up(other.index).unwrap();
+    until_announced(&mut network);
     // Link-local as RFC 4291, appendix A, makes it of the MAC.
     let link_local: Prefix = "fe80::42:aff:fe01:2/64".parse().unwrap();
     assert!(inside.addresses().unwrap().contains(&(link.index, link_local)));
@@ -160,4 +171,36 @@ fn what_no_device_can_be_is_refused_in_one_line() {
         assert_eq!(check(&config, place, false).unwrap_err().kind, ErrorKind::Invalid, "{config:?}");
     }
     check(&config(NetworkNamespace::Handed, vec![good()]), Place::Host, true).unwrap();
+}
+
+/// Frames of ARP (RFC 826) that arrive in this namespace.
+fn arp_frames() -> OwnedFd {
+    let protocol = 0x0806u16.to_be();
+    let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC;
+    // SAFETY: takes no pointers.
+    let socket = crate::sys::owned(unsafe { libc::socket(libc::AF_PACKET, kind, protocol.into()) }).unwrap();
+    let limit = Some(std::time::Duration::from_secs(10));
+    rustix::net::sockopt::set_socket_timeout(&socket, rustix::net::sockopt::Timeout::Recv, limit).unwrap();
+    socket
+}
+
+#[test]
+fn device_that_is_plugged_in_later_tells_its_neighbours_of_its_address() {
+    let mut machine = machine();
+    let frames = arp_frames();
+    let wanted = interface("eth0", &["10.1.0.2/16"], &[]);
+    let mut network =
+        Network::set_up(&config(NetworkNamespace::New, vec![wanted]), Place::Guest, None).unwrap();
+    network.on_news();
+    let other = machine.link_by_name("b").unwrap().unwrap();
+    machine.set_up(other.index).unwrap();
+    until_announced(&mut network);
+    let mut frame = [0; 64];
+    let (length, _) = recv(&frames, &mut frame, RecvFlags::empty()).unwrap();
+    assert!(length >= 42);
+    // Sender and target are the same: gratuitous.
+    assert_eq!(
+        (&frame[22..28], &frame[28..32], &frame[38..42]),
+        (&[2, 0x42, 10, 1, 0, 2][..], &[10, 1, 0, 2][..], &[10, 1, 0, 2][..])
+    );
 }

@@ -7,7 +7,7 @@ use hull_guest::netlink::route::{Rtnetlink, Veth};
 use hull_guest::protocol::*;
 use rustix::thread::{ThreadNameSpaceType, UnshareFlags, move_into_thread_name_spaces, unshare_unsafe};
 
-use crate::fixture::{Agent, args, image, read_until};
+use crate::fixture::{Agent, args, image, read_all, read_until};
 
 /// A network namespace of the test's own.
 pub struct Namespace(pub OwnedFd);
@@ -132,6 +132,12 @@ fn interfaces_come_and_go_while_a_container_runs() {
     assert_eq!(agent.call(&Request::ConnectInterface(eth1)).unwrap_err().kind, ErrorKind::State);
     let shown = agent.shell("ping -c 1 -W 2 10.98.0.1");
     assert!(shown.contains("1 packets received"), "{shown}");
+    let exec = agent.exec(&spec, &["ping", "-c", "1", "-W", "2", "10.98.0.1"]);
+    agent.create_exec(&exec).unwrap();
+    let mut told = agent.attach(&exec.exec_id, Stream::Stdout);
+    agent.start_container(&exec.exec_id).unwrap();
+    let told = read_all(&mut told);
+    assert!(told.contains("1 packets received"), "{told}");
     let Ok(Outcome::Stats(stats)) = agent.call(&Request::Stats(args(&spec.id))) else { panic!() };
     let mut names: Vec<_> = stats.network.iter().map(|device| device.name.as_str()).collect();
     names.sort_unstable();

@@ -1,10 +1,16 @@
+use std::os::fd::AsFd;
+
+use rustix::event::epoll::EventFlags;
+
 use super::super::dns::Dns;
 use super::super::session::invalid;
+use super::super::token::Token;
 use super::super::{Agent, Answer};
 use super::state_error;
 use crate::clock;
 use crate::container::shared::Pod;
 use crate::container::spec::{self, Place};
+use crate::error::Step;
 use crate::network::{self, Network};
 use crate::protocol::{CallError, Outcome, SandboxConfig};
 
@@ -26,6 +32,10 @@ impl Agent {
         self.configured = true;
         if let Some(network) = &config.network {
             let mut network = Network::set_up(network, self.place, self.handed.take())?;
+            if let Some(news) = network.news() {
+                self.watch(news.as_fd(), Token::Devices, EventFlags::IN)
+                    .step("watch the network's devices")?;
+            }
             self.dns = network.resolver.take().map(Dns::new);
             self.network = Some(network);
         }

@@ -49,7 +49,9 @@ impl Agent {
         let (Some(process), Some(cgroup)) = (task.process, own.or(task.cgroup.as_ref())) else {
             return Err(state_error("The container is not running"));
         };
-        let target = Target { process, cgroup, descriptors: self.surroundings.descriptors };
+        let shares_network = self.network.is_some();
+        let descriptors = self.surroundings.descriptors;
+        let target = Target { process, cgroup, shares_network, descriptors };
         Ok(exec::fork(exec, &target)?)
     }
 

@@ -12,6 +12,7 @@ use std::collections::VecDeque;
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::event::epoll::{self, EventData, EventFlags};
+use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, SocketAddrV4, SocketFlags, accept_with, recvfrom, sendto};
 
 use self::client::{Client, Step};
@@ -33,6 +34,8 @@ const TURNS: usize = 32;
 pub struct Dns {
     datagrams: Watched,
     listener: Watched,
+    /// Whether the listener has been ended from outside: who may administer the sandbox's network can do that.
+    deaf: bool,
     /// The connection to the host.
     link: Option<Link>,
     clients: Slab<Client>,
@@ -88,6 +91,7 @@ impl Dns {
         Dns {
             datagrams: Watched::new(sockets.datagrams),
             listener: Watched::new(sockets.listener),
+            deaf: false,
             link: None,
             clients: Slab::new(),
             asked: VecDeque::new(),
@@ -147,7 +151,13 @@ impl Dns {
     fn on_listener(&mut self, epoll: &OwnedFd) {
         for _ in 0..TURNS {
             let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-            let Ok(socket) = accept_with(&self.listener.fd, flags) else { break };
+            let socket = match accept_with(&self.listener.fd, flags) {
+                Ok(socket) => socket,
+                Err(error) => {
+                    self.deaf |= error == Errno::INVAL;
+                    break;
+                }
+            };
             if self.clients.len() >= MAX_CLIENTS {
                 let stillest = self.clients.iter().min_by_key(|(_, client)| client.used);
                 if let Some(key) = stillest.map(|(key, _)| key) {
@@ -227,7 +237,8 @@ impl Dns {
         let flags = if flows { EventFlags::IN } else { EventFlags::empty() };
         // If that fails for want of memory, the next event tries again.
         self.datagrams.watch(epoll, Token::DnsDatagrams, flags);
-        self.listener.watch(epoll, Token::DnsListener, flags);
+        let listener = if self.deaf { EventFlags::empty() } else { flags };
+        self.listener.watch(epoll, Token::DnsListener, listener);
         let clients: Vec<Key> = self.clients.iter().map(|(key, _)| key).collect();
         for key in clients {
             let Some(client) = self.clients.get_mut(key) else { continue };
@@ -267,7 +278,8 @@ impl Agent {
             | Token::Session(_)
             | Token::Stream(_)
             | Token::Control(_)
-            | Token::CgroupEvents(_) => (),
+            | Token::CgroupEvents(_)
+            | Token::Devices => (),
         }
     }
 }

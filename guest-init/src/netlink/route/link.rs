@@ -34,6 +34,7 @@ const AF_INET6: u16 = 10;
 const RTEXT_FILTER_SKIP_STATS: u32 = 1 << 3;
 
 const IFF_UP: u32 = 1;
+const IFF_RUNNING: u32 = 1 << 6;
 const IFF_LOWER_UP: u32 = 1 << 16;
 
 /// A device as the kernel tells it.
@@ -45,6 +46,8 @@ pub struct Link {
     pub mac: Option<Mac>,
     pub up: bool,
     pub carrier: bool,
+    /// The kernel has taken note of the carrier, and sends (RFC 2863's operational state).
+    pub running: bool,
     /// Index of the bridge that it is a port of.
     pub master: Option<u32>,
     /// `bridge`, `veth`, `tun`; None: hardware, or the loopback device.
@@ -256,6 +259,7 @@ fn parse(body: &[u8]) -> Option<Link> {
         mac: mac.map(Mac),
         up: flags & IFF_UP != 0,
         carrier: flags & IFF_LOWER_UP != 0,
+        running: flags & IFF_RUNNING != 0,
         master: all.clone().of_kind(IFLA_MASTER).and_then(number),
         kind: info.and_then(|info| attributes(info).of_kind(IFLA_INFO_KIND)).map(text),
         mtu: all.of_kind(IFLA_MTU).and_then(number).unwrap_or(0),
