@@ -13,6 +13,7 @@
 //! hostile: whatever it writes into registers, rings and buffers is copied once and the copy checked.
 //! What it breaks, breaks for itself: the device sets DEVICE_NEEDS_RESET and waits.
 
+mod alarm;
 pub mod balloon;
 pub mod block;
 pub mod chain;
@@ -24,6 +25,7 @@ pub mod mmio;
 pub mod queue;
 pub mod rng;
 mod status;
+mod throttle;
 pub mod vsock;
 pub mod worker;
 

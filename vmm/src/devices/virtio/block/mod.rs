@@ -10,7 +10,6 @@ mod raw;
 mod request;
 mod slot;
 mod task;
-mod throttle;
 
 #[cfg(test)]
 mod tests;
@@ -27,6 +26,7 @@ use self::flat::FlatFiles;
 use self::raw::RawFile;
 use self::slot::Disk;
 use self::task::BlockTask;
+use super::alarm::Alarm;
 use super::device::{Activation, VirtioDevice, read_config_bytes};
 use super::feature;
 use super::worker::Worker;
@@ -155,7 +155,7 @@ impl VirtioDevice for Block {
             max_bytes: u64::from(self.seg_max()) * u64::from(SIZE_MAX),
             // Without the flush command the driver takes a write for durable once it is answered.
             write_through: features & F_FLUSH == 0,
-            timer: None,
+            due: Alarm::default(),
         };
         Worker::spawn(self.name(), task, interrupt, failure)
     }

@@ -8,9 +8,9 @@ use vmm_sys_util::eventfd::EventFd;
 use super::backend::{Backend, BackendError};
 use super::flat::FlatFiles;
 use super::raw::RawFile;
-use super::throttle::Throttle;
 use crate::config::DiskLimits;
 use crate::devices::virtio::interrupt::Interrupt;
+use crate::devices::virtio::throttle::{Limit, Throttle};
 
 /// Sectors that an empty slot shows. Never zero: Linux announces no change from or to zero.
 const EMPTY_SECTORS: u64 = 1;
@@ -118,7 +118,9 @@ impl Disk {
 
     /// A request that waits under the limits of before is looked at again.
     fn limit(&self, limits: &DiskLimits) {
-        self.throttle.set(limits);
+        let DiskLimits { read_bps, write_bps, read_iops, write_iops } = *limits;
+        let reads = Limit { bytes: read_bps, operations: read_iops };
+        self.throttle.set(reads, Limit { bytes: write_bps, operations: write_iops });
         if let Some(Attached { kick, .. }) = &*self.attached.lock().unwrap_or_else(PoisonError::into_inner) {
             // Fails only when the counter is full: then the event is readable already.
             let _ = kick.write(1);

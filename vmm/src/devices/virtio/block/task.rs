@@ -4,19 +4,18 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nix::sys::time::TimeSpec;
-use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 use vmm_sys_util::epoll::EventSet;
 
 use super::backend::Backend;
 use super::raw::RawFile;
 use super::request::{Command, ID_BYTES, Range, Status, place};
 use super::slot::Disk;
-use super::throttle::Access;
 use super::{MAX_DISCARD_SECTORS, MAX_RANGES, MAX_ZERO_SECTORS, SECTOR};
+use crate::devices::virtio::alarm::Alarm;
 use crate::devices::virtio::chain::{Chain, Reader, Short, Slices};
 use crate::devices::virtio::interrupt::Interrupt;
 use crate::devices::virtio::queue::Queue;
+use crate::devices::virtio::throttle::Direction;
 use crate::devices::virtio::worker::{Poll, Task, TaskError, Token};
 use crate::memory::GuestMemory;
 
@@ -32,8 +31,8 @@ pub(super) struct BlockTask {
     pub max_bytes: u64,
     /// Flush after each change.
     pub write_through: bool,
-    /// For the next request to be served at its time. Made when the first has to wait.
-    pub timer: Option<TimerFd>,
+    /// For the next request to be served at its time.
+    pub due: Alarm,
 }
 
 #[derive(Clone, Copy)]
@@ -71,12 +70,7 @@ impl Task for BlockTask {
     fn on_event(&mut self, token: Event, _: EventSet, poll: &Poll<Event>) -> Result<(), TaskError> {
         match token {
             Event::Request => {}
-            Event::Due => {
-                // Disarmed instead of read, which would wait if it was armed again meanwhile.
-                if let Some(timer) = &self.timer {
-                    timer.unset().map_err(io::Error::from)?;
-                }
-            }
+            Event::Due => self.due.silence()?,
         }
         let server =
             Server { disk: &self.disk, max_bytes: self.max_bytes, write_through: self.write_through };
@@ -85,24 +79,9 @@ impl Task for BlockTask {
             server.serve(chain).map_err(|wait| too_early = Some(wait)).ok()
         })?;
         match too_early {
-            Some(wait) => Ok(self.wake_after(wait, poll)?),
+            Some(wait) => Ok(self.due.ring_after(wait, poll, Event::Due)?),
             None => Ok(()),
         }
-    }
-}
-
-impl BlockTask {
-    fn wake_after(&mut self, wait: Duration, poll: &Poll<Event>) -> io::Result<()> {
-        let timer = match &mut self.timer {
-            Some(timer) => timer,
-            empty => {
-                let flags = TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC;
-                let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, flags)?;
-                poll.add(&timer, EventSet::IN, Event::Due)?;
-                empty.insert(timer)
-            }
-        };
-        Ok(timer.set(Expiration::OneShot(TimeSpec::from_duration(wait)), TimerSetTimeFlags::empty())?)
     }
 }
 
@@ -133,16 +112,16 @@ impl Server<'_> {
 
     /// Counts a request with `input` bytes for the disk and room for `output` against the disk's limits.
     fn admit(&self, command: &Command, input: usize, output: usize) -> Result<(), Duration> {
-        let (access, bytes) = match command {
-            Command::Read { .. } => (Access::Read, output),
-            Command::Write { .. } => (Access::Write, input),
+        let (direction, bytes) = match command {
+            Command::Read { .. } => (Direction::ToGuest, output),
+            Command::Write { .. } => (Direction::FromGuest, input),
             // The host makes zeros by itself; where it cannot, they are counted when they are written.
-            Command::WriteZeroes => (Access::Write, 0),
+            Command::WriteZeroes => (Direction::FromGuest, 0),
             Command::Flush | Command::GetId | Command::Discard => return Ok(()),
         };
         // One that asks for more fails.
         let bytes = u64::try_from(bytes).map_or(self.max_bytes, |bytes| bytes.min(self.max_bytes));
-        self.disk.throttle().admit(access, bytes)
+        self.disk.throttle().admit(direction, bytes)
     }
 
     /// Returns the bytes of `output` that were filled.
@@ -163,7 +142,7 @@ impl Server<'_> {
             Command::WriteZeroes => {
                 let zero = |range: Range, file: &RawFile, offset, len| {
                     let written = done(file.write_zeroes(offset, len, range.unmap))?;
-                    self.disk.throttle().owe(Access::Write, written);
+                    self.disk.throttle().owe(Direction::FromGuest, written);
                     Ok(())
                 };
                 self.each_range(input, MAX_ZERO_SECTORS, zero).map(|()| 0)

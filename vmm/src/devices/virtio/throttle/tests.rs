@@ -2,8 +2,8 @@ use super::*;
 
 const MIB: u64 = 1 << 20;
 
-fn rate(bytes: Option<u64>, requests: Option<u64>) -> Rate {
-    Rate::new(bytes, requests)
+fn rate(bytes: Option<u64>, operations: Option<u64>) -> Rate {
+    Rate::new(Limit { bytes, operations })
 }
 
 /// Serves requests of `bytes` as fast as they are admitted, until `end`; returns how many there were.
@@ -104,21 +104,37 @@ fn clock_that_stands_still_or_steps_back_gives_nothing_away() {
 }
 
 #[test]
+fn operation_of_unknown_size_is_paid_for_by_the_next() {
+    let mut rate = rate(Some(1000), Some(100));
+    for _ in 0..3 {
+        assert_eq!(rate.check(Duration::ZERO, 0), Ok(()));
+    }
+    rate.count(Duration::ZERO, 1500);
+    assert_eq!(rate.check(Duration::ZERO, 0), Err(Duration::from_millis(500)));
+    assert_eq!(rate.check(Duration::from_millis(500), 0), Ok(()));
+    (0..100).for_each(|_| rate.count(Duration::from_secs(5), 0));
+    assert_eq!(rate.check(Duration::from_secs(5), 0), Err(Duration::from_millis(10)));
+}
+
+#[test]
 fn directions_have_buckets_of_their_own() {
+    use Direction::{FromGuest, ToGuest};
     let throttle = Throttle::default();
-    let limits = DiskLimits { read_iops: Some(1), write_bps: Some(1), ..DiskLimits::default() };
-    throttle.set(&limits);
-    assert_eq!(throttle.admit(Access::Read, MIB), Ok(()));
-    assert!(throttle.admit(Access::Read, 0).is_err());
-    assert_eq!(throttle.admit(Access::Write, MIB), Ok(()));
-    assert!(throttle.admit(Access::Write, 0).is_err());
-    throttle.set(&DiskLimits::default());
-    assert_eq!(throttle.admit(Access::Read, 0), Ok(()));
-    throttle.owe(Access::Write, u64::MAX);
-    assert_eq!(throttle.admit(Access::Write, 0), Ok(()));
-    throttle.set(&limits);
-    throttle.owe(Access::Write, 10);
-    throttle.owe(Access::Read, 10);
-    assert!(throttle.admit(Access::Write, 0).is_err());
-    assert_eq!(throttle.admit(Access::Read, 0), Ok(()));
+    let operations = Limit { operations: Some(1), ..Limit::default() };
+    let bytes = Limit { bytes: Some(1), ..Limit::default() };
+    throttle.set(operations, bytes);
+    assert_eq!(throttle.admit(ToGuest, MIB), Ok(()));
+    assert!(throttle.admit(ToGuest, 0).is_err());
+    assert_eq!(throttle.admit(FromGuest, MIB), Ok(()));
+    assert!(throttle.admit(FromGuest, 0).is_err());
+    throttle.set(Limit::default(), Limit::default());
+    assert_eq!(throttle.admit(ToGuest, 0), Ok(()));
+    throttle.owe(FromGuest, u64::MAX);
+    throttle.count(FromGuest, u64::MAX);
+    assert_eq!(throttle.admit(FromGuest, 0), Ok(()));
+    throttle.set(operations, bytes);
+    throttle.owe(FromGuest, 10);
+    throttle.owe(ToGuest, 10);
+    assert!(throttle.check(FromGuest, 0).is_err());
+    assert_eq!(throttle.check(ToGuest, 0), Ok(()));
 }
