@@ -67,6 +67,7 @@ impl Machine {
             initrd: Some(FileSource::Path(initrd)),
             cmdline: String::new(),
             disks: disks_and_slots(&root, &folder),
+            nets: Vec::new(),
             vsock: Some(VsockConfig { cid: 3, socket: FileSource::Path(socket.clone()) }),
             boot_log: None,
             jail: Some(JailConfig { uid: UID, gid: UID }),

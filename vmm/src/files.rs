@@ -13,7 +13,8 @@ use crate::config::{DiskConfig, FileSource, MAX_DISKS, MAX_SEGMENTS, Segment, Va
 
 /// Descriptors below are standard input, output and error, which stay.
 const FIRST_FREE: RawFd = 3;
-/// Descriptors of the largest machine: its disks, with a timer each; vCPUs, queues and up to 1024 vsock connections.
+/// Descriptors of the largest machine: its disks, with a timer each; vCPUs, queues, network devices and up to
+/// 1024 vsock connections.
 pub const MAX_OPEN: u64 = (MAX_DISKS * MAX_SEGMENTS) as u64 + 2048;
 
 #[derive(Debug, thiserror::Error)]

@@ -11,10 +11,11 @@ use std::time::Duration;
 
 use vmm_sys_util::errno;
 
-use crate::config::{DiskLimits, FileSource, Segment, ValidConfig};
+use crate::config::{DiskLimits, FileSource, NetLimits, Segment, ValidConfig};
 use crate::control::{Command, Control, DiskContent, Event, Received};
 use crate::devices::serial::{self, SharedLog};
 use crate::devices::virtio::block::DiskHandle;
+use crate::devices::virtio::net::NetHandle;
 use crate::event_loop::{EventLoop, Token};
 use crate::files::{self, FileError, Files};
 use crate::jail::{self, JailError};
@@ -177,6 +178,15 @@ fn serve_control(machine: &Machine, control: &mut Control) -> Option<Stop> {
         Ok(Received::Command(Command::LimitDisk { disk, limits }, _)) => {
             answer(limit_disk(machine, disk, &limits).map(|()| None))
         }
+        Ok(Received::Command(Command::PlugNet { net, tap, limits }, files)) => {
+            answer(plug_net(machine, net, tap, &limits, files).map(|()| None))
+        }
+        Ok(Received::Command(Command::UnplugNet { net }, _)) => {
+            answer(unplug_net(machine, net).map(|()| None))
+        }
+        Ok(Received::Command(Command::LimitNet { net, limits }, _)) => {
+            answer(limit_net(machine, net, &limits).map(|()| None))
+        }
         Err(_) => return Some(Stop::ProtocolError),
     };
     control.send(&reply).err().map(|_| Stop::SocketClosed)
@@ -190,7 +200,7 @@ fn answer(outcome: Result<Option<u64>, String>) -> Event {
 }
 
 fn find_disk(machine: &Machine, disk: usize) -> Result<&DiskHandle, String> {
-    machine.disks.get(disk).ok_or_else(|| format!("There is no disk {disk}"))
+    machine.handles.disks.get(disk).ok_or_else(|| format!("There is no disk {disk}"))
 }
 
 fn limit_disk(machine: &Machine, disk: usize, limits: &DiskLimits) -> Result<(), String> {
@@ -207,25 +217,66 @@ fn fill_disk(
     files: Vec<OwnedFd>,
 ) -> Result<u64, String> {
     let slot = find_disk(machine, disk)?;
-    let mut files = files.into_iter().map(|file| Some(File::from(file))).collect::<Vec<_>>();
-    let mut take = |source: FileSource| match source {
-        FileSource::Path(path) => {
-            Err(format!("{} cannot be opened from inside the jail; send a descriptor", path.display()))
-        }
-        FileSource::Fd(index) => usize::try_from(index)
-            .ok()
-            .and_then(|index| files.get_mut(index)?.take())
-            .ok_or_else(|| format!("Descriptor {index} was not sent, or is named twice")),
-    };
+    let mut files = Sent::new(files);
     let filled = match content {
         DiskContent::Segments(segments) => {
             crate::config::check_segments(disk, &segments).map_err(|error| error.to_string())?;
-            let open = |Segment { file, start_sector }: Segment| Ok((take(file)?, start_sector));
+            let open = |Segment { file, start_sector }: Segment| Ok((files.take(file)?, start_sector));
             slot.fill_read_only(segments.into_iter().map(open).collect::<Result<_, String>>()?)
         }
-        DiskContent::File(file) => slot.fill_read_write(take(file)?),
+        DiskContent::File(file) => slot.fill_read_write(files.take(file)?),
     };
     filled.map_err(|error| chain(&error))
+}
+
+fn find_net(machine: &Machine, net: usize) -> Result<&NetHandle, String> {
+    machine.handles.nets.get(net).ok_or_else(|| format!("There is no network device {net}"))
+}
+
+fn plug_net(
+    machine: &Machine,
+    net: usize,
+    tap: FileSource,
+    limits: &NetLimits,
+    files: Vec<OwnedFd>,
+) -> Result<(), String> {
+    let handle = find_net(machine, net)?;
+    crate::config::check_net_limits(net, limits).map_err(|error| error.to_string())?;
+    let tap = Sent::new(files).take(tap)?;
+    handle.plug(tap, limits).map_err(|error| chain(&error))
+}
+
+fn unplug_net(machine: &Machine, net: usize) -> Result<(), String> {
+    find_net(machine, net)?.unplug().map_err(|error| chain(&error))
+}
+
+fn limit_net(machine: &Machine, net: usize, limits: &NetLimits) -> Result<(), String> {
+    let handle = find_net(machine, net)?;
+    crate::config::check_net_limits(net, limits).map_err(|error| error.to_string())?;
+    handle.limit(limits);
+    Ok(())
+}
+
+/// Descriptors that came with a command.
+struct Sent(Vec<Option<File>>);
+
+impl Sent {
+    fn new(files: Vec<OwnedFd>) -> Self {
+        Self(files.into_iter().map(|file| Some(File::from(file))).collect())
+    }
+
+    /// The file that a field of the command names.
+    fn take(&mut self, source: FileSource) -> Result<File, String> {
+        match source {
+            FileSource::Path(path) => {
+                Err(format!("{} cannot be opened from inside the jail; send a descriptor", path.display()))
+            }
+            FileSource::Fd(index) => usize::try_from(index)
+                .ok()
+                .and_then(|index| self.0.get_mut(index)?.take())
+                .ok_or_else(|| format!("Descriptor {index} was not sent, or is named twice")),
+        }
+    }
 }
 
 /// Takes every vCPU out of the guest, so that after this none executes an instruction of it.

@@ -7,7 +7,7 @@
 mod nano;
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{IoSlice, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
@@ -15,12 +15,13 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use hull_vmm::config::{DiskLimits, FileSource};
+use hull_vmm::config::{DiskLimits, FileSource, NetLimits};
 use hull_vmm::control::{Command as ControlCommand, DiskContent, Event, frame};
 use hull_vmm::lifecycle::{ExitCause, Stop};
 use serde_json::json;
 
 use nano::Guest;
+use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 
 /// Descriptor of the control socket in the child.
 const CONTROL: i32 = 20;
@@ -104,6 +105,14 @@ impl Supervised {
 
     fn send(&mut self, command: &ControlCommand) {
         self.control.write_all(&frame::encode(command).unwrap()).unwrap();
+    }
+
+    /// The same, with a descriptor.
+    fn send_with(&mut self, command: &ControlCommand, file: &fs::File) {
+        let (bytes, fds) = (frame::encode(command).unwrap(), [file.as_raw_fd()]);
+        let rights = [ControlMessage::ScmRights(&fds)];
+        let slices = [IoSlice::new(&bytes)];
+        sendmsg::<()>(self.control.as_raw_fd(), &slices, &rights, MsgFlags::empty(), None).unwrap();
     }
 
     fn exit_cause(&mut self) -> ExitCause {
@@ -294,6 +303,71 @@ fn commands_that_cannot_be_carried_out_fail_and_change_nothing() {
     }
     machine.send(&ControlCommand::Stop);
     assert_eq!(machine.exit_cause(), ExitCause::HostStopped { by: Stop::Command });
+}
+
+#[test]
+fn cables_are_plugged_with_what_fits_and_refused_with_a_reason() {
+    if !has_kvm() || !is_root() {
+        return;
+    }
+    let mut machine = Supervised::start(Guest::Spin, |config| {
+        config["jail"] = json!({ "uid": UID, "gid": UID });
+        config["nets"] = json!([
+            { "mac": "02:68:75:6c:00:00" },
+            { "mac": "02:68:75:6c:00:01", "mtu": 9000, "limits": { "rx_bps": 1 } },
+        ]);
+    });
+    assert_eq!(machine.event(), Event::Running);
+    let plug = |net, tap, limits| ControlCommand::PlugNet { net, tap, limits };
+    let none = NetLimits::default();
+    for (command, why) in [
+        (plug(2, FileSource::Fd(0), none), "There is no network device 2"),
+        (plug(0, FileSource::Fd(0), none), "Descriptor 0 was not sent"),
+        (plug(0, FileSource::Path("/x".into()), none), "/x cannot be opened"),
+        (plug(0, FileSource::Fd(0), NetLimits { tx_pps: Some(0), ..none }), "tx_pps is 0"),
+        (ControlCommand::UnplugNet { net: 2 }, "There is no network device 2"),
+        (ControlCommand::UnplugNet { net: 1 }, "is not plugged in"),
+        (ControlCommand::LimitNet { net: 2, limits: none }, "There is no network device 2"),
+        (ControlCommand::LimitNet { net: 1, limits: NetLimits { rx_bps: Some(0), ..none } }, "rx_bps is 0"),
+    ] {
+        machine.send(&command);
+        assert_failed(&machine.event(), why);
+    }
+    machine.send_with(&plug(0, FileSource::Fd(0), none), &fs::File::open("/dev/null").unwrap());
+    assert_failed(&machine.event(), "not a tap's");
+    if let Some(tap) = tap() {
+        for _ in 0..2 {
+            machine.send_with(&plug(0, FileSource::Fd(0), none), &tap);
+            assert_eq!(machine.event(), Event::Done { sectors: None });
+            machine.send_with(&plug(0, FileSource::Fd(0), none), &tap);
+            assert_failed(&machine.event(), "is plugged in already");
+            machine.send(&ControlCommand::LimitNet { net: 0, limits: NetLimits { tx_bps: Some(1), ..none } });
+            assert_eq!(machine.event(), Event::Done { sectors: None });
+            machine.send(&ControlCommand::UnplugNet { net: 0 });
+            assert_eq!(machine.event(), Event::Done { sectors: None });
+        }
+    }
+    machine.send(&ControlCommand::Stop);
+    assert_eq!(machine.exit_cause(), ExitCause::HostStopped { by: Stop::Command });
+}
+
+fn assert_failed(event: &Event, why: &str) {
+    match event {
+        Event::Failed { message } => assert!(message.contains(why), "{message}"),
+        other => panic!("{other:?} instead of a failure: {why}"),
+    }
+}
+
+/// A tap that goes with its last descriptor. None where there are none to be had.
+fn tap() -> Option<fs::File> {
+    let tap = fs::File::options().read(true).write(true).open("/dev/net/tun").ok()?;
+    // SAFETY: all fields of ifreq may be zero: the kernel chooses the name.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    let flags = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR;
+    request.ifr_ifru.ifru_flags = u16::try_from(flags).unwrap().cast_signed();
+    // SAFETY: TUNSETIFF reads a struct ifreq, which lives as long as the call.
+    let result = unsafe { libc::ioctl(tap.as_raw_fd(), libc::TUNSETIFF, &raw mut request) };
+    (result == 0).then_some(tap)
 }
 
 #[test]

@@ -79,6 +79,7 @@ pub fn launch(plan: &Plan, parts: &Parts) -> Result<Sandbox, LaunchError> {
         initrd: Some(handed.source(initrd(init)?)),
         cmdline: String::new(),
         disks,
+        nets: Vec::new(),
         vsock: Some(vsock),
         boot_log: boot_log(plan)?.map(|log| handed.source(log)),
         jail: plan.uid.map(|uid| JailConfig { uid, gid: uid }),

@@ -3,6 +3,7 @@
 //! [`VmConfig`] is data from a file or a pipe; [`VmConfig::validate`] checks it against every limit
 //! and yields a [`ValidConfig`], the only thing the machine is built from.
 
+pub mod mac;
 mod valid;
 
 use std::fmt;
@@ -12,7 +13,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use valid::{ConfigError, ValidConfig};
-pub(crate) use valid::{check_limits, check_segments};
+pub(crate) use valid::{check_limits, check_net_limits, check_segments};
 
 /// Smallest guest memory, in MiB: kernel image and boot-time structures take about 20.
 pub const MIN_MEMORY_MIB: u32 = 32;
@@ -22,6 +23,11 @@ pub const MAX_MEMORY_MIB: u32 = 1 << 20;
 pub const MAX_VCPUS: u8 = 64;
 /// Block devices a machine may have; the IOAPIC's pins are the limit behind it.
 pub const MAX_DISKS: usize = 12;
+/// Network devices a machine may have.
+pub const MAX_NETS: usize = 6;
+/// Smallest and largest MTU that a network device may name (VirtIO 1.2, 5.1.4.1): that of IPv6, and what
+/// the field holds.
+pub const MIN_MTU: u16 = 1280;
 /// Segments of one read-only disk: merged metadata and one a layer.
 pub const MAX_SEGMENTS: usize = 1024;
 /// Bytes of a sector, the unit of virtio-blk addresses (VirtIO 1.2, 5.2.4).
@@ -46,6 +52,10 @@ pub struct VmConfig {
     /// In the order in which the guest sees them: vda, vdb, ...
     #[serde(default)]
     pub disks: Vec<DiskConfig>,
+    /// Network devices, without a network at first: each is a slot whose cable is plugged in through the
+    /// control socket.
+    #[serde(default)]
+    pub nets: Vec<NetConfig>,
     #[serde(default)]
     pub vsock: Option<VsockConfig>,
     /// Serial console; what the guest writes goes here. Off when absent.
@@ -123,6 +133,48 @@ pub struct DiskLimits {
 }
 
 impl DiskLimits {
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// One virtio-net device.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NetConfig {
+    /// As the guest's driver finds it, by which the device can be told from the others; the guest may
+    /// take another. Written `02:68:75:6c:00:01`.
+    #[serde(with = "mac")]
+    pub mac: [u8; 6],
+    /// The largest that the guest's driver will allow; absent for no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mtu: Option<u16>,
+    #[serde(default, skip_serializing_if = "NetLimits::is_empty")]
+    pub limits: NetLimits,
+}
+
+/// What a network device may do in a second; absent is as much as the host can, zero is refused. One
+/// second's worth may be used at once, or one packet if that is larger. Directions are the guest's. Counted
+/// are Ethernet frames as they cross between guest and host: one that is still to be cut into segments
+/// is one packet.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NetLimits {
+    /// Bytes received by the guest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rx_bps: Option<u64>,
+    /// Bytes sent by the guest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tx_bps: Option<u64>,
+    /// Packets received by the guest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rx_pps: Option<u64>,
+    /// Packets sent by the guest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tx_pps: Option<u64>,
+}
+
+impl NetLimits {
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::os::fd::RawFd;
 
 use super::{
-    DiskConfig, DiskLimits, FileSource, JailConfig, MAX_DISKS, MAX_MEMORY_MIB, MAX_SEGMENTS, MAX_VCPUS,
-    MIN_MEMORY_MIB, Segment, VmConfig, VsockConfig,
+    DiskConfig, DiskLimits, FileSource, JailConfig, MAX_DISKS, MAX_MEMORY_MIB, MAX_NETS, MAX_SEGMENTS,
+    MAX_VCPUS, MIN_MEMORY_MIB, MIN_MTU, NetConfig, NetLimits, Segment, VmConfig, VsockConfig, mac,
 };
 
 /// Longest id: it is shown in messages, not stored.
@@ -31,6 +31,17 @@ pub enum ConfigError {
     SegmentOrder { disk: usize, segment: usize },
     #[error("disk {disk}: {limit} is 0; a limit is at least 1, and absent for none")]
     Limit { disk: usize, limit: &'static str },
+    #[error("{0} network devices asked for; up to {MAX_NETS} are possible")]
+    Nets(usize),
+    #[error(
+        "network device {net}: {address} is another's, or not that of a single host",
+        address = mac::format(.mac)
+    )]
+    Mac { net: usize, mac: [u8; 6] },
+    #[error("network device {net}: an MTU of {mtu} is too small; it is at least {MIN_MTU}")]
+    Mtu { net: usize, mtu: u16 },
+    #[error("network device {net}: {limit} is 0; a limit is at least 1, and absent for none")]
+    NetLimit { net: usize, limit: &'static str },
     #[error("vsock context id {0} is reserved; it must be {FIRST_CID} or more, below {max}", max = u32::MAX)]
     Cid(u32),
     #[error("descriptor {0} is named twice, or is no descriptor number")]
@@ -50,6 +61,7 @@ pub struct ValidConfig {
     pub(crate) initrd: Option<FileSource>,
     pub(crate) cmdline: String,
     pub(crate) disks: Vec<DiskConfig>,
+    pub(crate) nets: Vec<NetConfig>,
     pub(crate) vsock: Option<VsockConfig>,
     pub(crate) boot_log: Option<FileSource>,
     pub(crate) jail: Option<JailConfig>,
@@ -72,6 +84,7 @@ impl VmConfig {
             return Err(ConfigError::Cmdline);
         }
         check_disks(&self.disks)?;
+        check_nets(&self.nets)?;
         match self.vsock {
             Some(VsockConfig { cid, .. }) if !(FIRST_CID..u32::MAX).contains(&cid) => {
                 return Err(ConfigError::Cid(cid));
@@ -92,6 +105,7 @@ impl VmConfig {
             initrd: self.initrd,
             cmdline: self.cmdline,
             disks: self.disks,
+            nets: self.nets,
             vsock: self.vsock,
             boot_log: self.boot_log,
             jail: self.jail,
@@ -157,10 +171,37 @@ pub(crate) fn check_limits(disk: usize, limits: &DiskLimits) -> Result<(), Confi
         ("read_iops", read_iops),
         ("write_iops", write_iops),
     ];
-    match all.into_iter().find(|(_, value)| *value == Some(0)) {
-        Some((limit, _)) => Err(ConfigError::Limit { disk, limit }),
-        None => Ok(()),
+    find_zero(all).map_or(Ok(()), |limit| Err(ConfigError::Limit { disk, limit }))
+}
+
+fn find_zero(limits: [(&'static str, Option<u64>); 4]) -> Option<&'static str> {
+    limits.into_iter().find(|(_, value)| *value == Some(0)).map(|(limit, _)| limit)
+}
+
+fn check_nets(nets: &[NetConfig]) -> Result<(), ConfigError> {
+    if nets.len() > MAX_NETS {
+        return Err(ConfigError::Nets(nets.len()));
     }
+    let mut seen = HashSet::new();
+    for (net, NetConfig { mac, mtu, limits }) in nets.iter().enumerate() {
+        // The lowest bit of the first byte: for a group (IEEE 802, 8.2).
+        let is_single = mac[0] & 1 == 0 && *mac != [0; 6];
+        if !is_single || !seen.insert(mac) {
+            return Err(ConfigError::Mac { net, mac: *mac });
+        }
+        if let Some(mtu) = mtu.filter(|mtu| *mtu < MIN_MTU) {
+            return Err(ConfigError::Mtu { net, mtu });
+        }
+        check_net_limits(net, limits)?;
+    }
+    Ok(())
+}
+
+/// None is zero, which would be a cable that carries nothing.
+pub(crate) fn check_net_limits(net: usize, limits: &NetLimits) -> Result<(), ConfigError> {
+    let NetLimits { rx_bps, tx_bps, rx_pps, tx_pps } = *limits;
+    let all = [("rx_bps", rx_bps), ("tx_bps", tx_bps), ("rx_pps", rx_pps), ("tx_pps", tx_pps)];
+    find_zero(all).map_or(Ok(()), |limit| Err(ConfigError::NetLimit { net, limit }))
 }
 
 /// Segments are few enough and ascend. That they do not overlap shows when the files are open.
@@ -236,6 +277,35 @@ mod tests {
         for limits in [r#"{"read_bps":-1}"#, r#"{"read_bps":1.5}"#, r#"{"bps":1}"#, "7"] {
             assert!(serde_json::from_str::<DiskLimits>(limits).is_err(), "{limits}");
         }
+    }
+
+    #[test]
+    fn network_devices_have_addresses_of_their_own_and_known_limits() {
+        let with = |nets: &str| config(&format!(r#","nets":[{nets}]"#)).validate();
+        let nets = with(
+            r#"{"mac":"02:68:75:6c:00:00","mtu":1280,"limits":{"rx_pps":1}},
+            {"mac":"02:68:75:6c:00:01"}"#,
+        )
+        .unwrap()
+        .nets;
+        assert_eq!(nets[1].mac, [2, 0x68, 0x75, 0x6c, 0, 1]);
+        assert_eq!(nets[0].limits, NetLimits { rx_pps: Some(1), ..NetLimits::default() });
+        assert_eq!(serde_json::to_string(&nets[1]).unwrap(), r#"{"mac":"02:68:75:6c:00:01"}"#);
+        for bad in ["03:00:00:00:00:01", "00:00:00:00:00:00", "ff:ff:ff:ff:ff:ff"] {
+            let error = with(&format!(r#"{{"mac":"{bad}"}}"#)).unwrap_err();
+            assert_eq!(error, ConfigError::Mac { net: 0, mac: mac::parse(bad).unwrap() });
+            assert!(error.to_string().contains(bad), "{error}");
+        }
+        let twice = with(r#"{"mac":"02:00:00:00:00:01"},{"mac":"02:00:00:00:00:01"}"#).unwrap_err();
+        assert_eq!(twice, ConfigError::Mac { net: 1, mac: [2, 0, 0, 0, 0, 1] });
+        let small = with(r#"{"mac":"02:00:00:00:00:01","mtu":1279}"#).unwrap_err();
+        assert_eq!(small, ConfigError::Mtu { net: 0, mtu: 1279 });
+        for limit in ["rx_bps", "tx_bps", "rx_pps", "tx_pps"] {
+            let zero = with(&format!(r#"{{"mac":"02:00:00:00:00:01","limits":{{"{limit}":0}}}}"#));
+            assert_eq!(zero.unwrap_err(), ConfigError::NetLimit { net: 0, limit });
+        }
+        let many = (0..=MAX_NETS).map(|net| format!(r#"{{"mac":"02:00:00:00:00:0{net}"}}"#));
+        assert_eq!(with(&many.collect::<Vec<_>>().join(",")).unwrap_err(), ConfigError::Nets(MAX_NETS + 1));
     }
 
     #[test]

@@ -10,7 +10,7 @@ mod socket;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{DiskLimits, FileSource, Segment};
+use crate::config::{DiskLimits, FileSource, NetLimits, Segment};
 use crate::lifecycle::ExitCause;
 
 pub use frame::{FrameError, MAX_FRAME};
@@ -57,6 +57,30 @@ pub enum Command {
         /// Index into the config's disks.
         disk: usize,
         limits: DiskLimits,
+    },
+    /// Connects a network device that has no network: its link goes up, whether the guest's driver is there
+    /// already or not.
+    PlugNet {
+        /// Index into the config's network devices.
+        net: usize,
+        /// A tap with IFF_NO_PI and IFF_VNET_HDR. All else about it is set by the machine, which becomes
+        /// its only reader.
+        tap: FileSource,
+        /// Instead of those that the device had.
+        #[serde(default, skip_serializing_if = "NetLimits::is_empty")]
+        limits: NetLimits,
+    },
+    /// Takes a network device off its network: its link goes down, and the tap is closed when this is
+    /// answered. The device may be plugged again.
+    UnplugNet {
+        /// Index into the config's network devices.
+        net: usize,
+    },
+    /// From now on a network device is held to these rates and to no others.
+    LimitNet {
+        /// Index into the config's network devices.
+        net: usize,
+        limits: NetLimits,
     },
     /// Ends the machine at once.
     Stop,

@@ -6,12 +6,13 @@ use std::sync::{Arc, Mutex};
 
 use super::{Builder, CMDLINE_LOG, CMDLINE_QUIET, MachineError};
 use crate::arch::irqchip::MAX_PINS;
-use crate::config::ValidConfig;
+use crate::config::{MAX_DISKS, MAX_NETS, NetConfig, ValidConfig};
 use crate::devices::serial::{self, BootLog, Console, SharedLog};
 use crate::devices::virtio::balloon::Balloon;
 use crate::devices::virtio::block::{Block, DiskHandle};
 use crate::devices::virtio::device::VirtioDevice;
 use crate::devices::virtio::mmio::{MmioTransport, WINDOW, reg};
+use crate::devices::virtio::net::{Net, NetHandle};
 use crate::devices::virtio::rng::Rng;
 use crate::devices::virtio::vsock::Vsock;
 use crate::files::DiskFiles;
@@ -22,11 +23,22 @@ const FIRST_IRQ: u8 = 5;
 /// Devices that every machine has: rng and balloon.
 const FIXED_DEVICES: usize = 2;
 
+/// The largest machine, with a vsock device, has pins for all its devices.
+const _: () = assert!(FIRST_IRQ as usize + MAX_DISKS + MAX_NETS + 1 + FIXED_DEVICES <= MAX_PINS as usize);
+
 /// Interrupts up to the last one that this machine's devices use.
 pub(super) fn interrupts(config: &ValidConfig) -> Result<u8, MachineError> {
-    let devices = config.disks.len() + usize::from(config.vsock.is_some()) + FIXED_DEVICES;
+    let (disks, nets, vsock) = (config.disks.len(), config.nets.len(), usize::from(config.vsock.is_some()));
+    let devices = disks + nets + vsock + FIXED_DEVICES;
     let count = u8::try_from(devices).ok().and_then(|devices| FIRST_IRQ.checked_add(devices));
     count.filter(|count| *count <= MAX_PINS).ok_or(MachineError::Interrupts)
+}
+
+/// What the host does to devices once they are the guest's. In the config's order.
+#[derive(Default)]
+pub struct Handles {
+    pub disks: Vec<DiskHandle>,
+    pub nets: Vec<NetHandle>,
 }
 
 impl Builder {
@@ -45,21 +57,29 @@ impl Builder {
         Ok(Some(log))
     }
 
-    /// Disks in their order, so that the guest names them vda, vdb and so on; then vsock, rng, balloon.
+    /// Disks in their order, so that the guest names them vda, vdb and so on; then vsock, network devices,
+    /// rng, balloon.
     pub(super) fn add_virtio(
         &mut self,
         disks: Vec<DiskFiles>,
+        nets: &[NetConfig],
         vsock: Option<(u32, UnixListener)>,
-    ) -> Result<Vec<DiskHandle>, MachineError> {
+    ) -> Result<Handles, MachineError> {
         let mut place = 0;
-        let mut handles = Vec::with_capacity(disks.len());
+        let mut handles = Handles::default();
         for (disk, files) in disks.into_iter().enumerate() {
             let block = make_disk(disk, files)?;
-            handles.push(block.handle());
+            handles.disks.push(block.handle());
             self.add_device(&mut place, Box::new(block))?;
         }
         if let Some((cid, listener)) = vsock {
             self.add_device(&mut place, Box::new(Vsock::new(cid, listener)))?;
+        }
+        for config in nets {
+            let net = Net::new(config.mac, config.mtu).map_err(MachineError::Device)?;
+            net.handle().limit(&config.limits);
+            handles.nets.push(net.handle());
+            self.add_device(&mut place, Box::new(net))?;
         }
         self.add_device(&mut place, Box::new(Rng::new()))?;
         self.add_device(&mut place, Box::new(Balloon::new()))?;

@@ -2,6 +2,8 @@
 
 mod devices;
 
+pub use devices::Handles;
+
 use std::io;
 use std::sync::{Arc, Mutex};
 
@@ -16,7 +18,7 @@ use crate::config::{ConfigError, ValidConfig};
 use crate::devices::bus::{Bus, Overlap};
 use crate::devices::i8042::{self, I8042};
 use crate::devices::serial::SharedLog;
-use crate::devices::virtio::block::{BackendError, DiskHandle};
+use crate::devices::virtio::block::BackendError;
 use crate::devices::virtio::failure::Failure;
 use crate::files::Files;
 use crate::kvm::vcpu::Vcpu;
@@ -69,8 +71,7 @@ pub struct Machine {
     pub vcpus: Vec<Vcpu>,
     pub ending: Arc<Ending>,
     pub failure: Failure,
-    /// In the config's order.
-    pub disks: Vec<DiskHandle>,
+    pub handles: Handles,
     pub boot_log: Option<SharedLog>,
     /// Keeps the VM and its memory for as long as the vCPUs.
     _vm: Vm,
@@ -100,8 +101,9 @@ impl Machine {
         if config.vcpus == 1 {
             builder.cmdline.add(CMDLINE_ONE_VCPU)?;
         }
-        let disks = builder.add_virtio(std::mem::take(&mut files.disks), files.vsock.take())?;
-        for (disk, config) in disks.iter().zip(&config.disks) {
+        let disks = std::mem::take(&mut files.disks);
+        let handles = builder.add_virtio(disks, &config.nets, files.vsock.take())?;
+        for (disk, config) in handles.disks.iter().zip(&config.disks) {
             disk.limit(config.limits());
         }
         builder.cmdline.add(&config.cmdline)?;
@@ -109,7 +111,7 @@ impl Machine {
         let kernel = builder.load_guest(config, &mut files)?;
         mptable::write(&builder.memory, config.vcpus, &builder.irqs)
             .map_err(|source| MachineError::Tables { what: "the MP table", source })?;
-        builder.finish(config, &kernel, &kvm, boot_log, disks)
+        builder.finish(config, &kernel, &kvm, boot_log, handles)
     }
 }
 
@@ -148,7 +150,7 @@ impl Builder {
         kernel: &Kernel,
         kvm: &Kvm,
         boot_log: Option<SharedLog>,
-        disks: Vec<DiskHandle>,
+        handles: Handles,
     ) -> Result<Machine, MachineError> {
         let (ports, mmio) = (Arc::new(self.ports), Arc::new(self.mmio));
         let mut cpuid = supported_cpuid(kvm)?;
@@ -169,7 +171,7 @@ impl Builder {
             fd.set_regs(&registers).map_err(refused("set a vCPU's registers"))?;
         }
         let Self { vm, failure, ending, .. } = self;
-        Ok(Machine { vcpus, ending, failure, disks, boot_log, _vm: vm })
+        Ok(Machine { vcpus, ending, failure, handles, boot_log, _vm: vm })
     }
 }
 

@@ -9,8 +9,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::devices::bus::BusDevice;
 use crate::devices::irq::IrqLine;
 
-/// Most pins, so interrupts that a machine's devices may have.
-pub const MAX_PINS: u8 = 24;
+/// Most pins, so interrupts that a machine's devices may have. A real 82093AA has 24; a kernel goes by the
+/// number in the version register.
+pub const MAX_PINS: u8 = 32;
 
 /// Offsets in the register window: index and data.
 const SELECT: u64 = 0x00;

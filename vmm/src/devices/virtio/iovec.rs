@@ -6,11 +6,11 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use super::chain::Slices;
 
 /// Vectors in one call; the kernel's UIO_MAXIOV.
-const MAX_VECTORS: usize = 1024;
+pub(super) const MAX_VECTORS: usize = 1024;
 /// Smallest unit of memory that the host takes back.
 const PAGE: usize = 4096;
 
-fn vectors(slices: &Slices<'_>) -> Vec<libc::iovec> {
+pub(super) fn vectors(slices: &Slices<'_>) -> Vec<libc::iovec> {
     slices
         .iter()
         .take(MAX_VECTORS)
@@ -18,12 +18,12 @@ fn vectors(slices: &Slices<'_>) -> Vec<libc::iovec> {
         .collect()
 }
 
-fn count(vectors: &[libc::iovec]) -> libc::c_int {
+pub(super) fn count(vectors: &[libc::iovec]) -> libc::c_int {
     // At most MAX_VECTORS.
     libc::c_int::try_from(vectors.len()).unwrap_or(libc::c_int::MAX)
 }
 
-fn outcome(result: libc::ssize_t) -> io::Result<usize> {
+pub(super) fn outcome(result: libc::ssize_t) -> io::Result<usize> {
     usize::try_from(result).map_err(|_| io::Error::last_os_error())
 }
 
@@ -51,6 +51,13 @@ pub fn receive(socket: BorrowedFd<'_>, slices: &Slices<'_>) -> io::Result<usize>
     let vectors = vectors(slices);
     // SAFETY: as for `read_at`.
     outcome(unsafe { libc::readv(socket.as_raw_fd(), vectors.as_ptr(), count(&vectors)) })
+}
+
+/// writev(2): writes guest buffers to a tap, as one packet.
+pub fn write_packet(tap: BorrowedFd<'_>, slices: &Slices<'_>) -> io::Result<usize> {
+    let vectors = vectors(slices);
+    // SAFETY: as for `write_at`.
+    outcome(unsafe { libc::writev(tap.as_raw_fd(), vectors.as_ptr(), count(&vectors)) })
 }
 
 /// sendmsg(2): writes guest buffers to a socket, without SIGPIPE.

@@ -22,6 +22,7 @@ pub mod failure;
 pub mod interrupt;
 mod iovec;
 pub mod mmio;
+pub mod net;
 pub mod queue;
 pub mod rng;
 mod status;

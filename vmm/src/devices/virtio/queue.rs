@@ -6,15 +6,22 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{Ordering, fence};
 
 use serde::{Deserialize, Serialize};
 use virtio_queue::{Queue as Ring, QueueOwnedT, QueueT};
-use vm_memory::GuestAddress;
+use vm_memory::{Bytes, GuestAddress};
 use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 
 use super::chain::{Chain, ChainError};
 use super::interrupt::Interrupt;
 use crate::memory::GuestMemory;
+
+/// Bytes of flags and index before the elements of each ring, and of an element (VirtIO 1.2, 2.7.6, 2.7.8).
+const AVAIL_HEADER: u64 = 4;
+const AVAIL_ELEMENT: u64 = 2;
+const USED_HEADER: u64 = 4;
+const USED_ELEMENT: u64 = 8;
 
 /// Why a queue cannot be used, or cannot be used any longer. All of it is the guest's doing.
 #[derive(Debug, thiserror::Error)]
@@ -72,7 +79,7 @@ impl QueueConfig {
             .ok()
             .filter(|()| ring.is_valid(memory))
             .ok_or(QueueError::Placement { desc: self.desc, driver: self.driver, device: self.device })?;
-        Ok(Queue { ring, kick })
+        Ok(Queue { ring, kick, signalled: 0 })
     }
 }
 
@@ -80,6 +87,8 @@ impl QueueConfig {
 pub struct Queue {
     ring: Ring,
     kick: Arc<EventFd>,
+    /// Where the used ring stood when it was last decided whether to signal.
+    signalled: u16,
 }
 
 /// What [`Queue::drain`] has taken.
@@ -130,6 +139,30 @@ impl Queue {
         self.ring.add_used(memory, head, written).map_err(QueueError::Ring)
     }
 
+    /// Gives back the chains of one message that spans them, each with its bytes filled: the driver sees
+    /// all of them or none (VirtIO 1.2, 5.1.6.4.1). They are no more than the queue's size.
+    pub fn push_together(&mut self, memory: &GuestMemory, used: &[(u16, u32)]) -> Result<(), QueueError> {
+        let Some(((head, written), others)) = used.split_last() else { return Ok(()) };
+        let mut next = self.ring.next_used();
+        for (head, written) in others {
+            let slot = u64::from(next % self.ring.size());
+            let element = self.ring.used_ring() + USED_HEADER + slot * USED_ELEMENT;
+            let value = u64::from(*written) << 32 | u64::from(*head);
+            memory
+                .write_obj(value.to_le(), GuestAddress(element))
+                .map_err(|source| QueueError::Ring(virtio_queue::Error::GuestMemory(source)))?;
+            next = next.wrapping_add(1);
+        }
+        // The index, which is what the driver looks at, is written with the last one.
+        self.ring.set_next_used(next);
+        self.push(memory, *head, *written)
+    }
+
+    /// The queue's size as the driver chose it.
+    pub fn size(&self) -> u16 {
+        self.ring.size()
+    }
+
     /// Asks the driver to notify about chains to come. True: some are there already.
     pub fn enable_kicks(&mut self, memory: &GuestMemory) -> Result<bool, QueueError> {
         self.ring.enable_notification(memory).map_err(QueueError::Ring)
@@ -141,10 +174,28 @@ impl Queue {
 
     /// Tells the driver about chains given back, if it wants to know.
     pub fn signal(&mut self, memory: &GuestMemory, interrupt: &Interrupt) -> Result<(), QueueError> {
-        if self.ring.needs_notification(memory).map_err(QueueError::Ring)? {
+        if self.is_awaited(memory)? {
             interrupt.used_buffer();
         }
         Ok(())
+    }
+
+    /// Whether the used ring has passed the index that the driver waits for since this was last asked
+    /// (VirtIO 1.2, 2.7.7.2). The ring's own answer does not know of chains given back together.
+    fn is_awaited(&mut self, memory: &GuestMemory) -> Result<bool, QueueError> {
+        if !self.ring.event_idx_enabled() {
+            return Ok(true);
+        }
+        // What was given back is to be seen before the driver's wish is read.
+        fence(Ordering::SeqCst);
+        let used_event = self.ring.avail_ring() + AVAIL_HEADER + u64::from(self.ring.size()) * AVAIL_ELEMENT;
+        let awaited: u16 = memory
+            .load(GuestAddress(used_event), Ordering::Relaxed)
+            .map_err(|source| QueueError::Ring(virtio_queue::Error::GuestMemory(source)))?;
+        let now = self.ring.next_used();
+        let before = std::mem::replace(&mut self.signalled, now);
+        let passed = now.wrapping_sub(u16::from_le(awaited)).wrapping_sub(1);
+        Ok(passed < now.wrapping_sub(before))
     }
 
     /// Serves every chain there is with `serve`, which returns how many bytes it wrote. Each is

@@ -10,6 +10,7 @@ use super::block::Block;
 use super::device::VirtioDevice;
 use super::driver::{Buffer, Descriptor, Driver, INDIRECT, MEMORY, NEXT, WRITE};
 use super::mmio::reg;
+use super::net::Net;
 use super::rng::Rng;
 use super::vsock::Vsock;
 use super::{feature, status};
@@ -41,7 +42,7 @@ fn read_sector() -> Vec<Buffer<'static>> {
     vec![Buffer::Out(&READ_SECTOR_0), Buffer::In(512), Buffer::In(1)]
 }
 
-const SUBJECTS: [Subject; 6] = [
+const SUBJECTS: [Subject; 7] = [
     Subject { name: "rng", make: || Box::new(Rng::new()), queue: 0, chain: || vec![Buffer::In(32)] },
     Subject {
         name: "read-only disk",
@@ -61,6 +62,13 @@ const SUBJECTS: [Subject; 6] = [
         make: || Box::new(Balloon::new()),
         queue: 2,
         chain: || vec![Buffer::In(4096)],
+    },
+    // No cable: taken and dropped.
+    Subject {
+        name: "net",
+        make: || Box::new(Net::new([2, 0, 0, 0, 0, 1], None).unwrap()),
+        queue: 1,
+        chain: || vec![Buffer::Out(&[0; 72])],
     },
     // A packet from the wrong address: taken and dropped.
     Subject { name: "vsock", make: socket_device, queue: 1, chain: || vec![Buffer::Out(&[0; 44])] },

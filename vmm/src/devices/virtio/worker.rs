@@ -74,7 +74,7 @@ pub trait Task: Send + 'static {
     ) -> Result<(), TaskError>;
 
     /// All events of one wait were handed out; the task is about to sleep.
-    fn before_sleep(&mut self) -> Result<(), TaskError> {
+    fn before_sleep(&mut self, _: &Poll<Self::Token>) -> Result<(), TaskError> {
         Ok(())
     }
 }
@@ -139,6 +139,6 @@ fn serve<T: Task>(task: &mut T, poll: &Poll<T::Token>) -> Result<(), TaskError> 
                 task.on_event(token, event.event_set(), poll)?;
             }
         }
-        task.before_sleep()?;
+        task.before_sleep(poll)?;
     }
 }

@@ -171,7 +171,7 @@ impl Task for VsockTask {
         Ok(())
     }
 
-    fn before_sleep(&mut self) -> Result<(), TaskError> {
+    fn before_sleep(&mut self, _: &Poll<Event>) -> Result<(), TaskError> {
         let clients = self.muxer.count();
         if self.tx_pending {
             self.transmit()?;
