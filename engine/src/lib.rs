@@ -4,6 +4,7 @@ pub mod cli;
 pub mod config;
 pub mod container;
 pub mod context;
+pub mod descriptors;
 pub mod events;
 pub mod format;
 pub mod image;

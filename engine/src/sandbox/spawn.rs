@@ -16,6 +16,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 
+use crate::descriptors;
+
 /// First descriptor that a started program finds behind stdin, stdout and stderr.
 pub const FIRST_FD: RawFd = 3;
 
@@ -104,6 +106,8 @@ struct Prepared {
     places: Vec<(OwnedFd, RawFd)>,
     argv: Vec<*const libc::c_char>,
     first_unused: RawFd,
+    /// The limit of descriptors, if it is not ours.
+    descriptors: Option<libc::rlimit>,
 }
 
 impl Spawn<'_> {
@@ -148,7 +152,9 @@ impl Spawn<'_> {
             .map(|(fd, place)| Ok((lift(fd)?, place)))
             .collect::<io::Result<Vec<_>>>()?;
         let argv = self.args.iter().map(|arg| arg.as_ptr()).chain([std::ptr::null()]).collect();
-        Ok(Prepared { program: lift(self.program)?, places, argv, first_unused })
+        let descriptors =
+            descriptors::inherited().map(|(soft, hard)| libc::rlimit { rlim_cur: soft, rlim_max: hard });
+        Ok(Prepared { program: lift(self.program)?, places, argv, first_unused, descriptors })
     }
 }
 
@@ -173,6 +179,9 @@ fn exec(prepared: &Prepared) -> ! {
         // go down again, which leaves the container the likelier victim.
         let score = libc::open(c"/proc/self/oom_score_adj".as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
         libc::write(score, c"0".as_ptr().cast(), 1);
+        if let Some(limit) = &prepared.descriptors {
+            libc::setrlimit(libc::RLIMIT_NOFILE, limit);
+        }
         for (fd, place) in &prepared.places {
             if libc::dup2(fd.as_raw_fd(), *place) < 0 {
                 libc::_exit(125);

@@ -12,6 +12,7 @@ pub mod inventory;
 mod lifecycle;
 pub mod networks;
 pub mod pods;
+pub mod published;
 pub mod removal;
 pub mod sandboxes;
 mod schema;

@@ -12,7 +12,7 @@ use crate::network::model::{EndpointRow, Live, NetworkRow, Port, PublishedRow};
 
 const NETWORK: &str = "SELECT id, name, driver, created, config FROM networks";
 const ENDPOINT: &str = "SELECT id, network, owner, position, config, ipv4, ipv6, mac FROM endpoints";
-const PUBLISHED: &str = "SELECT owner, protocol, port, address, host_port FROM published";
+pub(super) const PUBLISHED: &str = "SELECT owner, protocol, port, address, host_port FROM published";
 
 fn json_column<T: DeserializeOwned>(row: &Row<'_>, index: usize) -> rusqlite::Result<T> {
     let text: String = row.get(index)?;
@@ -58,7 +58,7 @@ fn endpoint_from(row: &Row<'_>) -> rusqlite::Result<EndpointRow> {
     })
 }
 
-fn published_from(row: &Row<'_>) -> rusqlite::Result<PublishedRow> {
+pub(super) fn published_from(row: &Row<'_>) -> rusqlite::Result<PublishedRow> {
     let address: Option<IpAddr> = parsed(row, 3)?;
     Ok(PublishedRow {
         owner: row.get(0)?,
