@@ -15,7 +15,7 @@ const EVERYWHERE: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(I
 /// Ports that the kernel offers may be taken in the other family.
 const TRIES: usize = 16;
 /// What else a supervisor has open.
-const OTHER_DESCRIPTORS: usize = 1024;
+pub(super) const OTHER_DESCRIPTORS: usize = 1024;
 
 /// The ports of one sandbox, held as long as this lives.
 #[derive(Debug, Default)]

@@ -12,6 +12,7 @@
 
 pub mod bind;
 pub mod parse;
+pub mod relay;
 mod socket;
 
 use std::net::{IpAddr, SocketAddr};
@@ -19,7 +20,8 @@ use std::net::{IpAddr, SocketAddr};
 use crate::network::model::Port;
 use crate::store;
 
-pub use bind::{Bound, bind};
+pub use bind::{Bound, Forward, bind};
+pub use relay::Relay;
 
 #[derive(Debug, thiserror::Error)]
 pub enum PortError {
