@@ -9,6 +9,7 @@
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::OwnedFd;
 
+use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, getsockname, listen, socket_with};
 
 use crate::error::{Step, StepError};
@@ -57,9 +58,23 @@ fn port(socket: &OwnedFd) -> rustix::io::Result<u16> {
 }
 
 fn redirect(udp: u16, tcp: u16) -> Result<(), NetlinkError> {
-    let (questions, answers) = (TABLE.chain("questions"), TABLE.chain("answers"));
+    let mut socket = Socket::open(Protocol::Netfilter)?;
+    // A namespace that had an agent before may have the rules to its ports. They are not removed for nothing: the
+    // kernel makes who does that wait for the end of it, which takes longer than all else here.
     let mut batch = Batch::new();
-    batch.destroy_table(TABLE).add_table(TABLE);
+    batch.create_table(TABLE);
+    match add_rules(batch, udp, tcp).commit(&mut socket) {
+        Err(error) if error.is(Errno::EXIST) => {
+            let mut batch = Batch::new();
+            batch.destroy_table(TABLE).add_table(TABLE);
+            add_rules(batch, udp, tcp).commit(&mut socket)
+        }
+        done => done,
+    }
+}
+
+fn add_rules(mut batch: Batch, udp: u16, tcp: u16) -> Batch {
+    let (questions, answers) = (TABLE.chain("questions"), TABLE.chain("answers"));
     batch.add_base_chain(questions, Base::filter(Hook::Output, -150));
     batch.add_base_chain(answers, Base::filter(Hook::Output, -300));
     for ((protocol, checksum), port) in [(UDP, udp), (TCP, tcp)] {
@@ -68,5 +83,5 @@ fn redirect(udp: u16, tcp: u16) -> Result<(), NetlinkError> {
         let answer = Rule::new(answers).saddr(ADDRESS.into()).l4proto(protocol).sport(port);
         batch.add_rule(answer.set_sport(PORT, checksum));
     }
-    batch.commit(&mut Socket::open(Protocol::Netfilter)?)
+    batch
 }

@@ -120,7 +120,18 @@ fn handed_namespace_is_entered_and_its_device_removed_with_its_other_end() {
         File::open("/proc/thread-self/ns/net").unwrap()
     });
     let handed = handed.join().unwrap();
+    // As an agent before has left it.
+    let before = std::thread::scope(|scope| {
+        let before = scope.spawn(|| {
+            namespace::enter(handed.try_clone().unwrap().into()).unwrap();
+            namespaces::loopback_up().unwrap();
+            ResolverSockets::open().unwrap()
+        });
+        before.join().unwrap()
+    });
+    drop(before);
     let mut config = config(NetworkNamespace::Handed, vec![interface("eth0", &["10.1.0.2/16"], &[])]);
+    config.dns = true;
     config.interfaces[0].addresses.push("10.1.0.3/16".parse().unwrap());
     let mut network = Network::set_up(&config, Place::Host, Some(handed.into())).unwrap();
     let mut inside = Rtnetlink::open().unwrap();
