@@ -14,6 +14,7 @@ pub mod paths;
 pub mod pod;
 pub mod registry;
 pub mod resolve;
+pub mod rootless;
 pub mod sandbox;
 pub mod session;
 pub mod store;

@@ -3,20 +3,16 @@ use std::process::ExitCode;
 use clap::Parser;
 use clap::error::ErrorKind;
 use hull_engine::cli::Cli;
-use hull_engine::supervisor;
 use hull_engine::text::escape;
+use hull_engine::{rootless, supervisor};
 
 fn main() -> ExitCode {
     let mut words = std::env::args_os().skip(1);
-    // Not a command for people, and on the path of every start: the command line's parser is not asked.
-    if words.next().is_some_and(|word| word == supervisor::COMMAND) {
-        return match supervisor::main(words) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("hull: {}", escape(&error));
-                ExitCode::FAILURE
-            }
-        };
+    // Not commands for people, and on the path of every start: the command line's parser is not asked.
+    match words.next() {
+        Some(word) if word == supervisor::COMMAND => return served(supervisor::main(words)),
+        Some(word) if word == rootless::HOLD => return served(rootless::hold::main(words)),
+        _ => {}
     }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -29,6 +25,16 @@ fn main() -> ExitCode {
                 failure.error.chain().map(|cause| escape(&cause.to_string()).to_string()).collect();
             eprintln!("hull: {}", chain.join(": "));
             ExitCode::from(failure.code)
+        }
+    }
+}
+
+fn served(outcome: Result<(), String>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("hull: {}", escape(&error));
+            ExitCode::FAILURE
         }
     }
 }

@@ -227,3 +227,23 @@ pub unsafe fn clone_into(namespaces: libc::c_int, cgroup: Option<BorrowedFd<'_>>
         pid => Ok(Pid::from_raw(pid).map_or(Fork::Child, Fork::Parent)),
     }
 }
+
+/// Whether this process is in a user namespace and not in the machine's own: there the kernel makes no
+/// device nodes and loads no device filters. user_namespaces(7)
+pub fn in_user_namespace() -> bool {
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    !map.is_empty() && !map.split_ascii_whitespace().eq(["0", "0", "4294967295"])
+}
+
+/// Whether a group has a number in this process' user namespace.
+pub fn has_group(wanted: u32) -> bool {
+    let map = std::fs::read_to_string("/proc/self/gid_map").unwrap_or_default();
+    map.is_empty()
+        || map.lines().any(|line| {
+            let mut numbers = line.split_ascii_whitespace().map(|word| word.parse::<u32>().ok());
+            match (numbers.next().flatten(), numbers.nth(1).flatten()) {
+                (Some(first), Some(count)) => wanted.checked_sub(first).is_some_and(|at| at < count),
+                _ => false,
+            }
+        })
+}

@@ -50,6 +50,7 @@ use crate::config::Config;
 use crate::context::Context;
 use crate::paths;
 use crate::registry::Settings;
+use crate::rootless;
 use crate::sandbox::sweep;
 use crate::store::Store;
 use crate::text::escape;
@@ -168,6 +169,21 @@ enum Command {
     Man(completion::ManArgs),
 }
 
+impl Command {
+    /// Whether it looks at containers or images, which are the user namespace's where hull is not root.
+    fn needs_store(&self) -> bool {
+        !matches!(
+            self,
+            Command::Login(_)
+                | Command::Logout(_)
+                | Command::Search(_)
+                | Command::Version(_)
+                | Command::Completion(_)
+                | Command::Man(_)
+        )
+    }
+}
+
 /// How a command ended: its exit code, or an error to print and the code that goes with it.
 pub type Exit = Result<u8, Failure>;
 
@@ -203,6 +219,10 @@ impl Cli {
         });
         let context =
             context.map_err(|error| Failure { code: if is_run { 125 } else { 1 }, error: error.into() })?;
+        if self.command.needs_store() {
+            rootless::enter(&context.run)
+                .map_err(|error| Failure { code: if is_run { 125 } else { 1 }, error: error.into() })?;
+        }
         match self.command {
             Command::Run(args) => run::run(&context, *args),
             Command::Ps(args) => ps::list(&context, &args),

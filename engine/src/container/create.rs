@@ -21,13 +21,16 @@ use crate::image::{self, Image, pull::Wanted};
 use crate::logs::LogConfig;
 use crate::network::model::Networking;
 use crate::pod;
+use crate::rootless::ids::IdMap;
+use crate::rootless::in_user_namespace;
 use crate::sandbox::mode::{self, Isolation, IsolationRequest, ModeError};
 use crate::sandbox::probe;
 use crate::sandbox::probe::boot_id;
 use crate::store::{self, ContainerRow, NewSandbox, PodRow, Store};
 use crate::time::now_ns;
 
-/// Users that VMMs run as: a range of 65,536 above what distributions and useradd hand out.
+/// Users that VMMs run as: a range of 65,536 above what distributions and useradd hand out. A user namespace
+/// has its own.
 pub const VMM_UIDS: (u32, u32) = (0x6875_0000, 1 << 16);
 /// Tries at a name nobody has; each doubles as a bound on a store full of names.
 pub const NAME_ATTEMPTS: usize = 64;
@@ -301,7 +304,12 @@ pub fn new_sandbox(id: &str, mode: Isolation) -> NewSandbox {
 
 /// What a sandbox's VMM may become.
 pub fn uids(mode: Isolation) -> Option<(u32, u32)> {
-    (mode == Isolation::Vm).then_some(VMM_UIDS)
+    let range = || match in_user_namespace() {
+        // Where there are none to spare, the machine's own user namespace has that id.
+        true => IdMap::of_users().for_machines().unwrap_or(VMM_UIDS),
+        false => VMM_UIDS,
+    };
+    (mode == Isolation::Vm).then(range)
 }
 
 /// Held while a folder has no row yet, so that nobody takes it for an orphan.

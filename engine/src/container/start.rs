@@ -1,14 +1,16 @@
 //! From a container's row to its supervisor.
 
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::config::{Config, UnreadableConfig};
 use super::create::{self, CreateError, Creating, New};
 use super::remove;
 use crate::context::Context;
-use crate::image::{self, Root, catalog};
+use crate::image::{self, Image, Root, catalog, unpack};
 use crate::pod;
+use crate::rootless::in_user_namespace;
 use crate::sandbox::mode::Isolation;
 use crate::sandbox::{self, RootPlan};
 use crate::store::{self, ContainerRow, ContainerState, Store};
@@ -61,7 +63,7 @@ impl Supervised {
 
 /// A new container that is started at once.
 pub fn new(context: &Context, store: &Store, new: &New) -> Result<(ContainerRow, Supervised), StartError> {
-    let root = catalog::root_for(store, &new.image)?;
+    let root = root_for(store, &new.image, new.mode)?;
     let _creating = Creating::begin(store)?;
     if new.pod.is_some() {
         let (row, _) = create::add(store, new, false)?;
@@ -93,7 +95,7 @@ pub fn existing(context: &Context, store: &Store, row: &ContainerRow) -> Result<
     if matches!(row.state, ContainerState::Removing | ContainerState::Dead) {
         return Err(StartError::Removing);
     }
-    let root = catalog::root_for(store, &catalog::of_container(store, &row.image)?)?;
+    let root = root_for(store, &catalog::of_container(store, &row.image)?, row.mode)?;
     let container = container_plan(store, &row.id, config, root, false);
     if row.pod.is_some() {
         return in_pod(context, store, row, container);
@@ -112,10 +114,24 @@ pub fn client(store: &Store, row: &ContainerRow) -> Client {
     Client::new(control_path(&store.paths().run_sandbox(sandbox)), None)
 }
 
-fn container_plan(store: &Store, id: &str, config: Config, image: Root, fresh: bool) -> ContainerPlan {
+/// What a container's root is made from.
+struct Lower {
+    image: Root,
+    unpacked: Option<PathBuf>,
+}
+
+fn root_for(store: &Store, image: &Image, mode: Isolation) -> Result<Lower, image::Error> {
+    // A guest mounts what it likes.
+    let as_folder = mode == Isolation::Namespace && in_user_namespace();
+    let unpacked = if as_folder { Some(unpack::ensure(store, &image.layers)?) } else { None };
+    Ok(Lower { image: catalog::root_for(store, image)?, unpacked })
+}
+
+fn container_plan(store: &Store, id: &str, config: Config, lower: Lower, fresh: bool) -> ContainerPlan {
     let root = RootPlan {
         dir: store.paths().container(id),
-        image,
+        image: lower.image,
+        unpacked: lower.unpacked,
         keep: !config.remove,
         bytes: config.storage_bytes,
     };

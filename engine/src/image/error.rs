@@ -12,6 +12,7 @@ use super::recipe::RecipeError;
 use super::reference::ReferenceError;
 use super::root::RootError;
 use super::save::SaveError;
+use super::unpack::UnpackError;
 use crate::registry;
 use crate::store::db::removal::Refusal;
 use crate::store::{self, Kind};
@@ -94,6 +95,8 @@ pub enum Error {
     Registry(#[from] registry::Error),
     #[error(transparent)]
     Root(Box<RootError>),
+    #[error("Failed to unpack the image")]
+    Unpack(#[source] Box<UnpackError>),
     #[error("Failed to push {name}")]
     Push { name: String, source: Box<Error> },
     #[error("Failed to compress the layer {layer}")]
@@ -167,6 +170,7 @@ impl Error {
                 ConvertError::Build(BuildError::Write(ErofsError::Io(..))) => Kind::Io,
                 _ => Kind::Invalid,
             },
+            Self::Unpack(_) => Kind::Io,
             Self::Root(error) => match &**error {
                 RootError::Store(error) => error.kind(),
                 _ => Kind::Invalid,

@@ -14,6 +14,7 @@ use std::path::Path;
 
 use super::digest::Digest;
 use super::error::{Error, Result};
+use super::unpack;
 use crate::store::{self, FileLock, Store};
 
 /// Every file of the store stays where it is until this is dropped.
@@ -82,6 +83,7 @@ fn now(store: &Store) -> Result<()> {
     let paths = store.paths();
     remove_others(&paths.layers(), &live.layers)?;
     remove_others(&paths.roots(), &live.chains)?;
+    unpack::remove_others(&paths.all_unpacked(), |chain| live.chains.contains(chain))?;
     remove_others(&paths.blobs(), &live.blobs)?;
     // Who fetches a blob holds the files, so these are of the killed.
     remove_others(&paths.locks(), &BTreeSet::new())

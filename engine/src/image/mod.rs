@@ -2,8 +2,8 @@
 //!
 //! An image is a config and an ordered chain of layers; its id is the config's digest, as Docker's.
 //! Each layer is one EROFS file ([`layer`]), made in one pass from whatever stream brings it
-//! ([`convert`]); a chain of them has one merged root ([`root`]). Nothing from an image is ever
-//! unpacked onto the host's file system.
+//! ([`convert`]); a chain of them has one merged root ([`root`]). Nothing from an image is
+//! unpacked onto the host's file system, but where a user namespace leaves no other way ([`unpack`]).
 
 pub mod catalog;
 pub mod changes;
@@ -36,6 +36,7 @@ pub mod root;
 pub mod save;
 pub mod source;
 pub mod spec;
+pub mod unpack;
 pub mod usage;
 
 pub use digest::Digest;

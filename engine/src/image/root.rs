@@ -122,8 +122,26 @@ fn sectors(blocks: u32) -> u64 {
 
 /// Merges a chain of layers into a file that has not its place yet. Equal layers give equal bytes.
 pub(super) fn make(store: &Store, diff_ids: &[Digest], max_entries: u64) -> Result<TempFile, RootError> {
+    let Merged { tree, devices, .. } = merged(store, diff_ids, max_entries)?;
+    let temp = store.temp_file()?;
+    writer::write(temp.file(), &tree, &Kind::Merged { devices: &devices }, uuid(&chain_id(diff_ids)))
+        .map_err(RootError::Write)?;
+    Ok(temp)
+}
+
+/// The tree of a chain of layers.
+pub(super) struct Merged {
+    pub tree: Tree,
+    /// Of the layers that have data; the tree counts them from 1.
+    pub devices: Vec<Device>,
+    /// Their files, in the same order.
+    pub files: Vec<File>,
+}
+
+pub(super) fn merged(store: &Store, diff_ids: &[Digest], max_entries: u64) -> Result<Merged, RootError> {
     let mut tree = Tree::with_ceiling(max_entries);
     let mut devices: Vec<Device> = Vec::new();
+    let mut files = Vec::new();
     // A layer may be in a chain twice; layers without data need no device.
     let mut numbers = HashMap::new();
     for diff_id in diff_ids {
@@ -141,11 +159,11 @@ pub(super) fn make(store: &Store, diff_ids: &[Digest], max_entries: u64) -> Resu
         numbers.insert(*diff_id, number);
         merge::apply(&mut tree, &layer, number)
             .map_err(|source| RootError::Merge { layer: *diff_id, source })?;
+        if devices.len() > files.len() {
+            files.push(file);
+        }
     }
-    let temp = store.temp_file()?;
-    writer::write(temp.file(), &tree, &Kind::Merged { devices: &devices }, uuid(&chain_id(diff_ids)))
-        .map_err(RootError::Write)?;
-    Ok(temp)
+    Ok(Merged { tree, devices, files })
 }
 
 /// The diff id's digits fill the tag exactly.

@@ -14,10 +14,14 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
+use nix::unistd::{AccessFlags, faccessat};
 
 pub use memory::HostMemory;
+
+use crate::rootless::in_user_namespace;
 
 const ROOT: &str = "hull";
 const SUPERVISED: &str = "supervised";
@@ -31,18 +35,23 @@ const SLICE: Duration = Duration::from_millis(100);
 /// Younger cgroups without a process may be about to get their first.
 const YOUNG: Duration = Duration::from_secs(60);
 
-/// Where a container's cgroup goes, relative to each hierarchy's root.
-pub fn container(sandbox: &str, container: &str) -> String {
-    format!("{ROOT}/{sandbox}/{container}")
+/// Where a container's cgroup goes, relative to each hierarchy's root. None: there is no place for one.
+pub fn container(sandbox: &str, container: &str) -> Option<String> {
+    let path = format!("{ROOT}/{sandbox}/{container}");
+    if !in_user_namespace() {
+        return Some(path);
+    }
+    let base = base()?.strip_prefix(unified()?).ok()?.join(path);
+    base.to_str().map(str::to_owned)
 }
 
 /// Where that is, made or not.
 pub fn supervisors_path() -> Option<PathBuf> {
-    unified().map(|unified| unified.join(ROOT).join(SUPERVISORS))
+    base().map(|base| base.join(ROOT).join(SUPERVISORS))
 }
 
 /// Where supervisors are born, outside their sandboxes' limits and of what kills those; all of them in
-/// one, since none is ever killed through it. None where there is no unified hierarchy.
+/// one, since none is ever killed through it. None where there is no place for them.
 pub fn supervisors() -> io::Result<Option<File>> {
     let Some(path) = supervisors_path() else { return Ok(None) };
     match File::open(&path) {
@@ -63,10 +72,10 @@ pub struct SandboxCgroup {
 }
 
 impl SandboxCgroup {
-    /// None where there is no unified hierarchy.
+    /// None where there is no unified hierarchy, or none of it is this user's.
     pub fn create(sandbox: &str) -> io::Result<Option<SandboxCgroup>> {
-        let Some(unified) = unified() else { return Ok(None) };
-        let path = unified.join(ROOT).join(sandbox);
+        let Some(base) = base() else { return Ok(None) };
+        let path = base.join(ROOT).join(sandbox);
         let supervised = path.join(SUPERVISED);
         match fs::create_dir(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => fs::create_dir_all(&path)?,
@@ -254,6 +263,26 @@ fn unified() -> Option<PathBuf> {
         .map(PathBuf::from)
 }
 
+/// The cgroup that hull's are below: the unified hierarchy's root; in a user namespace the topmost one that
+/// was given to its user (Documentation/admin-guide/cgroup-v2.rst, "Delegation"), as systemd gives one to each
+/// user's services.
+fn base() -> Option<PathBuf> {
+    let unified = unified()?;
+    if !in_user_namespace() {
+        return Some(unified);
+    }
+    let own = fs::read_to_string("/proc/self/cgroup").ok()?;
+    let own = own.lines().find_map(|line| line.strip_prefix("0::/"))?;
+    let below = Path::new(own).ancestors().map(|path| unified.join(path));
+    below.filter(|path| is_given(path)).last()
+}
+
+/// Whether one may make cgroups in a folder, and move processes that are below it.
+fn is_given(path: &Path) -> bool {
+    let may = |path: &Path| faccessat(AT_FDCWD, path, AccessFlags::W_OK, AtFlags::AT_EACCESS).is_ok();
+    may(path) && may(&path.join("cgroup.procs"))
+}
+
 /// Which cgroups this host has, in words.
 pub fn version() -> &'static str {
     match unified() {
@@ -263,8 +292,11 @@ pub fn version() -> &'static str {
     }
 }
 
-/// Every mounted hierarchy, the unified one first.
+/// Every mounted hierarchy that may have cgroups of hull's, the unified one first.
 fn hierarchies() -> Vec<PathBuf> {
+    if in_user_namespace() {
+        return base().into_iter().collect();
+    }
     let unified = unified();
     let legacy = folders(Path::new("/sys/fs/cgroup"));
     let legacy = if unified.as_deref() == Some(Path::new("/sys/fs/cgroup")) { Vec::new() } else { legacy };

@@ -57,7 +57,8 @@ impl LastWords {
         }
     }
 
-    fn text(&mut self) -> String {
+    /// The beginning of it, on one line.
+    pub fn text(&mut self) -> String {
         let mut text = Vec::new();
         if self.0.rewind().is_ok() {
             let limit = u64::try_from(SHOWN).unwrap_or(0);

@@ -33,7 +33,7 @@ use serde::{Deserialize, Serialize};
 
 use agent::{Agent, AgentError};
 use cgroup::{HostMemory, SandboxCgroup};
-use death::LastWords;
+pub(crate) use death::LastWords;
 use mode::Isolation;
 pub use parts::Parts;
 pub use roots::RootPlan;
@@ -156,7 +156,7 @@ impl Sandbox {
     pub fn container_cgroup(&self, container: &str) -> Option<String> {
         match self.mode {
             Isolation::Vm => None,
-            Isolation::Namespace => Some(cgroup::container(&self.id, container)),
+            Isolation::Namespace => cgroup::container(&self.id, container),
         }
     }
 

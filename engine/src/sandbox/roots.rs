@@ -22,6 +22,9 @@ pub struct RootPlan {
     /// The container's folder in the store.
     pub dir: PathBuf,
     pub image: Root,
+    /// The image's files, where the kernel does not mount it.
+    #[serde(default)]
+    pub unpacked: Option<PathBuf>,
     /// Whether the writable layer outlives the sandbox.
     pub keep: bool,
     /// Size of the writable disk, where asked for.
@@ -87,6 +90,10 @@ fn folders(root: &RootPlan) -> Result<RootSource, LaunchError> {
         }
         Ok::<_, LaunchError>(Text::from(path.as_os_str()))
     };
+    if let Some(lower) = &root.unpacked {
+        let lower = lower.as_os_str().into();
+        return Ok(RootSource::Folder { lower, upper: folder("upper")?, work: folder("work")? });
+    }
     Ok(RootSource::Files {
         metadata: root.image.metadata.as_os_str().into(),
         layers: root.image.layers.iter().map(|layer| layer.path.as_os_str().into()).collect(),

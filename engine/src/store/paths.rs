@@ -6,6 +6,8 @@ use crate::image::digest::Digest;
 
 /// Version of the layer writer's format: a new format converts again beside the old.
 const LAYER_FORMAT: &str = "v1";
+/// Version of how images are unpacked.
+const UNPACKED_FORMAT: &str = "v1";
 
 /// The store's two folders; every path in it is made here.
 #[derive(Debug, Clone)]
@@ -91,6 +93,17 @@ impl Paths {
 
     pub fn merged_root(&self, chain_id: &Digest) -> PathBuf {
         self.roots().join(format!("{}.erofs", chain_id.hex()))
+    }
+
+    /// What user namespaces have in place of merged roots.
+    pub fn all_unpacked(&self) -> PathBuf {
+        self.root.join("unpacked").join(UNPACKED_FORMAT).join("sha256")
+    }
+
+    /// An image's files; `flat` where all of them are one user's.
+    pub fn unpacked(&self, chain_id: &Digest, flat: bool) -> PathBuf {
+        let suffix = if flat { ".flat" } else { "" };
+        self.all_unpacked().join(format!("{}{suffix}", chain_id.hex()))
     }
 
     pub fn sandboxes(&self) -> PathBuf {

@@ -15,6 +15,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use super::client::Client;
 use super::{COMMAND, ContainerPlan, Handed, Plan};
 use crate::context::Context;
+use crate::rootless;
 use crate::sandbox::lock::SandboxLock;
 use crate::sandbox::mode::Isolation;
 use crate::sandbox::{self, Spawn, cgroup, socket};
@@ -122,13 +123,14 @@ impl Place {
             listener: self.listener.as_fd(),
             starter: theirs.as_fd(),
         };
+        let handed: Vec<_> = handed.into_array().into_iter().chain(rootless::membership()).collect();
         let group = cgroup::supervisors().map_err(system("make the supervisors' cgroup"))?;
         let spawn = Spawn {
             program: program.as_fd(),
             args: &args,
             null: null.as_fd(),
             stderr: log.as_fd(),
-            handed: &handed.into_array(),
+            handed: &handed,
             cgroup: group.as_ref().map(AsFd::as_fd),
         };
         spawn.start().map_err(system("start the supervisor"))?;

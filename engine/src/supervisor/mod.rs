@@ -43,8 +43,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::container::config::Config;
+use crate::rootless;
 use crate::sandbox::{self, FIRST_FD, LaunchError, Parts, RootPlan, Sandbox};
 pub use caller::chain;
+pub use privileges::give_up;
 use shared::Shared;
 
 /// Word of the command line; nobody types it.
@@ -113,6 +115,7 @@ pub fn main(mut args: impl Iterator<Item = OsString>) -> Result<(), String> {
         return Err(format!("The plan is for {} and not for {}", plan.sandbox.id, id.display()));
     }
     placement::leave_v1_groups();
+    rootless::own_mounts().map_err(|error| chain(&error))?;
     supervise(plan, handed.lock, handed.listener.into(), handed.starter.into());
     Ok(())
 }
@@ -127,7 +130,12 @@ fn take_handed() -> io::Result<Handed<OwnedFd>> {
         // SAFETY: it is open, was handed to this process at its start, and is taken here only, once.
         Ok(unsafe { OwnedFd::from_raw_fd(fd) })
     };
-    Ok(Handed { plan: take(0)?, lock: take(1)?, listener: take(2)?, starter: take(3)? })
+    let handed = Handed { plan: take(0)?, lock: take(1)?, listener: take(2)?, starter: take(3)? };
+    // Where there is a user namespace, what keeps it held comes behind them. It is left open to the end, and
+    // is nobody's else.
+    // SAFETY: F_SETFD changes a flag of an open descriptor, and fails for a number that is none.
+    unsafe { libc::fcntl(FIRST_FD + 4, libc::F_SETFD, libc::FD_CLOEXEC) };
+    Ok(handed)
 }
 
 fn read_plan(fd: OwnedFd) -> io::Result<Plan> {

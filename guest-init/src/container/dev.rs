@@ -8,10 +8,12 @@ use rustix::mount::mount_bind;
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 
+use super::paths;
+use super::rootfs::fsapi::attach;
 use crate::error::{Step, StepError};
 use crate::protocol::TerminalSize;
 
-const NODES: &[(&str, u32, u32)] = &[
+pub const NODES: &[(&str, u32, u32)] = &[
     ("/dev/null", 1, 3),
     ("/dev/zero", 1, 5),
     ("/dev/full", 1, 7),
@@ -29,12 +31,21 @@ const LINKS: &[(&str, &str)] = &[
     ("/dev/core", "/proc/kcore"),
 ];
 
-/// Fills the fresh /dev. The umask must be 0.
-pub fn populate() -> Result<(), StepError> {
-    for (path, major, minor) in NODES {
-        let mode = Mode::from_raw_mode(0o666);
-        mknodat(CWD, *path, FileType::CharacterDevice, mode, makedev(*major, *minor))
-            .step(format_args!("make the device {path}"))?;
+/// Fills the fresh /dev: with nodes, or with mounts of the host's. The umask must be 0.
+pub fn populate(hosts: Option<Vec<OwnedFd>>) -> Result<(), StepError> {
+    match hosts {
+        Some(hosts) => {
+            for ((path, ..), host) in NODES.iter().zip(hosts) {
+                attach(host, paths::open_or_make_file(path.as_bytes())?, path)?;
+            }
+        }
+        None => {
+            for (path, major, minor) in NODES {
+                let mode = Mode::from_raw_mode(0o666);
+                mknodat(CWD, *path, FileType::CharacterDevice, mode, makedev(*major, *minor))
+                    .step(format_args!("make the device {path}"))?;
+            }
+        }
     }
     for (path, target) in LINKS {
         symlinkat(*target, CWD, *path).step(format_args!("link {path}"))?;

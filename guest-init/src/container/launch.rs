@@ -4,6 +4,7 @@
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
 use rustix::fs::Mode;
+use rustix::io::Errno;
 use rustix::process::{
     DumpableBehavior, Rlimit, Signal, set_dumpable_behavior, set_parent_process_death_signal, setsid, umask,
 };
@@ -185,7 +186,12 @@ impl Streams {
 fn set_user(identity: &Identity) -> Result<(), StepError> {
     let groups: Vec<_> = identity.groups.iter().map(|&gid| Gid::from_raw(gid)).collect();
     let (uid, gid) = (Uid::from_raw(identity.uid), Gid::from_raw(identity.gid));
-    set_thread_groups(&groups).step("set the supplementary groups")?;
+    match set_thread_groups(&groups) {
+        // In a user namespace of one id: the groups are those of hull's user, for good, and not the
+        // container's to name.
+        Err(Errno::PERM) if sys::in_user_namespace() => (),
+        other => other.step("set the supplementary groups")?,
+    }
     set_thread_res_gid(gid, gid, gid).step(format_args!("become group {}", identity.gid))?;
     rustix::thread::set_thread_res_uid(uid, uid, uid).step(format_args!("become user {}", identity.uid))
 }

@@ -20,6 +20,7 @@ mod mount_attr;
 mod mounts;
 pub mod namespaces;
 pub mod network;
+mod outside;
 mod overlaid;
 mod paths;
 pub mod rlimits;
@@ -71,6 +72,10 @@ pub fn create(
         cgroup::check_cpus(list)?;
     }
     let mut cgroup = Cgroup::create(&surroundings.layout, &spec.cgroup, &spec.resources)?;
+    if cgroup.is_none() && joined.pid.is_some() {
+        // Nothing would tell its processes from the other's when it ends.
+        return Err(StepError::setup("Sharing a PID namespace needs cgroups, and this user was given none"));
+    }
     match fork_first_process(&spec, joined, &cgroup, surroundings) {
         Ok(forked) => {
             cgroup.make_measured(&surroundings.layout, &spec.cgroup);

@@ -32,6 +32,11 @@ pub fn add_to(mount: &OwnedFd, flags: MountAttrFlags) -> Result<(), Errno> {
     set(mount.as_raw_fd(), c"", flags, libc::AT_EMPTY_PATH)
 }
 
+/// The same for the mounts below it, too.
+pub fn add_to_all(mount: &OwnedFd, flags: MountAttrFlags) -> Result<(), Errno> {
+    set(mount.as_raw_fd(), c"", flags, libc::AT_EMPTY_PATH | AT_RECURSIVE)
+}
+
 fn change(path: &str, flags: MountAttrFlags, at_flags: libc::c_int) -> Result<(), Errno> {
     let path = CString::new(path).map_err(|_| Errno::INVAL)?;
     set(libc::AT_FDCWD, &path, flags, at_flags)

@@ -11,6 +11,7 @@ use super::cgroup::{ContainerView, View};
 use super::mount_attr;
 use super::rootfs::fsapi::{FsContext, attach};
 use crate::error::{Step, StepError};
+use crate::sys::has_group;
 
 const NO_SUID: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOSUID;
 const NO_DEV: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NODEV;
@@ -20,6 +21,8 @@ const READ_ONLY: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_RDONLY;
 /// As docker's default.
 const SHM_BYTES: u64 = 64 << 20;
 const DEV_BYTES: &[u8] = b"65536k";
+/// The group of terminals, as distributions number it.
+const TTY: u32 = 5;
 
 /// A file system at a folder of the container.
 struct Fixed<'a> {
@@ -37,10 +40,18 @@ pub enum ShmSource {
     Shared(OwnedFd),
 }
 
-/// /proc, then /dev with what belongs below it.
-pub fn proc_and_dev(shm: ShmSource) -> Result<(), StepError> {
+/// /proc, which may have been made before.
+pub fn proc(made: Option<OwnedFd>) -> Result<(), StepError> {
     let sealed = NO_SUID.union(NO_DEV).union(NO_EXEC);
-    Fixed { kind: "proc", target: "/proc", options: &[], attributes: sealed }.mount()?;
+    match made {
+        Some(mount) => attach(mount, open_or_make_folder("/proc")?, "/proc"),
+        None => Fixed { kind: "proc", target: "/proc", options: &[], attributes: sealed }.mount(),
+    }
+}
+
+/// /dev with what belongs below it.
+pub fn dev(shm: ShmSource) -> Result<(), StepError> {
+    let sealed = NO_SUID.union(NO_DEV).union(NO_EXEC);
     Fixed {
         kind: "tmpfs",
         target: "/dev",
@@ -48,13 +59,10 @@ pub fn proc_and_dev(shm: ShmSource) -> Result<(), StepError> {
         attributes: NO_SUID,
     }
     .mount()?;
-    Fixed {
-        kind: "devpts",
-        target: "/dev/pts",
-        options: &[("ptmxmode", b"0666"), ("mode", b"0620"), ("gid", b"5")],
-        attributes: NO_SUID.union(NO_EXEC),
-    }
-    .mount()?;
+    let options: &[(&str, &[u8])] = &[("ptmxmode", b"0666"), ("mode", b"0620"), ("gid", b"5")];
+    // A user namespace without that group has root's terminals.
+    let options = if has_group(TTY) { options } else { &options[..2] };
+    Fixed { kind: "devpts", target: "/dev/pts", options, attributes: NO_SUID.union(NO_EXEC) }.mount()?;
     match shm {
         ShmSource::New(bytes) => {
             let bytes = bytes.unwrap_or(SHM_BYTES).to_string();
@@ -66,10 +74,13 @@ pub fn proc_and_dev(shm: ShmSource) -> Result<(), StepError> {
     Fixed { kind: "mqueue", target: "/dev/mqueue", options: &[], attributes: sealed }.mount()
 }
 
-/// /sys and /sys/fs/cgroup, read-only.
-pub fn sys(view: &View) -> Result<(), StepError> {
+/// /sys, which may have been made before, and /sys/fs/cgroup, read-only.
+pub fn sys(view: &View, made: Option<OwnedFd>) -> Result<(), StepError> {
     let sealed = NO_SUID.union(NO_DEV).union(NO_EXEC).union(READ_ONLY);
-    Fixed { kind: "sysfs", target: "/sys", options: &[], attributes: sealed }.mount()?;
+    match made {
+        Some(mount) => attach(mount, open_or_make_folder("/sys")?, "/sys")?,
+        None => Fixed { kind: "sysfs", target: "/sys", options: &[], attributes: sealed }.mount()?,
+    }
     match view {
         View::Unified => {
             Fixed { kind: "cgroup2", target: "/sys/fs/cgroup", options: &[], attributes: sealed }.mount()

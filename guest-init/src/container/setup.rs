@@ -6,6 +6,7 @@ use super::cgroup::{Cgroup, Layout};
 use super::dev::Terminal;
 use super::launch::{Launch, Prepared, Streams};
 use super::mounts::ShmSource;
+use super::outside::Outside;
 use super::shared::{Joined, Network};
 use super::spec::ValidSpec;
 use super::{dev, mounts, namespaces, overlaid, paths, rootfs, user};
@@ -47,9 +48,10 @@ impl FirstProcess<'_> {
         }
         let root = rootfs::mount(&self.spec.root.source)?;
         let files = overlaid::prepare(&self.spec.files)?;
+        let outside = Outside::prepare()?;
         rootfs::enter(&root)?;
         drop(root);
-        self.furnish(files, shm)?;
+        self.furnish(files, shm, outside)?;
         let (streams, controller) = self.open_streams()?;
         self.finish_root()?;
         let identity = user::look_up(self.spec.process.user.as_bytes(), &paths::open_proc()?)?;
@@ -57,11 +59,21 @@ impl FirstProcess<'_> {
     }
 
     /// What is mounted in the root, from here seen at "/".
-    fn furnish(&self, files: Vec<overlaid::Prepared<'_>>, shm: Option<OwnedFd>) -> Result<(), StepError> {
+    fn furnish(
+        &self,
+        files: Vec<overlaid::Prepared<'_>>,
+        shm: Option<OwnedFd>,
+        outside: Option<Outside>,
+    ) -> Result<(), StepError> {
         let spec = self.spec;
-        mounts::proc_and_dev(shm.map_or(ShmSource::New(spec.resources.shm_bytes), ShmSource::Shared))?;
-        dev::populate()?;
-        mounts::sys(&self.cgroup.view())?;
+        let (proc, sys, nodes) = match outside {
+            Some(Outside { proc, sys, nodes }) => (Some(proc), Some(sys), Some(nodes)),
+            None => (None, None, None),
+        };
+        mounts::proc(proc)?;
+        mounts::dev(shm.map_or(ShmSource::New(spec.resources.shm_bytes), ShmSource::Shared))?;
+        dev::populate(nodes)?;
+        mounts::sys(&self.cgroup.view(), sys)?;
         overlaid::mount_tmpfs(&spec.tmpfs)?;
         overlaid::bind(files)
     }

@@ -182,12 +182,17 @@ fn validate_mount(mount: Mount) -> Result<Tmpfs, SpecError> {
 fn check_source(source: &RootSource, place: Place) -> Result<(), SpecError> {
     match (source, place) {
         (RootSource::Disks { .. }, Place::Host) => Err(SpecError::Source("disks exist in a guest only")),
-        (RootSource::Files { .. }, Place::Guest) => Err(SpecError::Source("files exist on a host only")),
+        (RootSource::Files { .. } | RootSource::Folder { .. }, Place::Guest) => {
+            Err(SpecError::Source("files exist on a host only"))
+        }
         (RootSource::Disks { .. }, Place::Guest) => Ok(()),
         (RootSource::Files { metadata, layers, upper, work }, Place::Host) => [metadata, upper, work]
             .into_iter()
             .chain(layers)
             .try_for_each(|path| check_path("root.source", path)),
+        (RootSource::Folder { lower, upper, work }, Place::Host) => {
+            [lower, upper, work].into_iter().try_for_each(|path| check_path("root.source", path))
+        }
     }
 }
 
@@ -248,6 +253,8 @@ fn check_cgroup(cgroup: Option<String>, id: &str, place: Place) -> Result<String
     match (cgroup, place) {
         (None, Place::Guest) => Ok(format!("hull/{id}")),
         (Some(_), Place::Guest) => Err(SpecError::Cgroup("a guest's agent chooses by itself")),
+        // A user who was given no cgroups: nothing is made at that path.
+        (None, Place::Host) if crate::sys::in_user_namespace() => Ok(format!("hull/{id}")),
         (None, Place::Host) => Err(SpecError::Cgroup("must be given on a host")),
         (Some(path), Place::Host) => {
             let sound = path.split('/').all(|name| !name.is_empty() && !name.starts_with('.'));

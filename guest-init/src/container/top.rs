@@ -28,9 +28,18 @@ pub fn list(cgroup: &Cgroup, first: Pid) -> Vec<ProcessInfo> {
     let names = user_names(first);
     let clock = Clock::read();
     let mut room = MAX_COMMANDS;
-    let mut pids = cgroup.processes(MAX_PROCESSES);
+    let mut pids = if cgroup.is_none() { namespace_of(first) } else { cgroup.processes(MAX_PROCESSES) };
     pids.sort_unstable();
     pids.into_iter().filter_map(|pid| describe(pid, &names, &clock, &mut room)).collect()
+}
+
+/// The processes of a container without a cgroup: those in its PID namespace.
+fn namespace_of(first: Pid) -> Vec<u32> {
+    let namespace = |pid: u32| std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
+    let wanted = u32::try_from(first.as_raw_nonzero().get()).ok().and_then(namespace);
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(|&pid| wanted.is_some() && namespace(pid) == wanted).take(MAX_PROCESSES).collect()
 }
 
 /// When the machine started, and for how long it has been up.

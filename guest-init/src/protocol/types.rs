@@ -118,6 +118,8 @@ pub enum RootSource {
     Disks { lower: Disk, upper: Disk },
     /// On a host: the merged metadata, the layers in device order, and two folders on one file system.
     Files { metadata: Text, layers: Vec<Text>, upper: Text, work: Text },
+    /// In a user namespace, where the kernel mounts no EROFS: the image's files in a folder.
+    Folder { lower: Text, upper: Text, work: Text },
 }
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, PartialEq, Eq)]

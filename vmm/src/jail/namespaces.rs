@@ -13,15 +13,15 @@ use crate::config::JailConfig;
 /// Where the empty root is put for a moment. It is there on every host that has /dev/kvm.
 const MOUNT_POINT: &str = "/dev";
 
-/// Leaves the host's mounts, network, IPC and host name; without root, by way of a user namespace
-/// whose only user is the jail's.
+/// Leaves the host's mounts, network, IPC and host name; without root, or where the jail's user is none of
+/// the user namespace's, by way of a user namespace whose only user is the jail's.
 pub fn leave(config: &JailConfig) -> Result<(), JailError> {
     let flags = CloneFlags::CLONE_NEWNS
         | CloneFlags::CLONE_NEWNET
         | CloneFlags::CLONE_NEWIPC
         | CloneFlags::CLONE_NEWUTS;
     let (uid, gid) = (geteuid(), getegid());
-    if uid.is_root() {
+    if uid.is_root() && has_user(config.uid) {
         let hint = ": this root lacks CAP_SYS_ADMIN";
         return unshare(flags).map_err(|errno| JailError::Unshare { hint, source: errno.into() });
     }
@@ -32,6 +32,19 @@ pub fn leave(config: &JailConfig) -> Result<(), JailError> {
     write("/proc/self/setgroups", "deny")?;
     write("/proc/self/uid_map", &format!("{} {uid} 1", config.uid))?;
     write("/proc/self/gid_map", &format!("{} {gid} 1", config.gid))
+}
+
+/// Whether this process could become that user (user_namespaces(7)).
+fn has_user(wanted: u32) -> bool {
+    // Without the file there are no user namespaces.
+    let Ok(map) = fs::read_to_string("/proc/self/uid_map") else { return true };
+    map.lines().any(|line| {
+        let mut numbers = line.split_ascii_whitespace().map(|word| word.parse::<u32>().ok());
+        match (numbers.next().flatten(), numbers.nth(1).flatten()) {
+            (Some(first), Some(count)) => wanted.checked_sub(first).is_some_and(|at| at < count),
+            _ => false,
+        }
+    })
 }
 
 fn write(path: &'static str, text: &str) -> Result<(), JailError> {

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{ROOT, SUPERVISED, remove_tree, unified};
+use super::{ROOT, SUPERVISED, base, remove_tree};
 
 const V1: &str = "/sys/fs/cgroup/memory";
 
@@ -19,7 +19,7 @@ impl HostMemory {
     /// Limits a process that is in the sandbox' cgroup. None: there is no controller to be had, or it is
     /// held by somebody who does not give it.
     pub fn limit(sandbox: &str, pid: u32, bytes: u64) -> Option<HostMemory> {
-        let in_unified = unified().and_then(|mount| HostMemory::in_unified(&mount, sandbox, bytes));
+        let in_unified = base().and_then(|mount| HostMemory::in_unified(&mount, sandbox, bytes));
         in_unified.or_else(|| HostMemory::in_v1(Path::new(V1), sandbox, pid, bytes))
     }
 

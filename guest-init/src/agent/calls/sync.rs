@@ -22,7 +22,7 @@ impl Agent {
         }
         let containers = self.tasks.iter().filter_map(|(_, task)| Task::container(task));
         let uppers = containers.filter_map(|container| match &container.spec.root.source {
-            RootSource::Files { upper, .. } => Some(upper),
+            RootSource::Files { upper, .. } | RootSource::Folder { upper, .. } => Some(upper),
             RootSource::Disks { .. } => None,
         });
         uppers.fold(true, |all, upper| {

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use rustix::fs::{Access, AtFlags, CWD};
+
 use crate::error::{Step, StepError};
 
 /// Where cgroup file systems are by convention (and always in a guest).
@@ -43,8 +45,23 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// Looks at this machine.
+    /// Looks at this machine. In a user namespace only what its user was given counts: the agent is born
+    /// in a cgroup of the unified hierarchy then.
     pub fn discover() -> Result<Self, StepError> {
+        let layout = Self::of_machine()?;
+        if !crate::sys::in_user_namespace() {
+            return Ok(layout);
+        }
+        let own = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+        let own = own.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or("/");
+        let is_given = |mount: &String| {
+            let procs = format!("{mount}{own}/cgroup.procs");
+            rustix::fs::accessat(CWD, procs, Access::WRITE_OK, AtFlags::EACCESS).is_ok()
+        };
+        Ok(Layout { unified: layout.unified.filter(is_given), v1: Vec::new() })
+    }
+
+    fn of_machine() -> Result<Self, StepError> {
         let magic = rustix::fs::statfs(CONVENTION).ok().and_then(|stat| u64::try_from(stat.f_type).ok());
         if magic == Some(CGROUP2_MAGIC) {
             return Ok(Layout { unified: Some(CONVENTION.to_owned()), v1: Vec::new() });

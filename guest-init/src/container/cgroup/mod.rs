@@ -187,6 +187,11 @@ impl Cgroup {
         Err(StepError::setup(format!("Failed to move all processes to {}: more and more come", group.path)))
     }
 
+    /// Whether there is one at all.
+    pub fn is_none(&self) -> bool {
+        self.groups.is_empty()
+    }
+
     /// For a clone(2) straight into it.
     pub fn unified(&self) -> Option<BorrowedFd<'_>> {
         self.v2().map(|group| group.folder.as_fd())
@@ -209,6 +214,10 @@ impl Cgroup {
     /// From here on the container's processes can use docker's default devices only, whatever nodes
     /// they make. Not before the root is mounted: that opens block devices.
     pub fn restrict_devices(&self) -> Result<(), StepError> {
+        if crate::sys::in_user_namespace() {
+            // It can make no nodes, and those in what it mounts open nothing: it has what it was given.
+            return Ok(());
+        }
         if let Some(group) = self.v1("devices") {
             return device_filter::write_rules(group);
         }
@@ -221,6 +230,9 @@ impl Cgroup {
     }
 
     pub fn view(&self) -> View {
+        if self.groups.is_empty() {
+            return View::PerController(Vec::new());
+        }
         if self.groups.iter().all(|group| group.version == Version::V2) {
             return View::Unified;
         }

@@ -1,5 +1,5 @@
-//! The container's root file system: an overlay of one writable folder over one EROFS, entered with
-//! pivot_root(2).
+//! The container's root file system: an overlay of one writable folder over one EROFS, or over a folder of
+//! the image's files, entered with pivot_root(2).
 
 mod disks;
 mod erofs;
@@ -33,6 +33,9 @@ pub fn mount(source: &RootSource) -> Result<OwnedFd, StepError> {
             let lower = erofs::mount_files(metadata, layers)?;
             fsapi::attach_aside(&lower, "the image")?;
             (lower, Writable { upper: open_folder(upper)?, work: open_folder(work)? })
+        }
+        RootSource::Folder { lower, upper, work } => {
+            (open_folder(lower)?, Writable { upper: open_folder(upper)?, work: open_folder(work)? })
         }
     };
     overlay::mount(&lower, &writable)

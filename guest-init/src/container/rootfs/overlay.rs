@@ -8,6 +8,7 @@ use rustix::mount::MountAttrFlags;
 
 use super::fsapi::FsContext;
 use crate::error::{Step, StepError};
+use crate::sys::in_user_namespace;
 
 /// The two folders overlayfs writes to, on one file system.
 pub struct Writable {
@@ -18,14 +19,21 @@ pub struct Writable {
 /// A detached overlay mount of `writable` over `lower`, both attached somewhere.
 pub fn mount(lower: &OwnedFd, writable: &Writable) -> Result<OwnedFd, StepError> {
     adopt_root_attributes(lower, writable)?;
-    FsContext::open("overlay")?
+    let overlay = FsContext::open("overlay")?;
+    let overlay = if in_user_namespace() {
+        // Its marks are `trusted` attributes otherwise, which a user namespace cannot write. With these it
+        // takes no other word for no redirects.
+        overlay.flag("userxattr")?.set("redirect_dir", b"nofollow")?
+    } else {
+        overlay.set("redirect_dir", b"off")?
+    };
+    overlay
         // Descriptors for paths: short whatever the store's path is, and no host path shows in the
         // container's mountinfo.
         .set("lowerdir", path_of(lower).as_bytes())?
         .set("upperdir", path_of(&writable.upper).as_bytes())?
         .set("workdir", path_of(&writable.work).as_bytes())?
         // What these would write, other hosts' mounts of the same upper would misread.
-        .set("redirect_dir", b"off")?
         .set("metacopy", b"off")?
         .set("index", b"off")?
         .mount(MountAttrFlags::empty())
