@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, RawPid, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, RawPid, WaitOptions, pidfd_open, waitpid};
 use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
 
 /// The calling thread's `errno`.
@@ -170,6 +170,10 @@ pub unsafe fn clone_in(
         // SAFETY: the caller vouches for the single thread.
         return unsafe { clone_into(namespaces, cgroup) };
     };
+    if in_user_namespace() {
+        // SAFETY: the caller vouches for the single thread.
+        return unsafe { clone_beside(other, namespaces, cgroup) };
+    }
     let own = pidfd_open(rustix::process::getpid(), PidfdFlags::empty())?;
     move_into_thread_name_spaces(other.as_fd(), ThreadNameSpaceType::PROCESS_ID)?;
     // SAFETY: the caller vouches for the single thread.
@@ -182,6 +186,46 @@ pub unsafe fn clone_in(
         std::process::abort();
     }
     fork
+}
+
+/// [`clone_in`] for an agent that could not return to its PID namespace, which is not its user namespace's:
+/// a child enters the other one and forks a sibling of its own (CLONE_PARENT, clone(2)).
+///
+/// # Safety
+///
+/// As [`clone_into`].
+unsafe fn clone_beside(
+    other: &OwnedFd,
+    namespaces: libc::c_int,
+    cgroup: Option<BorrowedFd<'_>>,
+) -> Result<Fork, Errno> {
+    let (told, tell) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    // SAFETY: the caller vouches for the single thread.
+    let between = match unsafe { fork() }? {
+        Fork::Parent(between) => between,
+        Fork::Child => {
+            let entered = move_into_thread_name_spaces(other.as_fd(), ThreadNameSpaceType::PROCESS_ID);
+            // SAFETY: a fork has one thread.
+            let fork = entered.and_then(|()| unsafe { clone_into(namespaces | libc::CLONE_PARENT, cgroup) });
+            let number = match fork {
+                Ok(Fork::Child) => return Ok(Fork::Child),
+                Ok(Fork::Parent(process)) => process.as_raw_nonzero().get(),
+                Err(cause) => -cause.raw_os_error(),
+            };
+            let _ = rustix::io::write(&tell, &number.to_ne_bytes());
+            exit_now(0)
+        }
+    };
+    drop(tell);
+    let mut number = [0; size_of::<RawPid>()];
+    // Less than PIPE_BUF bytes come at once (pipe(7)).
+    let read = rustix::io::retry_on_intr(|| rustix::io::read(&told, &mut number));
+    let _ = rustix::io::retry_on_intr(|| waitpid(Some(between), WaitOptions::empty()));
+    match RawPid::from_ne_bytes(number) {
+        _ if read? < number.len() => Err(Errno::CHILD),
+        negative if negative < 0 => Err(Errno::from_raw_os_error(-negative)),
+        process => Pid::from_raw(process).map(Fork::Parent).ok_or(Errno::CHILD),
+    }
 }
 
 /// `struct clone_args` of linux/sched.h, version 2.
@@ -215,6 +259,10 @@ pub unsafe fn clone_into(namespaces: libc::c_int, cgroup: Option<BorrowedFd<'_>>
         exit_signal: u64::try_from(libc::SIGCHLD).map_err(|_| Errno::INVAL)?,
         ..CloneArgs::default()
     };
+    if namespaces & libc::CLONE_PARENT != 0 {
+        // A sibling's is that of whoever forks it.
+        args.exit_signal = 0;
+    }
     if let Some(cgroup) = cgroup {
         args.flags |= CLONE_INTO_CGROUP;
         args.cgroup = u64::try_from(cgroup.as_raw_fd()).map_err(|_| Errno::BADF)?;

@@ -12,6 +12,7 @@ use super::{Exit, Failure};
 use crate::context::Context;
 use crate::logs::LogConfig;
 use crate::paths;
+use crate::rootless::{facts, in_user_namespace};
 use crate::sandbox::mode::{self, Isolation};
 use crate::sandbox::{cgroup, probe};
 use crate::store::{ContainerState, Store};
@@ -50,6 +51,9 @@ pub fn info(context: &Context, args: &FormatArgs) -> Exit {
         ("Pods", "Pods"),
         ("Images", "Images"),
         ("Log driver", "LoggingDriver"),
+        ("Rootless", "Rootless"),
+        ("  User ids", "UserIds"),
+        ("  Network", "RootlessNetwork"),
         ("Supervisors", "Supervisors"),
         ("Host kernel", "KernelVersion"),
         ("Cgroups", "CgroupVersion"),
@@ -100,7 +104,10 @@ fn facts(context: &Context) -> Result<Value, Failure> {
         "ContainersStopped": containers.len() - running - paused,
         "Pods": store.db().pods()?.len(),
         "Images": crate::image::catalog::list(&store)?.len(),
-        "Driver": "erofs",
+        "Rootless": in_user_namespace(),
+        "UserIds": facts::ids().unwrap_or_default(),
+        "RootlessNetwork": facts::network().unwrap_or_default(),
+        "Driver": if in_user_namespace() { "erofs; unpacked in namespace mode" } else { "erofs" },
         "LoggingDriver": LogConfig::default().driver.name(),
         "Supervisors": supervisors(),
         "KernelVersion": release(),
@@ -118,6 +125,7 @@ fn facts(context: &Context) -> Result<Value, Failure> {
 fn supervisors() -> String {
     match cgroup::supervisors_path() {
         Some(path) => format!("in the cgroup {}", path.display()),
+        None if in_user_namespace() => "in their callers' cgroups: this user was given none".to_string(),
         None => "in the root of every cgroup v1 hierarchy".to_string(),
     }
 }

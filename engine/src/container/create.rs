@@ -7,7 +7,7 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use hull_guest::protocol::{Share, Text};
+use hull_guest::protocol::{Resources, Share, Text};
 use nix::fcntl::{Flock, FlockArg};
 
 use super::config::{Config, Stop, UnreadableConfig};
@@ -23,6 +23,7 @@ use crate::network::model::Networking;
 use crate::pod;
 use crate::rootless::ids::IdMap;
 use crate::rootless::in_user_namespace;
+use crate::sandbox::cgroup;
 use crate::sandbox::mode::{self, Isolation, IsolationRequest, ModeError};
 use crate::sandbox::probe;
 use crate::sandbox::probe::boot_id;
@@ -88,6 +89,11 @@ pub enum CreateError {
     KernelNeedsVm,
     #[error("--storage-opt size= is for virtual machines, and this container would run in host namespaces")]
     StorageNeedsVm,
+    #[error(
+        "{0} needs cgroups, and this user was given none (systemd-run --user --scope -p Delegate=yes hull ... \
+         gives some); a virtual machine has its own"
+    )]
+    NoCgroups(&'static str),
     #[error("{what} is for a virtual machine of the container's own, and a pod has one already")]
     PodHas { what: &'static str },
     #[error("-h conflicts with a pod: its containers have the pod's host name")]
@@ -132,6 +138,7 @@ pub fn plan(context: &Context, store: &Store, mut asked: Asked) -> Result<New, C
         asked.options.hostname = Some(config.hostname);
     }
     let (mode, warning) = decide_mode(context, &asked, pod.as_ref())?;
+    check_limits(mode, &asked.options.resources)?;
     let id = names::new_id().map_err(CreateError::Random)?;
     let config = config(context, &id, &image, &asked)?;
     Ok(New { id, image, mode, config, name: asked.name, pod, warning })
@@ -186,6 +193,26 @@ fn decide_mode(
         return Err(CreateError::StorageNeedsVm);
     }
     Ok((mode, warning))
+}
+
+/// What a cgroup is needed for, where there is none.
+fn check_limits(mode: Isolation, resources: &Resources) -> Result<(), CreateError> {
+    if mode == Isolation::Vm || !in_user_namespace() || cgroup::supervisors_path().is_some() {
+        return Ok(());
+    }
+    let r = resources;
+    let memory = [r.memory_bytes, r.memory_reservation_bytes, r.memory_swap_bytes];
+    let cpu = [r.cpu_millis, r.cpu_shares, r.cpu_period_us, r.cpu_quota_us];
+    let asked = [
+        ("A limit of memory", memory.iter().any(Option::is_some)),
+        ("A limit of CPU time", cpu.iter().any(Option::is_some) || r.cpuset_cpus.is_some()),
+        ("A limit of processes", r.pids.is_some()),
+        ("A limit of a device's rate", !r.io.is_empty()),
+    ];
+    match asked.iter().find(|(_, asked)| *asked) {
+        Some((what, _)) => Err(CreateError::NoCgroups(what)),
+        None => Ok(()),
+    }
 }
 
 fn config(context: &Context, id: &str, image: &Image, asked: &Asked) -> Result<Config, CreateError> {

@@ -1,6 +1,7 @@
 //! What `hull info` tells.
 
-use super::{ids::IdMap, in_user_namespace, lock, program};
+use super::ids::IdMap;
+use super::{in_user_namespace, program};
 
 /// None: hull runs as the machine's root.
 pub fn ids() -> Option<String> {
@@ -17,11 +18,7 @@ pub fn ids() -> Option<String> {
     })
 }
 
-/// Whether this process came from an ordinary user's.
-pub fn is_rootless() -> bool {
-    lock::membership().is_some() || in_user_namespace()
-}
-
+/// What connects its networks to the outside.
 pub fn network() -> Option<String> {
     if !in_user_namespace() {
         return None;

@@ -29,6 +29,26 @@ pub fn connect(path: &Path) -> io::Result<UnixStream> {
     UnixStream::connect(short)
 }
 
+/// Waits until nobody listens at `path` any more. False: somebody still does after that time.
+pub fn wait_until_closed(path: &Path, limit: Duration) -> bool {
+    let end = Instant::now() + limit;
+    loop {
+        let connection = match connect(path) {
+            Ok(connection) => connection,
+            Err(error) => {
+                return matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound);
+            }
+        };
+        // It is closed by who listens, at the latest at its end, and has nothing to say before.
+        match Read::read(&mut Timed { stream: &connection, end: Some(end) }, &mut [0; 64]) {
+            Err(error) if matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock) => {
+                return false;
+            }
+            Ok(_) | Err(_) => {}
+        }
+    }
+}
+
 /// Reads from a connection until a point in time, if there is one.
 pub(super) struct Timed<'a> {
     pub stream: &'a UnixStream,
@@ -49,4 +69,24 @@ impl Read for Timed<'_> {
 pub(super) fn left(end: Instant) -> io::Result<Duration> {
     let left = end.saturating_duration_since(Instant::now());
     if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_is_closed_when_nobody_listens_any_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        assert!(wait_until_closed(&path, Duration::ZERO), "nobody ever listened");
+        let listener = listen(&path).unwrap();
+        assert!(!wait_until_closed(&path, Duration::from_millis(50)));
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| wait_until_closed(&path, Duration::from_secs(60)));
+            // Whoever is connected is in its queue, and is closed with it.
+            drop(listener);
+            assert!(waiting.join().unwrap());
+        });
+    }
 }

@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::{fs, io};
 
+use super::agent::socket_path;
 use super::lock::SandboxLock;
-use super::{cgroup, remove};
+use super::{END_LIMIT, cgroup, remove, socket};
 use crate::container::config::Config;
 use crate::container::create::Creating;
 use crate::container::start::StartError;
@@ -66,6 +67,12 @@ fn if_dead(store: &Store, sandbox: &str, act: impl FnOnce()) {
 fn end(store: &Store, sandbox: &SandboxRow) -> Vec<ContainerRow> {
     // The row stays until nothing is left that it could help to find.
     if !cgroup::kill(&sandbox.id) {
+        return Vec::new();
+    }
+    // Without cgroups the VMM or the agent ends by itself, its supervisor's socket having closed, and takes
+    // its containers along. Its own socket is closed then.
+    let socket = socket_path(&store.paths().run_sandbox(&sandbox.id));
+    if !socket::wait_until_closed(&socket, END_LIMIT) {
         return Vec::new();
     }
     let rows = store.db().containers_of_sandbox(&sandbox.id).unwrap_or_default();

@@ -66,5 +66,8 @@ impl Cgroup {
 }
 
 fn no_freezer() -> StepError {
-    StepError::new(ErrorKind::Setup, "Failed to freeze: neither cgroup v2 nor the freezer is mounted")
+    StepError::new(
+        ErrorKind::Setup,
+        "Failed to freeze: neither cgroup v2 nor the freezer is there to be used",
+    )
 }
