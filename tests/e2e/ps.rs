@@ -27,7 +27,10 @@ fn default_table_has_dockers_columns_and_the_isolation() {
     let mut lines = table.lines();
     let headings: Vec<&str> =
         lines.next().unwrap().split("  ").map(str::trim).filter(|s| !s.is_empty()).collect();
-    assert_eq!(headings, ["CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "ISOLATION", "NAMES"]);
+    assert_eq!(
+        headings,
+        ["CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "ISOLATION", "NAMES"]
+    );
     let row = lines.next().unwrap();
     assert!(
         row.contains(r#""sh -c 'echo a long …""#) && row.contains("Created ") && row.ends_with(&name),

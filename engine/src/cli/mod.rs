@@ -22,6 +22,7 @@ mod logs;
 pub mod output;
 mod output_file;
 mod pod;
+mod port;
 mod progress;
 mod prompt;
 mod ps;
@@ -115,6 +116,8 @@ enum Command {
     Top(top::TopArgs),
     /// Show what containers use, and go on doing so
     Stats(stats::StatsArgs),
+    /// Show where a container's ports are published
+    Port(port::PortArgs),
     /// Change what containers may use
     Update(update::UpdateArgs),
     /// Run a shell beside a container, in its virtual machine
@@ -241,6 +244,7 @@ impl Cli {
             Command::Attach(args) => attach::attach(&context, &args),
             Command::Top(args) => top::top(&context, &args),
             Command::Stats(args) => stats::stats(&context, &args),
+            Command::Port(args) => port::port(&context, &args),
             Command::Update(args) => update::update(&context, &args),
             Command::Debug(args) => exec::debug(&context, args),
             Command::Events(args) => events::events(&context, &args),

@@ -9,11 +9,13 @@ use super::output::{self, Health, Status, ago, short, size};
 use super::{Exit, swept};
 use crate::container::config::Config;
 use crate::container::list::{self, FILTERS, Listed, Selection};
-use crate::container::written;
+use crate::container::{life, written};
 use crate::context::Context;
 use crate::format::quote;
 use crate::format::rows::{Headings, Row, RowFormat, ellipsis};
 use crate::image::digest::Digest;
+use crate::network::model::PublishedRow;
+use crate::network::ports::show;
 use crate::store::{ContainerRow, ContainerState, Store};
 use crate::time::{SECOND, go_local, now_ns};
 
@@ -65,8 +67,7 @@ const HEADINGS: Headings = &[
     ("Isolation", "ISOLATION"),
     ("Pod", "POD"),
 ];
-const COLUMNS: &str =
-    r"{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Isolation}}\t{{.Names}}";
+const COLUMNS: &str = r"{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Isolation}}\t{{.Names}}";
 
 pub fn list(context: &Context, args: &PsArgs) -> Exit {
     let filters = output::filters(&args.filter, &FILTERS)?;
@@ -88,11 +89,13 @@ pub fn list(context: &Context, args: &PsArgs) -> Exit {
     let listed = list::list(&store, &selection, &images)?;
     let with_size = args.size || format.mentions("Size");
     let sizes = if with_size { list::image_sizes(&store, &images, &listed)? } else { HashMap::new() };
+    let published = show::by_owner(&store)?;
     let rows: Vec<Row> = listed
         .into_iter()
         .map(|item| {
             let written = if with_size { shown_size(&store, &item, &sizes) } else { size(0) };
-            fields(item, written, args.no_trunc)
+            let ports = shown_ports(&item, &published);
+            fields(item, written, ports, args.no_trunc)
         })
         .collect();
     output::print(&format.render(HEADINGS, &rows)?)
@@ -108,7 +111,17 @@ fn shown_size(store: &Store, item: &Listed, sizes: &HashMap<Digest, u64>) -> Str
     }
 }
 
-fn fields(item: Listed, size: String, whole: bool) -> Row {
+/// What its sandbox publishes, and what it exposes besides, while it is up.
+fn shown_ports(item: &Listed, published: &HashMap<String, Vec<PublishedRow>>) -> String {
+    if !life::is_up(&item.row) {
+        return String::new();
+    }
+    let exposed = item.config.as_ref().map_or(&[][..], |config| &config.network.expose);
+    let published = published.get(show::owner(&item.row)).map_or(&[][..], Vec::as_slice);
+    show::column(published, exposed)
+}
+
+fn fields(item: Listed, size: String, ports: String, whole: bool) -> Row {
     let Listed { row, config, image, health } = item;
     let command = config.as_ref().map(Config::command_line).unwrap_or_default();
     let labels = config.map(|config| config.labels).unwrap_or_default();
@@ -120,7 +133,7 @@ fn fields(item: Listed, size: String, whole: bool) -> Row {
         "Command": quote(&if whole { command.into() } else { ellipsis(&command, 20) }),
         "CreatedAt": go_local(row.created),
         "RunningFor": ago((now_ns() - row.created) / SECOND),
-        "Ports": "",
+        "Ports": ports,
         "State": row.state.as_str(),
         "Status": status(&row, health.as_deref()).to_string(),
         "Size": size,

@@ -11,6 +11,7 @@ use super::health::Health;
 use super::restart::RestartPolicy;
 use super::{caps, life, limits, signals, spec, written};
 use crate::logs::{self, Driver, LogConfig};
+use crate::network::ports::show;
 use crate::store::{self, ContainerRow, ContainerState, Store};
 use crate::time::rfc3339_nano;
 
@@ -55,12 +56,23 @@ pub fn inspect(store: &Store, row: &ContainerRow, size: bool) -> Result<Value, I
         }
         fields.insert("Mounts".to_string(), json!([]));
         fields.insert("Config".to_string(), own_config(&config));
-        fields.insert("NetworkSettings".to_string(), json!({"Ports": {}, "Networks": {}}));
+        fields.insert(
+            "NetworkSettings".to_string(),
+            json!({"Ports": ports(store, row, &config)?, "Networks": {}}),
+        );
         if let Some(pod) = &row.pod {
             fields.insert("Pod".to_string(), json!(pod));
         }
     }
     Ok(fields)
+}
+
+fn ports(store: &Store, row: &ContainerRow, config: &Config) -> Result<Value, InspectError> {
+    if !life::is_up(row) {
+        return Ok(json!({}));
+    }
+    let published = store.db().published_of(show::owner(row))?;
+    Ok(show::settings(&published, &config.network.expose))
 }
 
 fn shown(text: &Text) -> String {
@@ -135,6 +147,8 @@ fn host_config(row: &ContainerRow, config: &Config) -> Value {
     };
     json!({
         "LogConfig": {"Type": config.log.driver.name(), "Config": log_options(&config.log)},
+        "PortBindings": show::bindings(&config.network),
+        "PublishAllPorts": config.network.publish_all,
         "NetworkMode": space(&share.network, pod, "default"),
         "RestartPolicy": {"Name": config.restart.to_string(), "MaximumRetryCount": retries},
         "AutoRemove": config.remove,
@@ -247,8 +261,9 @@ fn own_config(config: &Config) -> Value {
         "StopSignal": signals::name(config.stop.signal),
         "StopTimeout": config.stop.timeout_seconds,
     });
-    if let (Some(fields), Some(check)) = (fields.as_object_mut(), &config.health) {
-        fields.insert("Healthcheck".to_string(), json!(check));
+    if let Some(fields) = fields.as_object_mut() {
+        fields.extend(show::exposed(&config.network).map(|ports| ("ExposedPorts".to_string(), ports)));
+        fields.extend(config.health.as_ref().map(|check| ("Healthcheck".to_string(), json!(check))));
     }
     fields
 }

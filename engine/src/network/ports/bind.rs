@@ -30,7 +30,8 @@ pub(super) struct BoundPort {
     pub socket: PortSocket,
 }
 
-/// What nftables is told: who connects to `at` from outside reaches `target`.
+/// What nftables is told: who connects to `at` from outside reaches `target`, if both are of one family and
+/// `at` is no loopback address. Else the packets are the relay's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Forward {
     pub protocol: Protocol,
@@ -118,6 +119,15 @@ fn take_everywhere(container: Port, addresses: &[IpAddr], port: u16) -> Result<V
     Ok(taken)
 }
 
+impl BoundPort {
+    /// At the sandbox's address of the same family, if it has one.
+    pub fn target(&self, ipv4: Option<Ipv4Addr>, ipv6: Option<Ipv6Addr>) -> Option<SocketAddr> {
+        let (ipv4, ipv6) = (ipv4.map(IpAddr::V4), ipv6.map(IpAddr::V6));
+        let address = if self.at.is_ipv4() { ipv4.or(ipv6) } else { ipv6.or(ipv4) };
+        address.map(|address| SocketAddr::new(address, self.container.number))
+    }
+}
+
 impl Bound {
     pub fn is_empty(&self) -> bool {
         self.ports.is_empty()
@@ -133,20 +143,18 @@ impl Bound {
         self.ports.iter().map(row).collect()
     }
 
-    /// What nftables carries to a sandbox with these addresses. The relay has the rest.
+    /// For a sandbox with these addresses. One without any has no use for ports.
     pub fn forwards(&self, ipv4: Option<Ipv4Addr>, ipv6: Option<Ipv6Addr>) -> Vec<Forward> {
         let forward = |port: &BoundPort| {
-            let target = if port.at.is_ipv4() { ipv4.map(IpAddr::V4) } else { ipv6.map(IpAddr::V6) };
-            let target = target.filter(|_| !port.at.ip().is_loopback())?;
-            let target = SocketAddr::new(target, port.container.number);
+            let target = port.target(ipv4, ipv6)?;
             Some(Forward { protocol: port.container.protocol, at: port.at, target })
         };
         self.ports.iter().filter_map(forward).collect()
     }
 
-    /// All that it listens at.
-    pub fn listening(&self) -> Vec<(Protocol, SocketAddr)> {
-        self.ports.iter().map(|port| (port.container.protocol, port.at)).collect()
+    #[cfg(test)]
+    pub(super) fn first(&self) -> SocketAddr {
+        self.ports[0].at
     }
 
     /// Says whose the port is that is taken, where it is hull's.

@@ -13,6 +13,7 @@
 pub mod bind;
 pub mod parse;
 pub mod relay;
+pub mod show;
 mod socket;
 
 use std::net::{IpAddr, SocketAddr};

@@ -174,7 +174,8 @@ impl EventLoop {
     }
 
     fn target(&self, port: &BoundPort) -> Option<SocketAddr> {
-        self.targets.lock().unwrap_or_else(PoisonError::into_inner).of(port)
+        let targets = self.targets.lock().unwrap_or_else(PoisonError::into_inner);
+        port.target(targets.ipv4, targets.ipv6)
     }
 
     fn arrived(&mut self, number: usize) -> io::Result<()> {

@@ -10,14 +10,14 @@ mod tcp;
 mod udp;
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
-use super::bind::{Bound, BoundPort};
+use super::bind::Bound;
 use crate::descriptors;
 use event_loop::EventLoop;
 
@@ -32,15 +32,6 @@ pub type Work = Box<dyn FnOnce() + Send>;
 struct Targets {
     ipv4: Option<Ipv4Addr>,
     ipv6: Option<Ipv6Addr>,
-}
-
-impl Targets {
-    /// Of the same family, if there is one.
-    fn of(&self, port: &BoundPort) -> Option<SocketAddr> {
-        let (ipv4, ipv6) = (self.ipv4.map(IpAddr::V4), self.ipv6.map(IpAddr::V6));
-        let address = if port.at.is_ipv4() { ipv4.or(ipv6) } else { ipv6.or(ipv4) };
-        address.map(|address| SocketAddr::new(address, port.container.number))
-    }
 }
 
 /// A relay that runs. Its end is the end of all connections, and the ports are free then.

@@ -27,7 +27,7 @@ fn bound(container: u16, protocol: Protocol) -> Bound {
 
 fn relay(container: u16, protocol: Protocol) -> Fixture {
     let bound = bound(container, protocol);
-    let port = bound.listening()[0].1.port();
+    let port = bound.first().port();
     let relay = bound.relay(Some(Ipv4Addr::LOCALHOST), None, |work| Some(thread::spawn(work))).unwrap();
     Fixture { port, relay }
 }
@@ -241,7 +241,7 @@ fn ports_and_the_container_may_be_in_different_network_namespaces() {
         return;
     }
     let bound = bound(4321, Protocol::Tcp);
-    let port = bound.listening()[0].1.port();
+    let port = bound.first().port();
     let (sender, server) = std::sync::mpsc::channel();
     let elsewhere = move |work: Work| {
         Some(thread::spawn(move || {
