@@ -35,10 +35,11 @@ impl Agent {
             joined.ipc = Some(other);
             joined.shm = Shm::Others;
         }
-        if let Some(other) = of(&share.network)? {
-            joined.network = Network::Joined(other);
-        } else if self.network.is_some() {
-            joined.network = Network::Agents;
+        // Where the sandbox has a network, all its containers are in that one.
+        match (of(&share.network)?, &self.network) {
+            (_, Some(_)) => joined.network = Network::Agents,
+            (Some(other), None) => joined.network = Network::Joined(other),
+            (None, None) => (),
         }
         joined.uts = of(&share.uts)?.or(joined.uts);
         joined.pid = of(&share.pid)?;
