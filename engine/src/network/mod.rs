@@ -14,6 +14,7 @@
 //!
 //! Changes of the host's network are made one at a time, under `<run>/network.lock`.
 
+pub mod dns;
 mod instance;
 pub mod model;
 pub mod ports;

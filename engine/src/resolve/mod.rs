@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use crate::text::escape;
 
 use ask::Outcome;
-use conf::Conf;
+pub use conf::Conf;
 
 /// Addresses of one name that are kept.
 pub const MAX_ADDRESSES: usize = 16;
@@ -64,8 +64,15 @@ impl Resolver {
         if is_localhost(name) {
             return Ok(vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]);
         }
-        let conf = Conf::parse(&read(&self.resolv_conf));
+        let conf = self.conf();
         ask_servers(&conf, name, deadline).map(in_order)
+    }
+}
+
+impl Resolver {
+    /// What the file says of name servers now.
+    pub fn conf(&self) -> Conf {
+        Conf::parse(&read(&self.resolv_conf))
     }
 }
 

@@ -10,6 +10,7 @@ mod fixture;
 pub mod images;
 pub mod inventory;
 mod lifecycle;
+mod neighbours;
 pub mod networks;
 pub mod pods;
 pub mod published;
@@ -30,6 +31,8 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use super::Error;
 use super::files::FileLock;
 use super::paths::Paths;
+
+pub use neighbours::{Mark, Neighbour};
 
 /// Pages of the log before a commit moves them into the database, which waits for the disk twice: the
 /// trade is against reading the log at each start.

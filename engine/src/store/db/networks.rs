@@ -14,7 +14,7 @@ const NETWORK: &str = "SELECT id, name, driver, created, config FROM networks";
 const ENDPOINT: &str = "SELECT id, network, owner, position, config, ipv4, ipv6, mac FROM endpoints";
 pub(super) const PUBLISHED: &str = "SELECT owner, protocol, port, address, host_port FROM published";
 
-fn json_column<T: DeserializeOwned>(row: &Row<'_>, index: usize) -> rusqlite::Result<T> {
+pub(super) fn json_column<T: DeserializeOwned>(row: &Row<'_>, index: usize) -> rusqlite::Result<T> {
     let text: String = row.get(index)?;
     serde_json::from_str(&text)
         .map_err(|error| rusqlite::Error::FromSqlConversionFailure(index, Type::Text, error.into()))
@@ -25,7 +25,7 @@ fn to_json(value: &impl serde::Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }
 
-fn parsed<T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>>(
+pub(super) fn parsed<T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>>(
     row: &Row<'_>,
     index: usize,
 ) -> rusqlite::Result<Option<T>> {
