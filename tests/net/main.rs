@@ -5,4 +5,13 @@
 #![allow(clippy::unwrap_used, reason = "a helper that cannot go on fails its test")]
 
 mod bridge;
+mod hostile;
+mod hot;
+mod ipv6;
+mod isolation;
+mod killed;
+mod names;
 mod once;
+mod ports;
+mod services;
+mod shared;

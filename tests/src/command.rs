@@ -242,6 +242,11 @@ impl Stream {
         }
     }
 
+    /// All that has been waited for so far.
+    pub fn seen(&self) -> &[u8] {
+        &self.seen
+    }
+
     fn take_what_is_there(&mut self) {
         self.seen.extend(self.chunks.try_iter().flatten());
     }

@@ -8,22 +8,35 @@ use std::sync::Arc;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::net::Namespace;
 use crate::registry::Lines;
 use crate::{paths, unique};
 
-/// A daemon with a folder of its own, in a network namespace of its own and without a bridge, so that the
-/// machine's firewall and daemons stay as they are. For images only.
+/// A daemon with a folder and a network namespace of its own, so that the machine's firewall and daemons stay as
+/// they are.
 pub struct Dockerd {
     folder: PathBuf,
     child: Child,
 }
 
 impl Dockerd {
+    /// In a network namespace of its own and without a bridge: for images only.
     pub fn start() -> Dockerd {
-        let folder = paths::temporary().join(unique("dockerd"));
-        fs::create_dir_all(&folder).unwrap();
         let mut command = Command::new("unshare");
         command.args(["--net", "dockerd", "--bridge=none", "--iptables=false", "--ip-forward=false"]);
+        Dockerd::started(command)
+    }
+
+    /// With its bridge and its rules, in a network namespace that is the host's.
+    pub fn start_on(host: &Namespace) -> Dockerd {
+        let mut command = Command::new("dockerd");
+        host.place(&mut command);
+        Dockerd::started(command)
+    }
+
+    fn started(mut command: Command) -> Dockerd {
+        let folder = paths::temporary().join(unique("dockerd"));
+        fs::create_dir_all(&folder).unwrap();
         command.args(["--storage-driver", "vfs", "--data-root"]).arg(folder.join("data"));
         command.arg("--exec-root").arg(folder.join("exec")).arg("-p").arg(folder.join("pid"));
         command.arg("-H").arg(format!("unix://{}", folder.join("docker.sock").display()));

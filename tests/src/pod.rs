@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
@@ -53,6 +55,17 @@ impl Drop for Pod {
 pub fn supervisor(sandbox: &str) -> Option<Pid> {
     let wanted = format!("hull\0supervise\0{sandbox}\0");
     processes().find(|pid| fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|it| it == wanted))
+}
+
+/// All that work for a store.
+pub fn supervisors_of(root: &Path) -> Vec<Pid> {
+    let wanted = [b"HULL_ROOT=", root.as_os_str().as_bytes(), b"\0"].concat();
+    let of_store = |pid: &Pid| {
+        let read = |file: &str| fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
+        read("cmdline").starts_with(b"hull\0supervise\0")
+            && read("environ").windows(wanted.len()).any(|part| part == wanted)
+    };
+    processes().filter(of_store).collect()
 }
 
 /// What a supervisor has started: the VMM, or the agent.

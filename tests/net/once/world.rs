@@ -1,6 +1,6 @@
 //! The hosts of these cases, before hull has done anything.
 
-use hull_tests::net::{BIG, Host};
+use hull_tests::net::Host;
 
 #[test]
 fn a_host_reaches_the_internet_and_its_clients_and_they_do_not_reach_each_other() {
@@ -23,5 +23,4 @@ fn the_internet_has_names() {
     assert!(dig("aaaa", "www.example.test").contains("2001:db8:100::2\n"));
     assert!(dig("a", "nothing.example.test").contains("NXDOMAIN"));
     assert!(host.dns.asked().contains(&"www.example.test".to_owned()));
-    assert!(BIG > 50);
 }

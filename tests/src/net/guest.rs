@@ -26,9 +26,17 @@ impl Guest<'_> {
         self.exec(["sh", "-c", script])
     }
 
+    /// Waits until it listens at a TCP port.
+    #[track_caller]
+    pub fn await_port(&self, port: u16) {
+        let script =
+            format!("until nc -w 1 127.0.0.1 {port} </dev/null >/dev/null 2>&1; do usleep 10000; done");
+        self.exec(["busybox", "sh", "-c", &script]).exits(0);
+    }
+
     /// What `GET /` at an address or name answers, asked for by the container; none, if nothing does.
     pub fn get(&self, at: &str) -> Option<String> {
-        let output = self.sh(&format!("wget -T 3 -qO- 'http://{at}/' 2>&1"));
+        let output = self.sh(&format!("busybox wget -T 3 -qO- 'http://{at}/' 2>&1"));
         let text = String::from_utf8_lossy(&output.stdout).trim_end().to_owned();
         (output.code == 0).then_some(text)
     }
@@ -36,6 +44,24 @@ impl Guest<'_> {
     /// That it answers at all to a ping from another.
     pub fn pings(&self, address: &str) -> bool {
         self.exec(["ping", "-c1", "-W2", address]).code == 0
+    }
+
+    /// The addresses of a name, as the container's resolver finds them.
+    pub fn lookup(&self, name: &str) -> Vec<String> {
+        let output = self.exec(["busybox", "nslookup", name]);
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        // The server's own line has a tab in it.
+        let mut found: Vec<_> =
+            text.lines().filter_map(|line| line.strip_prefix("Address: ")).map(str::to_owned).collect();
+        found.sort();
+        found
+    }
+
+    /// The name of an address.
+    pub fn reverse(&self, address: &str) -> Option<String> {
+        let output = self.exec(["busybox", "nslookup", address]);
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        text.lines().find_map(|line| line.split_once("name = ")).map(|(_, name)| name.to_owned())
     }
 
     pub fn inspect(&self) -> Value {

@@ -111,15 +111,13 @@ impl Host {
         self.start(name, options.chain([crate::BUSYBOX, "sleep", "1000"]))
     }
 
-    /// One that answers HTTP at port 80 with its name, and UDP at port 7 with what it is sent.
+    /// One that answers HTTP at port 80 with its name.
     #[track_caller]
     pub fn serving(&self, name: &str, options: &str) -> Guest<'_> {
         let options = options.split(' ').filter(|word| !word.is_empty());
-        let script = format!(
-            "mkdir /www && echo {name} >/www/index.html && udpsvd -E :: 7 cat & httpd -f -p 80 -h /www"
-        );
+        let script = format!("mkdir /www && echo {name} >/www/index.html && httpd -f -p 80 -h /www");
         let guest = self.start(name, options.chain([crate::BUSYBOX, "sh", "-c", &script]));
-        guest.sh("until wget -qO- 127.0.0.1 >/dev/null 2>&1; do usleep 10000; done").exits(0);
+        guest.await_port(80);
         guest
     }
 
@@ -136,6 +134,17 @@ impl Host {
 
     pub fn plumbing(&self) -> Plumbing {
         Plumbing::of(&self.namespace)
+    }
+
+    /// Whether nothing of networks is on the host.
+    pub fn unchanged(&self) -> bool {
+        self.plumbing() == self.before
+    }
+
+    /// Others have changed it for good: what is there now is what is there without hull.
+    pub fn forget_before(&mut self) {
+        self.clear();
+        self.before = self.plumbing();
     }
 
     /// That nothing of networks is on the host.

@@ -1,0 +1,41 @@
+//! What a container does not reach.
+
+use hull_tests::net::{Host, Server};
+
+#[test]
+fn networks_do_not_reach_each_other_nor_the_hosts_other_addresses() {
+    let host = Host::new();
+    let _service = Server::start(&host.namespace, "0.0.0.0:9000", "host");
+    host.say("network create left").exits(0);
+    host.say("network create right").exits(0);
+    let left = host.serving("left", "--network left");
+    let right = host.sleeping("right", "--network right");
+    let address = left.address("left").to_string();
+    assert!(right.get(&address).is_none() && !right.pings(&address));
+    assert!(right.lookup("left").is_empty());
+    // Nor the other network's bridge, nor what the host has elsewhere.
+    let gateway = left.endpoint("left")["Gateway"].as_str().unwrap().to_owned();
+    for at in [&gateway, Host::LAN, Host::ADDRESS] {
+        assert!(right.get(&format!("{at}:9000")).is_none(), "{at}");
+    }
+    assert_eq!(right.get(Host::INTERNET).unwrap(), format!("internet to {}", Host::ADDRESS));
+    // A host beside cannot route to a container by its address.
+    host.client.ip(&format!("route add {address}/32 via {}", Host::LAN));
+    assert!(host.client.get(&format!("{address}:80")).is_err());
+}
+
+#[test]
+fn an_internal_network_reaches_itself_only() {
+    let host = Host::new();
+    let _service = Server::start(&host.namespace, "0.0.0.0:9000", "host");
+    host.say("network create --internal inner").exits(0);
+    let web = host.serving("web", "--network inner");
+    let other = host.sleeping("other", "--network inner");
+    assert_eq!(other.get("web").unwrap(), "web");
+    let gateway = web.address("inner").octets();
+    let gateway = format!("{}.{}.{}.1:9000", gateway[0], gateway[1], gateway[2]);
+    for at in [Host::INTERNET, &gateway, "203.0.113.1:9000"] {
+        assert!(other.get(at).is_none(), "{at}");
+    }
+    assert!(other.lookup("www.example.test").is_empty());
+}
