@@ -137,3 +137,8 @@ fn file_systems_look_as_with_docker() {
 fn containers_live_as_with_docker() {
     stories::check("life.txt");
 }
+
+#[test]
+fn networks_are_as_with_docker() {
+    stories::check("network.txt");
+}

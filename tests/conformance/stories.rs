@@ -169,6 +169,7 @@ fn tell(story: &Story, engine: Engine) -> Vec<String> {
     }
     for (_, real) in names.0 {
         engine.ask(&["rm", "-f", &real].map(str::to_owned));
+        engine.ask(&["network", "rm", &real].map(str::to_owned));
     }
     faults
 }
