@@ -1,6 +1,6 @@
 #!/bin/bash
-# services:latest, Debian's nginx, PostgreSQL and Redis with their clients, and busybox, over debian:bookworm; each starts
-# with one command and asks nobody for a password:
+# services:latest, Debian's nginx, PostgreSQL and Redis with their clients, iperf3, qperf and busybox, over debian:bookworm;
+# each starts with one command and asks nobody for a password:
 #
 #   nginx                        port 80, answers with the host's name; /app/ is passed to the host `app`, port 8000
 #   su postgres -c postgres      port 5432, a database that has been made already; PGDATA names it
@@ -58,7 +58,7 @@ if [ ! -e "$out" ]; then
   say "making services (mmdebstrap, two minutes)"
   path=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/lib/postgresql/15/bin
   # LLVM is for PostgreSQL's JIT, and larger than all the rest.
-  second_layer "$dir" "$base" nginx-light,postgresql-15,postgresql-client-15,redis-server,redis-tools,busybox-static \
+  second_layer "$dir" "$base" nginx-light,postgresql-15,postgresql-client-15,redis-server,redis-tools,iperf3,qperf,busybox-static \
     --essential-hook='mkdir -p "$1/etc/postgresql-common"; echo "create_main_cluster = false" >"$1/etc/postgresql-common/createcluster.conf"' \
     --dpkgopt='path-exclude=/usr/lib/*/libLLVM*' --dpkgopt='path-exclude=/usr/share/doc/*' \
     --dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/man/*' \
