@@ -1,12 +1,11 @@
-//! Loopback, up, and nothing else.
+//! Loopback, and `--network none`, with which there is nothing else; `net` has the rest.
 
 use hull_tests::{BUSYBOX, run};
 
 #[test]
-fn loopback_is_the_only_interface_and_is_up() {
-    let text =
-        run([BUSYBOX, "sh", "-c", "ls /sys/class/net; cat /sys/class/net/lo/operstate; ip -4 addr show lo"])
-            .text();
+fn without_a_network_loopback_is_the_only_interface_and_is_up() {
+    let script = "ls /sys/class/net; cat /sys/class/net/lo/operstate; ip -4 addr show lo";
+    let text = run(["--network", "none", BUSYBOX, "sh", "-c", script]).text();
     assert!(text.starts_with("lo\nunknown\n"), "{text}");
     assert!(text.contains("inet 127.0.0.1/8") && text.contains("LOOPBACK,UP"), "{text}");
 }
@@ -19,8 +18,9 @@ fn loopback_carries_both_families() {
 }
 
 #[test]
-fn nothing_outside_is_reachable() {
-    let text = run([BUSYBOX, "sh", "-c", "ip route | wc -l; ping -c1 -W1 192.0.2.1 2>&1 | tail -n 1"]).text();
+fn without_a_network_nothing_outside_is_reachable() {
+    let script = "ip route | wc -l; ping -c1 -W1 192.0.2.1 2>&1 | tail -n 1";
+    let text = run(["--network", "none", BUSYBOX, "sh", "-c", script]).text();
     assert!(text.starts_with("0\n") && text.contains("unreachable"), "{text}");
 }
 

@@ -9,6 +9,7 @@ mod guest;
 mod jail;
 mod limits;
 mod memory;
+mod network;
 mod slots;
 
 /// Cases that look at hull-vmm's processes take turns.
