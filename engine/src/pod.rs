@@ -14,6 +14,7 @@ use crate::container::start::StartError;
 use crate::container::{names, remove};
 use crate::context::Context;
 use crate::network::model::Networking;
+use crate::network::{self, NetworkError, options};
 use crate::sandbox::lock::SandboxLock;
 use crate::sandbox::mode::{self, Isolation, IsolationRequest};
 use crate::sandbox::{self, probe, sweep};
@@ -40,6 +41,8 @@ pub enum PodError {
     Create(#[from] CreateError),
     #[error(transparent)]
     Start(#[from] StartError),
+    #[error(transparent)]
+    Network(#[from] NetworkError),
     #[error("\"{0}\" is not a name for a pod; names are [a-zA-Z0-9][a-zA-Z0-9_.-]+, at most 128 characters")]
     Name(String),
     #[error("{0} sizes the pod's virtual machine, and this pod would run in host namespaces")]
@@ -81,10 +84,11 @@ pub struct Asked {
     pub resources: Resources,
     pub isolation: Option<IsolationRequest>,
     pub kernel: Option<PathBuf>,
+    pub network: options::Asked,
 }
 
-/// Makes a pod and starts its sandbox. Also answers with a warning to show, if there is one.
-pub fn create(context: &Context, store: &Store, asked: Asked) -> Result<(PodRow, Option<String>)> {
+/// Makes a pod and starts its sandbox. Also answers with warnings to show.
+pub fn create(context: &Context, store: &Store, mut asked: Asked) -> Result<(PodRow, Vec<String>)> {
     if let Some(name) = asked.name.as_ref().filter(|name| names::check(name).is_err()) {
         return Err(PodError::Name(name.clone()));
     }
@@ -93,13 +97,16 @@ pub fn create(context: &Context, store: &Store, asked: Asked) -> Result<(PodRow,
         .map_err(CreateError::from)?;
     check_mode(&asked, mode)?;
     let id = names::new_id().map_err(CreateError::Random)?;
-    let row = add(context, store, &asked, &id, mode)?;
+    let wanted = std::mem::take(&mut asked.network);
+    let mut planned = options::plan(store, &id, mode, wanted, Vec::new(), network::host_prefixes)?;
+    let warnings = warning.into_iter().chain(std::mem::take(&mut planned.warnings)).collect();
+    let row = add(context, store, &asked, &id, mode, &planned)?;
     if let Err(error) = up(context, store, &id) {
         // It tells why; that nothing is left of the pod goes without saying.
         let _ = remove(store, &row, true);
         return Err(error.into());
     }
-    Ok((row, warning))
+    Ok((row, warnings))
 }
 
 fn check_mode(asked: &Asked, mode: Isolation) -> Result<()> {
@@ -116,7 +123,14 @@ fn check_mode(asked: &Asked, mode: Isolation) -> Result<()> {
     }
 }
 
-fn add(context: &Context, store: &Store, asked: &Asked, id: &str, mode: Isolation) -> Result<PodRow> {
+fn add(
+    context: &Context,
+    store: &Store,
+    asked: &Asked,
+    id: &str,
+    mode: Isolation,
+    planned: &options::Plan,
+) -> Result<PodRow> {
     let mut attempt = 0;
     loop {
         let name = asked.name.clone().unwrap_or_else(|| names::generate(id, attempt));
@@ -126,7 +140,7 @@ fn add(context: &Context, store: &Store, asked: &Asked, id: &str, mode: Isolatio
             hostname: asked.hostname.clone().unwrap_or(own),
             labels: asked.labels.clone(),
             resources: asked.resources.clone(),
-            network: Networking::default(),
+            network: planned.networking.clone(),
             kernel: asked.kernel.clone().or_else(|| context.config.kernel.clone()),
             boot_log: context.config.boot_log,
         };
@@ -138,7 +152,7 @@ fn add(context: &Context, store: &Store, asked: &Asked, id: &str, mode: Isolatio
             // Strings, numbers and maps with string keys: nothing JSON refuses.
             config: serde_json::to_string(&config).unwrap_or_default(),
         };
-        match store.db().add_pod(&row) {
+        match store.db().add_pod_with(&row, &planned.endpoints) {
             Err(store::Error::PodNameTaken(_)) if asked.name.is_none() && attempt < create::NAME_ATTEMPTS => {
                 attempt += 1;
             }

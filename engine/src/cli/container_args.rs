@@ -8,6 +8,7 @@ use clap::Args;
 use hull_guest::protocol::{Resources, Share, Text};
 
 use super::health_args::HealthArgs;
+use super::network_args::{Network, NetworkArgs};
 use super::progress::{self, Stream};
 use super::resource_args::{FixedArgs, LimitArgs};
 use crate::container::create::{self, Asked};
@@ -18,6 +19,7 @@ use crate::container::{caps, limits, names, signals, tmpfs};
 use crate::image::platform;
 use crate::image::pull::{Policy, Wanted};
 use crate::logs::LogConfig;
+use crate::network;
 use crate::sandbox::mode::IsolationRequest;
 use crate::terminal;
 
@@ -104,9 +106,8 @@ pub struct ContainerArgs {
     /// Pod to run in
     #[arg(long, value_name = "POD")]
     pod: Option<String>,
-    /// Join the pod of a container: container:NAME
-    #[arg(long, visible_alias = "net", value_name = "container:NAME")]
-    network: Option<String>,
+    #[command(flatten)]
+    network: NetworkArgs,
     /// Share a container's IPC namespace, in its pod: container:NAME
     #[arg(long, value_name = "container:NAME")]
     ipc: Option<String>,
@@ -151,7 +152,17 @@ impl ContainerArgs {
             anyhow::bail!("--rm conflicts with --restart: what is removed when it ends cannot start again");
         }
         let resources = self.resources()?;
-        let share = self.share()?;
+        let network = self.network.read(self.hostname.is_some())?;
+        let share = self.share(&network)?;
+        let network = match network {
+            Network::Own(asked) => *asked,
+            Network::Joined(_) => network::options::Asked::default(),
+        };
+        if let (Some(_), None, Some(option)) = (&self.pod, &share.network, self.network.given()) {
+            anyhow::bail!(
+                "{option} is for the pod to say, whose network its containers share: hull pod create {option}"
+            );
+        }
         let image = Wanted {
             image: self.image,
             policy: self.pull,
@@ -194,12 +205,13 @@ impl ContainerArgs {
             storage_bytes: self.fixed.storage_bytes()?,
             stdin_once: true,
             pod: self.pod,
+            network,
             share,
         })
     }
 
     /// The names as given; what they mean is for the store to say.
-    fn share(&self) -> Result<Share, anyhow::Error> {
+    fn share(&self, network: &Network) -> Result<Share, anyhow::Error> {
         let name = |option, word: &Option<String>| match word.as_deref() {
             None => Ok(None),
             Some(word) => match word.strip_prefix("container:") {
@@ -208,7 +220,10 @@ impl ContainerArgs {
             },
         };
         Ok(Share {
-            network: name("--network", &self.network)?,
+            network: match network {
+                Network::Joined(name) => Some(name.clone()),
+                Network::Own(_) => None,
+            },
             ipc: name("--ipc", &self.ipc)?,
             pid: name("--pid", &self.pid)?,
             uts: None,

@@ -31,7 +31,7 @@ pub struct EventsArgs {
     /// End at a time [default: go on until interrupted]
     #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = time)]
     until: Option<i64>,
-    /// Only those that match: container, event, image, label, pod, type
+    /// Only those that match: container, event, image, label, network, pod, type
     #[arg(short, long, value_name = "KEY=VALUE")]
     #[arg(action = clap::ArgAction::Append)]
     filter: Vec<String>,
@@ -169,14 +169,14 @@ fn line(event: &EventRow) -> String {
 fn from(event: &EventRow) -> &str {
     match event.kind {
         EventKind::Container => event.attributes.get("image").map_or("", String::as_str),
-        EventKind::Image | EventKind::Pod => "",
+        EventKind::Image | EventKind::Pod | EventKind::Network => "",
     }
 }
 
 /// Docker's JSON, in its order; what is empty is left out.
 fn message(event: &EventRow) -> Value {
     let mut fields = Map::new();
-    if event.kind != EventKind::Pod {
+    if matches!(event.kind, EventKind::Container | EventKind::Image) {
         fields.insert("status".to_string(), json!(event.action));
         fields.insert("id".to_string(), json!(event.actor));
     }

@@ -19,6 +19,8 @@ mod life;
 mod load;
 mod login;
 mod logs;
+mod network_args;
+mod network_words;
 pub mod output;
 mod output_file;
 mod pod;

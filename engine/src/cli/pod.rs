@@ -7,6 +7,7 @@ use hull_guest::protocol::Resources;
 use serde_json::{Map, Value, json};
 
 use super::container_args::check_hostname;
+use super::network_args::{Network, NetworkArgs};
 use super::output::{ago, short};
 use super::{Exit, for_each, inspect, output, swept};
 use crate::container::create;
@@ -35,7 +36,7 @@ pub enum PodCommand {
 }
 
 #[derive(Debug, Args)]
-#[command(disable_help_flag = true)]
+#[command(disable_help_flag = true, args_override_self = true)]
 pub struct CreateArgs {
     /// Name of the pod [default: two random words]
     #[arg(long)]
@@ -46,6 +47,8 @@ pub struct CreateArgs {
     /// Attach a label
     #[arg(short, long, value_name = "KEY[=VALUE]")]
     label: Vec<String>,
+    #[command(flatten)]
+    network: NetworkArgs,
     /// Memory of the pod's virtual machine
     #[arg(short, long, value_name = "SIZE")]
     memory: Option<String>,
@@ -123,8 +126,17 @@ fn create(context: &Context, args: CreateArgs) -> Exit {
     if let Some(hostname) = &args.hostname {
         check_hostname(hostname)?;
     }
+    let network = match args.network.read(args.hostname.is_some())? {
+        Network::Own(asked) => *asked,
+        Network::Joined(_) => {
+            return Err(
+                anyhow::anyhow!("--network container:NAME is for containers: a pod has its own").into()
+            );
+        }
+    };
     let online = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let asked = pod::Asked {
+        network,
         name: args.name,
         hostname: args.hostname,
         labels: create::labels(&args.label),
@@ -137,8 +149,8 @@ fn create(context: &Context, args: CreateArgs) -> Exit {
         kernel: args.kernel,
     };
     let store = swept(context)?;
-    let (row, warning) = pod::create(context, &store, asked)?;
-    if let Some(warning) = warning {
+    let (row, warnings) = pod::create(context, &store, asked)?;
+    for warning in warnings {
         eprintln!("hull: warning: {}", escape(&warning));
     }
     println!("{}", row.id);

@@ -19,7 +19,9 @@ use super::{names, signals};
 use crate::context::Context;
 use crate::image::{self, Image, pull::Wanted};
 use crate::logs::LogConfig;
-use crate::network::model::Networking;
+use crate::network::model::{EndpointRow, Mode, Networking};
+use crate::network::ports::parse::exposed_by_image;
+use crate::network::{self, NetworkError, options};
 use crate::pod;
 use crate::rootless::ids::IdMap;
 use crate::rootless::in_user_namespace;
@@ -57,6 +59,8 @@ pub struct Asked {
     /// Whether the client that starts it feeds its stdin, and ends it.
     pub stdin_once: bool,
     pub pod: Option<String>,
+    /// Nothing in a pod.
+    pub network: options::Asked,
     /// `--network`, `--ipc`, `--pid container:NAME`: the names.
     pub share: Share,
 }
@@ -99,6 +103,10 @@ pub enum CreateError {
     #[error("-h conflicts with a pod: its containers have the pod's host name")]
     PodHostname,
     #[error(transparent)]
+    Network(#[from] NetworkError),
+    #[error("The image exposes a port that is none")]
+    Exposed(#[from] network::ports::parse::ParseError),
+    #[error(transparent)]
     PodConfig(#[from] UnreadableConfig),
     #[error(
         "{option} container:{name}: only containers of one pod share namespaces, and {name} is in none; \
@@ -118,8 +126,10 @@ pub struct New {
     pub config: Config,
     name: Option<String>,
     pub pod: Option<PodRow>,
+    /// Its places on networks; none in a pod, which has them.
+    pub endpoints: Vec<EndpointRow>,
     /// To be told to the user once it is made.
-    pub warning: Option<String>,
+    pub warnings: Vec<String>,
 }
 
 /// Checks what was asked for against the image and the machine. Nothing is changed yet.
@@ -140,8 +150,19 @@ pub fn plan(context: &Context, store: &Store, mut asked: Asked) -> Result<New, C
     let (mode, warning) = decide_mode(context, &asked, pod.as_ref())?;
     check_limits(mode, &asked.options.resources)?;
     let id = names::new_id().map_err(CreateError::Random)?;
-    let config = config(context, &id, &image, &asked)?;
-    Ok(New { id, image, mode, config, name: asked.name, pod, warning })
+    let mut planned = options::Plan::default();
+    if pod.is_none() {
+        let exposed = exposed_by_image(image.config.config.exposed_ports.keys().map(String::as_str))?;
+        let wanted = std::mem::take(&mut asked.network);
+        planned = options::plan(store, &id, mode, wanted, exposed, network::host_prefixes)?;
+    }
+    if planned.networking.mode == Mode::Host && asked.options.hostname.is_none() {
+        // As docker: who has the host's network has its name.
+        asked.options.hostname = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+    }
+    let config = config(context, &id, &image, &asked, planned.networking)?;
+    let warnings = warning.into_iter().chain(planned.warnings).collect();
+    Ok(New { id, image, mode, config, name: asked.name, pod, endpoints: planned.endpoints, warnings })
 }
 
 /// Turns the names into ids. Whose namespaces it shares, their pod it is in.
@@ -215,7 +236,13 @@ fn check_limits(mode: Isolation, resources: &Resources) -> Result<(), CreateErro
     }
 }
 
-fn config(context: &Context, id: &str, image: &Image, asked: &Asked) -> Result<Config, CreateError> {
+fn config(
+    context: &Context,
+    id: &str,
+    image: &Image,
+    asked: &Asked,
+    network: Networking,
+) -> Result<Config, CreateError> {
     let run = &image.config.config;
     let defaults = defaults(image);
     let hostname = asked.options.hostname.clone().unwrap_or_else(|| spec::default_hostname(id));
@@ -239,7 +266,7 @@ fn config(context: &Context, id: &str, image: &Image, asked: &Asked) -> Result<C
         read_only: asked.options.read_only,
         resources: asked.options.resources.clone(),
         storage_bytes: asked.storage_bytes,
-        network: Networking::default(),
+        network,
         share: asked.share.clone(),
         restart: asked.restart,
         stop: Stop {
@@ -305,9 +332,9 @@ fn add_rows(store: &Store, new: &New, starting: bool) -> Result<(ContainerRow, O
         let added = match &sandbox {
             Some(sandbox) => store
                 .db()
-                .add_sandbox_with_container(sandbox, uids(new.mode), &row)
+                .add_sandbox_with_container(sandbox, uids(new.mode), &row, &new.endpoints)
                 .map(|sandbox| sandbox.uid),
-            None => store.db().add_container(&row).map(|()| None),
+            None => store.db().add_container_with(&row, &new.endpoints).map(|()| None),
         };
         match added {
             Err(store::Error::NameTaken(_)) if new.name.is_none() && attempt < NAME_ATTEMPTS => attempt += 1,

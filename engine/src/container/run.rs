@@ -62,7 +62,7 @@ pub fn run(context: &Context, asked: Asked, manner: &Manner) -> Result<u8, RunEr
     let store = Store::open(&context.root, &context.run)?;
     sweep::dead(context, &store);
     let new = create::plan(context, &store, asked)?;
-    if let Some(warning) = &new.warning {
+    for warning in &new.warnings {
         eprintln!("hull: warning: {}", escape(warning));
     }
     let (_, supervised) = start::new(context, &store, &new)?;
@@ -89,7 +89,7 @@ pub fn create(
     let store = Store::open(&context.root, &context.run)?;
     sweep::dead(context, &store);
     let new = create::plan(context, &store, asked)?;
-    if let Some(warning) = &new.warning {
+    for warning in &new.warnings {
         eprintln!("hull: warning: {}", escape(warning));
     }
     let _creating = Creating::begin(&store)?;

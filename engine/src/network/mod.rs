@@ -14,9 +14,17 @@
 //!
 //! Changes of the host's network are made one at a time, under `<run>/network.lock`.
 
+pub mod catalog;
 pub mod dns;
+mod error;
 mod instance;
+pub mod ipam;
 pub mod model;
+pub mod options;
+pub mod pools;
 pub mod ports;
+mod routes;
 
+pub use error::NetworkError;
 pub use instance::{Instance, bridge_name, port_name};
+pub use routes::host_prefixes;

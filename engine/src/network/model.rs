@@ -56,6 +56,9 @@ impl FromStr for Driver {
 pub struct Pool {
     pub subnet: Prefix,
     pub gateway: IpAddr,
+    /// The user chose the subnet, and may choose addresses of it.
+    #[serde(default)]
+    pub given: bool,
     /// The part of the subnet that addresses are chosen from, where it is not all of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub range: Option<Prefix>,
@@ -91,6 +94,9 @@ pub struct NetworkSettings {
 /// What an endpoint's row keeps as JSON: how it was asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EndpointSettings {
+    /// The network's name when it was connected, for when that is gone.
+    #[serde(default)]
+    pub network: String,
     #[serde(default)]
     pub aliases: Vec<String>,
     /// Other containers on the network by a name of one's own: what it is here called, whose it is.

@@ -62,6 +62,14 @@ pub enum Error {
     PodNameTaken(String),
     #[error("The name \"{0}\" is in use by another network")]
     NetworkNameTaken(String),
+    #[error(
+        "Network {name} has active endpoints ({endpoints}); disconnect or stop what they belong to first"
+    )]
+    NetworkInUse { name: String, endpoints: u32 },
+    #[error("{owner} is on network {network} already")]
+    EndpointExists { owner: String, network: String },
+    #[error("{owner} is on {positions} networks, and more it cannot be on")]
+    NoFreeEndpoint { owner: String, positions: u8 },
     #[error("Pod {name} has {containers} container(s); remove them first")]
     PodInUse { name: String, containers: u32 },
     #[error("Container {id} is {is}, so it cannot be {change}")]
@@ -85,10 +93,14 @@ impl Error {
             Self::NameTaken(_)
             | Self::PodNameTaken(_)
             | Self::NetworkNameTaken(_)
+            | Self::EndpointExists { .. }
             | Self::State { .. }
             | Self::SandboxExists(_)
             | Self::Ambiguous { .. } => Kind::Conflict,
-            Self::PodInUse { .. } | Self::NoFreeUid { .. } => Kind::InUse,
+            Self::PodInUse { .. }
+            | Self::NetworkInUse { .. }
+            | Self::NoFreeEndpoint { .. }
+            | Self::NoFreeUid { .. } => Kind::InUse,
             Self::Newer { .. } => Kind::Invalid,
             Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => Kind::NotFound,
             Self::Io { .. } | Self::OpenDatabase { .. } | Self::Database { .. } => Kind::Io,

@@ -6,9 +6,11 @@ use std::str::FromStr;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
 
 use super::events;
+use super::networks::{delete_endpoints, insert_endpoint};
 use super::states::ContainerState;
 use super::{Database, Error, Failure, Result};
 use crate::image::digest::Digest;
+use crate::network::model::EndpointRow;
 use crate::sandbox::mode::Isolation;
 use crate::time::now_ns;
 
@@ -110,7 +112,15 @@ const COLUMNS: &str = "id, name, image, sandbox, pod, mode, state, created, star
 impl Database {
     /// Adds a container. From here on its image's files stay.
     pub fn add_container(&self, row: &ContainerRow) -> Result<()> {
-        self.write("add a container", |tx| insert_container(tx, row))
+        self.add_container_with(row, &[])
+    }
+
+    /// Adds a container with its endpoints.
+    pub fn add_container_with(&self, row: &ContainerRow, endpoints: &[EndpointRow]) -> Result<()> {
+        self.write("add a container", |tx| {
+            insert_container(tx, row)?;
+            endpoints.iter().try_for_each(|endpoint| insert_endpoint(tx, endpoint))
+        })
     }
 
     /// Oldest first.
@@ -231,6 +241,7 @@ pub(super) fn insert_container(tx: &Connection, row: &ContainerRow) -> Result<()
 
 pub(super) fn delete_container(tx: &Connection, id: &str) -> Result<(), Failure> {
     let Some(row) = container_with_id(tx, id)? else { return Ok(()) };
+    delete_endpoints(tx, id)?;
     tx.prepare_cached("DELETE FROM containers WHERE id = ?")?.execute([id])?;
     Ok(events::of_container(tx, &row, "destroy", &[])?)
 }

@@ -22,6 +22,7 @@ pub enum EventKind {
     Container,
     Pod,
     Image,
+    Network,
 }
 
 impl EventKind {
@@ -30,6 +31,7 @@ impl EventKind {
             Self::Container => "container",
             Self::Pod => "pod",
             Self::Image => "image",
+            Self::Network => "network",
         }
     }
 }
@@ -38,7 +40,9 @@ impl FromStr for EventKind {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let found = [Self::Container, Self::Pod, Self::Image].into_iter().find(|kind| kind.as_str() == text);
+        let found = [Self::Container, Self::Pod, Self::Image, Self::Network]
+            .into_iter()
+            .find(|kind| kind.as_str() == text);
         found.ok_or_else(|| format!("unknown kind of event \"{text}\""))
     }
 }
@@ -53,7 +57,7 @@ pub struct EventRow {
     pub kind: EventKind,
     /// Docker's words.
     pub action: String,
-    /// The container's, pod's or image's id.
+    /// The container's, pod's, image's or network's id.
     pub actor: String,
     pub attributes: Attributes,
 }
@@ -79,7 +83,7 @@ impl Database {
         self.write("record an event", |tx| {
             let row = match kind {
                 EventKind::Container => container_with_id(tx, actor)?,
-                EventKind::Pod | EventKind::Image => None,
+                EventKind::Pod | EventKind::Image | EventKind::Network => None,
             };
             match row {
                 Some(row) => of_container(tx, &row, action, attributes)?,

@@ -100,7 +100,7 @@ mod tests {
             let (network, owner, live) = (id.clone(), owner.to_owned(), None);
             let endpoint =
                 EndpointRow { id: number.to_string(), network, owner, position: 0, settings, live };
-            db.add_endpoint(&endpoint).unwrap();
+            db.add_endpoint(&endpoint, u8::MAX).unwrap();
         }
         assert_eq!(db.neighbours(&id).unwrap(), []);
         let before = db.mark().unwrap();

@@ -7,8 +7,9 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
 use serde::de::DeserializeOwned;
 
 use super::containers::{STARTS_SO, is_start_of_id, the_only, word_column};
+use super::events::{self, EventKind};
 use super::{Database, Error, Failure, Result};
-use crate::network::model::{EndpointRow, Live, NetworkRow, Port, PublishedRow};
+use crate::network::model::{BRIDGE, EndpointRow, HOST, Live, NONE, NetworkRow, Port, PublishedRow};
 
 const NETWORK: &str = "SELECT id, name, driver, created, config FROM networks";
 const ENDPOINT: &str = "SELECT id, network, owner, position, config, ipv4, ipv6, mac FROM endpoints";
@@ -69,17 +70,49 @@ pub(super) fn published_from(row: &Row<'_>) -> rusqlite::Result<PublishedRow> {
 }
 
 impl Database {
+    /// Adds what `make` makes of the networks that there are, in one transaction; its own error adds nothing.
+    pub fn add_networks<E>(
+        &self,
+        make: impl FnOnce(&[NetworkRow]) -> Result<Vec<NetworkRow>, E>,
+    ) -> Result<Result<Vec<NetworkRow>, E>> {
+        self.write("add a network", |tx| {
+            let made = make(&all_networks(tx)?);
+            for row in made.iter().flatten() {
+                insert_network(tx, row)?;
+                // Those that are always there are nobody's doing.
+                if ![BRIDGE, HOST, NONE].contains(&row.name.as_str()) {
+                    tell(tx, row, "create", None)?;
+                }
+            }
+            Ok(made)
+        })
+    }
+
+    /// One more, whatever there is.
+    #[cfg(test)]
     pub fn add_network(&self, row: &NetworkRow) -> Result<()> {
-        self.write("add a network", |tx| insert_network(tx, row))
+        self.add_networks(|_| Ok::<_, ()>(vec![row.clone()])).map(drop)
+    }
+
+    /// Removes a network by its whole id, unless what is up has endpoints on it. Endpoints of what is not up
+    /// stay, as docker's, and fail when that is started.
+    pub fn remove_network(&self, id: &str) -> Result<()> {
+        self.write("remove a network", |tx| {
+            let row = network_with_id(tx, id, id)?;
+            let endpoints: u32 = tx
+                .prepare_cached("SELECT count(*) FROM endpoints WHERE network = ? AND mac IS NOT NULL")?
+                .query_row([id], |row| row.get(0))?;
+            if endpoints > 0 {
+                return Err(Error::NetworkInUse { name: row.name, endpoints }.into());
+            }
+            tx.prepare_cached("DELETE FROM networks WHERE id = ?")?.execute([id])?;
+            Ok(tell(tx, &row, "destroy", None)?)
+        })
     }
 
     /// Oldest first.
     pub fn networks(&self) -> Result<Vec<NetworkRow>> {
-        self.read("list networks", |db| {
-            db.prepare_cached(&format!("{NETWORK} ORDER BY created, id"))?
-                .query_map([], network_from)?
-                .collect()
-        })
+        self.read("list networks", all_networks)
     }
 
     /// The network of this id, else of this name, else the only one whose id starts so.
@@ -114,21 +147,90 @@ impl Database {
     }
 
     fn list_endpoints(&self, condition: &str, value: &str) -> Result<Vec<EndpointRow>> {
-        self.read("list endpoints", |db| {
-            db.prepare_cached(&format!("{ENDPOINT} WHERE {condition}"))?
-                .query_map([value], endpoint_from)?
-                .collect()
-        })
+        self.read("list endpoints", |db| select_endpoints(db, condition, value))
     }
 
-    pub fn add_endpoint(&self, row: &EndpointRow) -> Result<()> {
-        self.write("add an endpoint", |tx| insert_endpoint(tx, row))
+    /// Adds an endpoint, at the first of its owner's positions that is free, and below `positions`.
+    pub fn add_endpoint(&self, row: &EndpointRow, positions: u8) -> Result<EndpointRow> {
+        self.write("add an endpoint", |tx| {
+            let used: Vec<EndpointRow> = select_endpoints(tx, "owner = ? ORDER BY position", &row.owner)?;
+            let network = network_of(tx, row)?;
+            if used.iter().any(|other| other.network == row.network) {
+                return Err(Error::EndpointExists { owner: row.owner.clone(), network: network.name }.into());
+            }
+            let free = (0..positions).find(|position| used.iter().all(|other| other.position != *position));
+            let position = free.ok_or(Error::NoFreeEndpoint { owner: row.owner.clone(), positions })?;
+            let row = EndpointRow { position, ..row.clone() };
+            insert_endpoint(tx, &row)?;
+            Ok(row)
+        })
     }
 
     pub fn remove_endpoint(&self, id: &str) -> Result<()> {
         self.write("remove an endpoint", |tx| {
+            for row in select_endpoints(tx, "id = ?", id)? {
+                withdraw(tx, &row)?;
+            }
             tx.prepare_cached("DELETE FROM endpoints WHERE id = ?")?.execute([id])?;
             Ok(())
+        })
+    }
+
+    /// Gives those of an owner's endpoints what `choose` says that have nothing yet, by position and in one
+    /// transaction; its own error leaves all as it was. All of the owner's are returned.
+    pub fn claim_addresses<E>(
+        &self,
+        owner: &str,
+        choose: impl FnOnce(&[Claim]) -> Result<Vec<Live>, E>,
+    ) -> Result<Result<Vec<(EndpointRow, NetworkRow)>, E>> {
+        self.write("give endpoints addresses", |tx| {
+            let (mut all, mut claims) = (Vec::new(), Vec::new());
+            for endpoint in select_endpoints(tx, "owner = ? ORDER BY position", owner)? {
+                let network = network_of(tx, &endpoint)?;
+                if endpoint.live.is_none() {
+                    let others = select_endpoints(tx, "network = ? AND mac IS NOT NULL", &network.id)?;
+                    let others = others.into_iter().filter_map(|other| other.live).collect();
+                    claims.push(Claim { endpoint: endpoint.clone(), network: network.clone(), others });
+                }
+                all.push((endpoint, network));
+            }
+            let chosen = match choose(&claims) {
+                Ok(chosen) => chosen,
+                Err(error) => return Ok(Err(error)),
+            };
+            let new = all.iter_mut().filter(|(endpoint, _)| endpoint.live.is_none());
+            for ((endpoint, network), live) in new.zip(chosen) {
+                let (ipv4, ipv6) = (live.ipv4.map(|a| a.to_string()), live.ipv6.map(|a| a.to_string()));
+                tx.prepare_cached("UPDATE endpoints SET ipv4 = ?, ipv6 = ?, mac = ? WHERE id = ?")?
+                    .execute(params![ipv4, ipv6, live.mac.to_string(), endpoint.id])?;
+                endpoint.live = Some(live);
+                tell(tx, network, "connect", Some(owner))?;
+            }
+            Ok(Ok(all))
+        })
+    }
+
+    /// Takes back what an owner's endpoints have, or one of them has. With the last go the published ports.
+    pub fn release_addresses(&self, owner: &str, endpoint: Option<&str>) -> Result<()> {
+        self.write("take back addresses", |tx| {
+            for row in select_endpoints(tx, "owner = ? ORDER BY position", owner)? {
+                if endpoint.is_none_or(|only| only == row.id) {
+                    withdraw(tx, &row)?;
+                }
+            }
+            if endpoint.is_none() {
+                forget_published(tx, owner)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Of all sandboxes, by owner and position.
+    pub fn endpoints(&self) -> Result<Vec<EndpointRow>> {
+        self.read("list endpoints", |db| {
+            db.prepare_cached(&format!("{ENDPOINT} ORDER BY owner, position"))?
+                .query_map([], endpoint_from)?
+                .collect()
         })
     }
 
@@ -144,7 +246,71 @@ impl Database {
     }
 }
 
-pub(super) fn insert_network(tx: &Connection, row: &NetworkRow) -> Result<(), Failure> {
+/// An endpoint that has no addresses yet, its network, and what others have on that.
+#[derive(Debug)]
+pub struct Claim {
+    pub endpoint: EndpointRow,
+    pub network: NetworkRow,
+    pub others: Vec<Live>,
+}
+
+fn all_networks(db: &Connection) -> rusqlite::Result<Vec<NetworkRow>> {
+    db.prepare_cached(&format!("{NETWORK} ORDER BY created, id"))?.query_map([], network_from)?.collect()
+}
+
+fn select_endpoints(db: &Connection, condition: &str, value: &str) -> rusqlite::Result<Vec<EndpointRow>> {
+    db.prepare_cached(&format!("{ENDPOINT} WHERE {condition}"))?.query_map([value], endpoint_from)?.collect()
+}
+
+/// By its whole id, and what it is called in an error.
+fn network_with_id(db: &Connection, id: &str, name: &str) -> Result<NetworkRow, Failure> {
+    let found =
+        db.prepare_cached(&format!("{NETWORK} WHERE id = ?"))?.query_row([id], network_from).optional()?;
+    found.ok_or_else(|| Error::NotFound { what: "network", name: name.to_owned() }.into())
+}
+
+fn network_of(db: &Connection, endpoint: &EndpointRow) -> Result<NetworkRow, Failure> {
+    let name = &endpoint.settings.network;
+    network_with_id(db, &endpoint.network, if name.is_empty() { &endpoint.network } else { name })
+}
+
+/// Takes back what an endpoint has, and tells of it.
+fn withdraw(tx: &Connection, row: &EndpointRow) -> Result<(), Failure> {
+    if row.live.is_none() {
+        return Ok(());
+    }
+    tx.prepare_cached("UPDATE endpoints SET ipv4 = NULL, ipv6 = NULL, mac = NULL WHERE id = ?")?
+        .execute([&row.id])?;
+    Ok(tell(tx, &network_of(tx, row)?, "disconnect", Some(&row.owner))?)
+}
+
+fn forget_published(tx: &Connection, owner: &str) -> rusqlite::Result<()> {
+    tx.prepare_cached("DELETE FROM published WHERE owner = ?")?.execute([owner])?;
+    Ok(())
+}
+
+/// All of an owner that is removed.
+pub(super) fn delete_endpoints(tx: &Connection, owner: &str) -> Result<(), Failure> {
+    for row in select_endpoints(tx, "owner = ? ORDER BY position", owner)? {
+        withdraw(tx, &row)?;
+    }
+    tx.prepare_cached("DELETE FROM endpoints WHERE owner = ?")?.execute([owner])?;
+    Ok(forget_published(tx, owner)?)
+}
+
+/// Docker's attributes. A pod is no container to docker, but is told of by that name, too.
+fn tell(tx: &Connection, row: &NetworkRow, action: &str, owner: Option<&str>) -> rusqlite::Result<()> {
+    let mut attributes = events::Attributes::from([
+        ("name".into(), row.name.clone()),
+        ("type".into(), row.driver.to_string()),
+    ]);
+    if let Some(owner) = owner {
+        attributes.insert("container".into(), owner.to_owned());
+    }
+    events::insert(tx, EventKind::Network, action, &row.id, &attributes)
+}
+
+fn insert_network(tx: &Connection, row: &NetworkRow) -> Result<(), Failure> {
     tx.prepare_cached("INSERT INTO networks(id, name, driver, created, config) VALUES (?, ?, ?, ?, ?)")?
         .execute(params![row.id, row.name, row.driver.as_str(), row.created, to_json(&row.settings)])
         .map_err(|error| match error.sqlite_error_code() {
@@ -154,8 +320,14 @@ pub(super) fn insert_network(tx: &Connection, row: &NetworkRow) -> Result<(), Fa
     Ok(())
 }
 
+/// On a network that is there.
 pub(super) fn insert_endpoint(tx: &Connection, row: &EndpointRow) -> Result<(), Failure> {
+    network_of(tx, row)?;
     tx.prepare_cached("INSERT INTO endpoints(id, network, owner, position, config) VALUES (?, ?, ?, ?, ?)")?
         .execute(params![row.id, row.network, row.owner, row.position, to_json(&row.settings)])?;
     Ok(())
 }
+
+#[cfg(test)]
+#[path = "networks_tests.rs"]
+mod tests;

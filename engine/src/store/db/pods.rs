@@ -4,7 +4,9 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
 
 use super::containers::{STARTS_SO, is_start_of_id, the_only, word_column};
 use super::events::{self, EventKind};
+use super::networks::{delete_endpoints, insert_endpoint};
 use super::{Database, Error, Result};
+use crate::network::model::EndpointRow;
 use crate::sandbox::mode::Isolation;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +34,11 @@ const POD: &str = "SELECT id, name, mode, created, config FROM pods";
 
 impl Database {
     pub fn add_pod(&self, row: &PodRow) -> Result<()> {
+        self.add_pod_with(row, &[])
+    }
+
+    /// Adds a pod with its endpoints.
+    pub fn add_pod_with(&self, row: &PodRow, endpoints: &[EndpointRow]) -> Result<()> {
         self.write("add a pod", |tx| {
             tx.prepare_cached("INSERT INTO pods(id, name, mode, created, config) VALUES (?, ?, ?, ?, ?)")?
                 .execute(params![row.id, row.name, row.mode.as_str(), row.created, row.config])
@@ -39,6 +46,7 @@ impl Database {
                     Some(ErrorCode::ConstraintViolation) => Error::PodNameTaken(row.name.clone()).into(),
                     _ => super::Failure::Sql(error),
                 })?;
+            endpoints.iter().try_for_each(|endpoint| insert_endpoint(tx, endpoint))?;
             Ok(tell(tx, row, "create")?)
         })
     }
@@ -81,6 +89,7 @@ impl Database {
             if containers > 0 {
                 return Err(Error::PodInUse { name: row.name, containers }.into());
             }
+            delete_endpoints(tx, id)?;
             tx.prepare_cached("DELETE FROM pods WHERE id = ?")?.execute([id])?;
             Ok(tell(tx, &row, "destroy")?)
         })

@@ -111,7 +111,8 @@ UPDATE sandboxes SET created = created * 1000000000 WHERE created < 100000000000
 ";
 
 /// - `endpoints`: `owner` is a sandbox's id, and so a container's or a pod's. `ipv4`, `ipv6` and `mac` are there
-///   while the sandbox is up: an address has one owner at a time.
+///   while the sandbox is up: an address has one owner at a time. A network may go from under an endpoint
+///   whose sandbox is not up: as docker's, its container does not start then.
 /// - `published`: there while the sandbox is up.
 const NETWORKS: &str = "
 CREATE TABLE networks (
@@ -123,7 +124,7 @@ CREATE TABLE networks (
 ) WITHOUT ROWID;
 CREATE TABLE endpoints (
     id TEXT PRIMARY KEY,
-    network TEXT NOT NULL REFERENCES networks(id),
+    network TEXT NOT NULL,
     owner TEXT NOT NULL,
     position INTEGER NOT NULL,
     config TEXT NOT NULL,

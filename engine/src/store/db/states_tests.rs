@@ -333,6 +333,7 @@ fn five_hundred_containers_are_found_and_changed() {
                 &sandbox(&id(n)),
                 Some((1000, 500)),
                 &ContainerRow { sandbox: Some(id(n)), ..container(&id(n), &format!("name-{n}")) },
+                &[],
             )
             .unwrap();
     }
