@@ -1,7 +1,5 @@
 //! What a sandbox's network may be asked to be.
 
-use std::collections::HashSet;
-
 use crate::container::spec::Place;
 use crate::protocol::{CallError, ErrorKind, Interface, NetworkConfig, NetworkNamespace, Route};
 
@@ -31,10 +29,11 @@ pub fn check(config: &NetworkConfig, place: Place, handed: bool) -> Result<(), C
     if config.interfaces.len() > MAX_INTERFACES {
         return refuse(format_args!("interfaces: more than {MAX_INTERFACES}"));
     }
-    let (mut names, mut devices) = (HashSet::new(), HashSet::new());
-    for interface in &config.interfaces {
+    for (at, interface) in config.interfaces.iter().enumerate() {
         check_interface(interface)?;
-        if !names.insert(&interface.name) || !devices.insert(interface.device_mac) {
+        let same =
+            |other: &Interface| other.name == interface.name || other.device_mac == interface.device_mac;
+        if config.interfaces.iter().take(at).any(same) {
             return refuse(format_args!("interfaces: {} or its device is named twice", interface.name));
         }
     }
