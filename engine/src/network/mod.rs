@@ -17,11 +17,13 @@
 pub mod catalog;
 pub mod dns;
 mod error;
+pub mod firewall;
 mod instance;
 pub mod ipam;
 pub mod model;
 pub mod options;
 pub mod pools;
+pub mod place;
 pub mod ports;
 mod routes;
 

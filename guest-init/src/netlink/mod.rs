@@ -8,4 +8,5 @@ pub mod route;
 mod socket;
 
 pub use message::{Attributes, Message, attributes};
+pub use rustix::io::Errno;
 pub use socket::{NetlinkError, Protocol, Socket};

@@ -1,5 +1,6 @@
 //! A transaction: what it changes, message by message.
 
+use super::element::user_data;
 use super::set::{self, Set};
 use super::{Chain, Element, Kind, Rule, SUBSYSTEM, Table, message};
 use crate::netlink::{Message, NetlinkError, Socket};
@@ -10,6 +11,7 @@ const NLM_F_EXCL: u16 = 0x200;
 const NLM_F_CREATE: u16 = 0x400;
 const NLM_F_APPEND: u16 = 0x800;
 const NFTA_TABLE_NAME: u16 = 1;
+const NFTA_TABLE_USERDATA: u16 = 6;
 const NFTA_CHAIN_TABLE: u16 = 1;
 const NFTA_CHAIN_NAME: u16 = 3;
 const NFTA_CHAIN_HOOK: u16 = 4;
@@ -92,6 +94,14 @@ impl Batch {
         self.table(Kind::NewTable, NLM_F_CREATE | NLM_F_EXCL, table)
     }
 
+    /// With a comment, at most 120 bytes, that [`super::table_comment`] finds.
+    pub fn add_commented_table(&mut self, table: Table, comment: &str) -> &mut Self {
+        let mut new = message(Kind::NewTable, NLM_F_CREATE, table.family as u8);
+        new.attribute_str(NFTA_TABLE_NAME, table.name);
+        new.attribute(NFTA_TABLE_USERDATA, &user_data(comment));
+        self.push(new)
+    }
+
     /// With all that is in it.
     pub fn delete_table(&mut self, table: Table) -> &mut Self {
         self.table(Kind::DelTable, 0, table)
@@ -110,6 +120,12 @@ impl Batch {
 
     pub fn add_chain(&mut self, chain: Chain) -> &mut Self {
         let new = chain_message(Kind::NewChain, NLM_F_CREATE, chain);
+        self.push(new)
+    }
+
+    /// Refused where it exists already.
+    pub fn create_chain(&mut self, chain: Chain) -> &mut Self {
+        let new = chain_message(Kind::NewChain, NLM_F_CREATE | NLM_F_EXCL, chain);
         self.push(new)
     }
 
@@ -177,6 +193,15 @@ impl Batch {
         elements: impl IntoIterator<Item = Element<'e>>,
     ) -> &mut Self {
         self.elements(Kind::NewSetElem, NLM_F_CREATE, set, elements)
+    }
+
+    /// An element that is there already is an error.
+    pub fn create_elements<'e>(
+        &mut self,
+        set: &Set,
+        elements: impl IntoIterator<Item = Element<'e>>,
+    ) -> &mut Self {
+        self.elements(Kind::NewSetElem, NLM_F_CREATE | NLM_F_EXCL, set, elements)
     }
 
     /// An element that is not there is an error.

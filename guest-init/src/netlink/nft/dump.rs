@@ -6,6 +6,7 @@ use super::{Chain, Family, Kind, Set, Table, batch, message};
 use crate::netlink::{Message, NetlinkError, Socket, attributes};
 
 const NFTA_TABLE_NAME: u16 = 1;
+const NFTA_TABLE_USERDATA: u16 = 6;
 const NFTA_CHAIN_TABLE: u16 = 1;
 const NFTA_CHAIN_NAME: u16 = 3;
 const NFTA_CHAIN_HOOK: u16 = 4;
@@ -57,6 +58,15 @@ pub fn tables(socket: &mut Socket) -> Result<Vec<(Family, String)>, NetlinkError
     dump(socket, &message(Kind::GetTable, 0, 0), |family, body| {
         Some((family, text(attributes(body).of_kind(NFTA_TABLE_NAME)?)))
     })
+}
+
+/// ENOENT: there is no such table.
+pub fn table_comment(socket: &mut Socket, table: Table) -> Result<Option<String>, NetlinkError> {
+    let mut asked = message(Kind::GetTable, 0, table.family as u8);
+    asked.attribute_str(NFTA_TABLE_NAME, table.name);
+    let found = socket.get(asked)?;
+    let body = found.as_ref().and_then(|(_, body)| body.split_first_chunk::<4>());
+    Ok(body.and_then(|(_, body)| attributes(body).of_kind(NFTA_TABLE_USERDATA)).and_then(comment))
 }
 
 /// Of all tables of all families.

@@ -115,6 +115,16 @@ impl<'a> Element<'a> {
         self
     }
 
+    /// Where the gap behind a lone field's range begins, as [`super::elements`] gave it.
+    pub fn until_key(mut self, behind: Vec<u8>) -> Self {
+        self.end = predecessor(&behind);
+        self
+    }
+
+    pub fn key(&self) -> &[u8] {
+        &self.key
+    }
+
     /// What a map's key leads to.
     pub fn to<const N: usize>(mut self, value: [Field; N]) -> Self {
         self.value = Value::Fields(concatenated(&value));
@@ -189,6 +199,19 @@ fn successor(key: &[u8]) -> Option<Vec<u8>> {
     for byte in key.iter_mut().rev() {
         *byte = byte.wrapping_add(1);
         if *byte != 0 {
+            return Some(key);
+        }
+    }
+    None
+}
+
+/// The number one below.
+fn predecessor(key: &[u8]) -> Option<Vec<u8>> {
+    let mut key = key.to_vec();
+    for byte in key.iter_mut().rev() {
+        let borrowed = *byte == 0;
+        *byte = byte.wrapping_sub(1);
+        if !borrowed {
             return Some(key);
         }
     }

@@ -30,7 +30,7 @@ mod set;
 mod tests;
 
 pub use batch::{Base, Batch, ChainType, Hook};
-pub use dump::{FoundChain, FoundElement, FoundRule, chains, elements, rules, sets, tables};
+pub use dump::{FoundChain, FoundElement, FoundRule, chains, elements, rules, sets, table_comment, tables};
 pub use element::{Element, Field};
 pub use expression::{Compare, Ct, Header, Meta, Reg, Reject, Verdict, ct_state, ct_status};
 pub use rule::Rule;

@@ -338,6 +338,23 @@ impl<'a> Rule<'a> {
         )
     }
 
+    /// The destination begins with the first `length` bits of `address`.
+    pub fn daddr_in(self, address: IpAddr, length: u8) -> Self {
+        let address = concatenated(&[Field::from(address)]);
+        let mask: Vec<u8> = (0..address.len())
+            .map(|byte| {
+                let bits = usize::from(length).saturating_sub(byte * 8).min(8);
+                u8::try_from(0xff00u32 >> bits & 0xff).unwrap_or(0)
+            })
+            .collect();
+        let prefix: Vec<u8> = address.iter().zip(&mask).map(|(byte, mask)| byte & mask).collect();
+        self.load_daddr(address.len() == 4, Reg(0)).bitwise(Reg(0), &mask, &vec![0; mask.len()]).compare(
+            Reg(0),
+            Compare::Eq,
+            &prefix,
+        )
+    }
+
     pub fn load_saddr(self, v4: bool, to: Reg) -> Self {
         let (offset, length) = if v4 { (12, 4) } else { (8, 16) };
         self.payload(Header::Network, offset, length, to)

@@ -39,13 +39,14 @@ pub enum Type {
     Protocol = 12,
     Port = 13,
     Mark = 19,
+    Icmp6Type = 29,
     Ifname = 41,
 }
 
 impl Type {
     const fn length(self) -> u32 {
         match self {
-            Type::Nfproto | Type::Protocol => 1,
+            Type::Nfproto | Type::Protocol | Type::Icmp6Type => 1,
             Type::Port => 2,
             Type::Ipv4 | Type::Mark => 4,
             Type::Ether => 6,
