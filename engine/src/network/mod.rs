@@ -14,7 +14,9 @@
 //!
 //! Changes of the host's network are made one at a time, under `<run>/network.lock`.
 
+pub mod bridge;
 pub mod catalog;
+pub mod device;
 pub mod dns;
 mod error;
 pub mod firewall;
@@ -22,10 +24,14 @@ mod instance;
 pub mod ipam;
 pub mod model;
 pub mod options;
-pub mod pools;
 pub mod place;
+pub mod pools;
 pub mod ports;
 mod routes;
+mod sweep;
+pub mod sysctl;
+mod tap;
+mod veth;
 
 pub use error::NetworkError;
 pub use instance::{Instance, bridge_name, port_name};

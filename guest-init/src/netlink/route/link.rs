@@ -19,6 +19,7 @@ const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
 const IFLA_LINK: u16 = 5;
 const IFLA_MASTER: u16 = 10;
+const IFLA_IFALIAS: u16 = 20;
 pub(super) const IFLA_LINKINFO: u16 = 18;
 const IFLA_AF_SPEC: u16 = 26;
 const IFLA_NET_NS_FD: u16 = 28;
@@ -35,6 +36,7 @@ const RTEXT_FILTER_SKIP_STATS: u32 = 1 << 3;
 
 const IFF_UP: u32 = 1;
 const IFF_RUNNING: u32 = 1 << 6;
+const IFF_NOARP: u32 = 1 << 7;
 const IFF_LOWER_UP: u32 = 1 << 16;
 
 /// A device as the kernel tells it.
@@ -53,6 +55,8 @@ pub struct Link {
     /// `bridge`, `veth`, `tun`; None: hardware, or the loopback device.
     pub kind: Option<String>,
     pub mtu: u32,
+    /// Free text about it.
+    pub alias: Option<String>,
 }
 
 /// A pair of devices, what goes into the one comes out of the other.
@@ -154,6 +158,13 @@ impl Rtnetlink {
         self.request(message, || format!("bring up device number {index}"))
     }
 
+    /// Up, and deaf to ARP: for a bridge's port, which speaks for nobody.
+    pub fn set_up_without_arp(&mut self, index: u32) -> Result<()> {
+        let flags = IFF_UP | IFF_NOARP;
+        let message = Message::new(RTM_SETLINK, 0, &header(index, flags, flags));
+        self.request(message, || format!("bring up device number {index}"))
+    }
+
     pub fn set_down(&mut self, index: u32) -> Result<()> {
         let message = Message::new(RTM_SETLINK, 0, &header(index, 0, IFF_UP));
         self.request(message, || format!("take down device number {index}"))
@@ -170,6 +181,13 @@ impl Rtnetlink {
     pub fn set_mac(&mut self, index: u32, mac: Mac) -> Result<()> {
         self.set(index, |message| {
             message.attribute(IFLA_ADDRESS, &mac.0);
+        })
+    }
+
+    /// Free text about the device, at most 255 bytes.
+    pub fn set_alias(&mut self, index: u32, alias: &str) -> Result<()> {
+        self.set(index, |message| {
+            message.attribute(IFLA_IFALIAS, alias.as_bytes());
         })
     }
 
@@ -262,6 +280,7 @@ fn parse(body: &[u8]) -> Option<Link> {
         running: flags & IFF_RUNNING != 0,
         master: all.clone().of_kind(IFLA_MASTER).and_then(number),
         kind: info.and_then(|info| attributes(info).of_kind(IFLA_INFO_KIND)).map(text),
-        mtu: all.of_kind(IFLA_MTU).and_then(number).unwrap_or(0),
+        mtu: all.clone().of_kind(IFLA_MTU).and_then(number).unwrap_or(0),
+        alias: all.of_kind(IFLA_IFALIAS).map(text),
     })
 }
