@@ -312,4 +312,19 @@ mod tests {
         let refused = socket.get(Message::new(RTM_GETLINK, 0, &header)).unwrap_err();
         assert!(refused.is(Errno::NODEV), "{refused}");
     }
+
+    #[test]
+    fn answer_that_another_process_made_up_is_not_heard() {
+        let mut socket = Socket::open(Protocol::Route).unwrap();
+        let port = SocketAddrNetlink::try_from(rustix::net::getsockname(&socket).unwrap()).unwrap().pid();
+        let other = Socket::open(Protocol::Route).unwrap();
+        // A refusal of the request that comes next.
+        let refusal = Message::new(NLMSG_ERROR, 0, &[&(-1i32).to_ne_bytes()[..], &[0; 16]].concat());
+        let bytes = refusal.finish(1, 0);
+        let sent = sendto(&other, &bytes, SendFlags::empty(), &SocketAddrNetlink::new(port, 0));
+        assert_eq!(sent, Ok(bytes.len()), "it takes CAP_NET_ADMIN");
+        let mut header = [0; 16];
+        header[4] = 1;
+        assert!(socket.get(Message::new(RTM_GETLINK, 0, &header)).unwrap().is_some());
+    }
 }
