@@ -34,6 +34,12 @@ pub struct Hull {
     pub(crate) container: Option<Container>,
 }
 
+impl From<Command> for Hull {
+    fn from(command: Command) -> Hull {
+        Hull { command, stdin: None, container: None }
+    }
+}
+
 impl Hull {
     /// `hull ARGS...` on the shared store.
     pub fn new<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Hull {

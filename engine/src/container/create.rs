@@ -24,7 +24,7 @@ use crate::network::ports::parse::exposed_by_image;
 use crate::network::{self, NetworkError, options};
 use crate::pod;
 use crate::rootless::ids::IdMap;
-use crate::rootless::in_user_namespace;
+use crate::rootless::{facts, in_user_namespace};
 use crate::sandbox::cgroup;
 use crate::sandbox::mode::{self, Isolation, IsolationRequest, ModeError};
 use crate::sandbox::probe;
@@ -148,6 +148,10 @@ pub fn plan(context: &Context, store: &Store, mut asked: Asked) -> Result<New, C
         asked.options.hostname = Some(config.hostname);
     }
     let (mode, warning) = decide_mode(context, &asked, pod.as_ref())?;
+    let single = facts::single()
+        .filter(|_| mode == Isolation::Namespace)
+        .map(|why| format!("this container has no user but root, to whom all its files belong: {why}"));
+    let warning = [warning, single].into_iter().flatten().reduce(|one, other| format!("{one}; {other}"));
     check_limits(mode, &asked.options.resources)?;
     let id = names::new_id().map_err(CreateError::Random)?;
     let mut planned = options::Plan::default();

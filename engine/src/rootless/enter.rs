@@ -148,17 +148,7 @@ fn map(child: Pid) -> Result<(), RootlessError> {
             map_by(&newuidmap, child, &uids, "/etc/subuid")?;
             map_by(&newgidmap, child, &gids, "/etc/subgid")
         }
-        (newuidmap, newgidmap) => {
-            let why = match newuidmap.and(newgidmap) {
-                None => "newuidmap is not here (package uidmap)",
-                Some(_) => "/etc/subuid and /etc/subgid give this user no ids (usermod --add-subuids)",
-            };
-            eprintln!(
-                "hull: in containers there will be no user but root: {why}. All files of an image are root's \
-                 then, and -u and programs that change their user fail; nothing is different in vm mode"
-            );
-            map_own(child, user, group)
-        }
+        _ => map_own(child, user, group),
     }
 }
 

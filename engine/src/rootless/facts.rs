@@ -10,11 +10,20 @@ pub fn ids() -> Option<String> {
     }
     let map = IdMap::of_users();
     let count: u64 = map.0.iter().map(|range| u64::from(range.count)).sum();
-    Some(match map.is_single() {
-        true => {
-            "1: no user but root in containers (uidmap, /etc/subuid and /etc/subgid give more)".to_owned()
-        }
-        false => count.to_string(),
+    Some(match single() {
+        Some(why) => format!("1: {why}"),
+        None => count.to_string(),
+    })
+}
+
+/// Why containers in host namespaces have no user but root, if they have not.
+pub fn single() -> Option<&'static str> {
+    if !in_user_namespace() || !IdMap::of_users().is_single() {
+        return None;
+    }
+    Some(match program::find("newuidmap").and(program::find("newgidmap")) {
+        None => "newuidmap is not here (package uidmap)",
+        Some(_) => "/etc/subuid or /etc/subgid gives this user no ids (usermod --add-subuids, --add-subgids)",
     })
 }
 

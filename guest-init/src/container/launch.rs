@@ -162,7 +162,7 @@ impl Streams {
             Streams::Terminal(terminal) => rustix::fs::fchown(terminal, owner, None),
             Streams::Apart { .. } => stdio.pipes().try_for_each(|pipe| rustix::fs::fchown(pipe, owner, None)),
         }
-        .step("give the standard streams to the user")
+        .map_err(|cause| identity.refused(cause, "give the standard streams to the user"))
     }
 
     fn install(&self, stdio: &ContainerEnds) -> Result<(), StepError> {
@@ -192,6 +192,6 @@ fn set_user(identity: &Identity) -> Result<(), StepError> {
         Err(Errno::PERM) if sys::in_user_namespace() => (),
         other => other.step("set the supplementary groups")?,
     }
-    set_thread_res_gid(gid, gid, gid).step(format_args!("become group {}", identity.gid))?;
-    rustix::thread::set_thread_res_uid(uid, uid, uid).step(format_args!("become user {}", identity.uid))
+    set_thread_res_gid(gid, gid, gid).map_err(|cause| identity.refused(cause, "set the group"))?;
+    rustix::thread::set_thread_res_uid(uid, uid, uid).map_err(|cause| identity.refused(cause, "set the user"))
 }

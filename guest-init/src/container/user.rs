@@ -25,6 +25,21 @@ pub struct Identity {
     pub home: Vec<u8>,
 }
 
+impl Identity {
+    /// The kernel has refused to do something for this user.
+    pub fn refused(&self, cause: Errno, what: &str) -> StepError {
+        let Identity { uid, gid, .. } = self;
+        // user_namespaces(7): ids that are not mapped are invalid.
+        if cause == Errno::INVAL && crate::sys::in_user_namespace() {
+            let why = format!(
+                "There is no {uid}:{gid} among the ids that hull's user has (/etc/subuid, /etc/subgid)"
+            );
+            return StepError::new(ErrorKind::NoUser, why);
+        }
+        StepError::because(ErrorKind::Setup, format!("Failed to {what} {uid}:{gid}"), cause)
+    }
+}
+
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum UserError {
     #[error("Unable to find user {0}: no matching entries in the image's /etc/passwd")]
