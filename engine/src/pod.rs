@@ -206,6 +206,8 @@ fn begin(context: &Context, store: &Store, row: &PodRow) -> Result<Option<Client
         kernel: config.kernel,
         boot_log: config.boot_log,
         pod: Some(PodConfig { hostname: config.hostname }),
+        network: config.network,
+        endpoints: store.db().endpoints_of(&row.id)?.len(),
         container: None,
     };
     Ok(Some(place.spawn(context, wanted)?))
@@ -247,6 +249,7 @@ pub fn remove(store: &Store, row: &PodRow, force: bool) -> Result<()> {
     for folder in [paths.run_sandbox(&row.id), paths.sandbox(&row.id)] {
         sandbox::remove::tree(&folder).map_err(|source| store::Error::io("remove", &folder, source))?;
     }
+    remove::unplug(store, &row.id);
     store.db().end_sandbox(&row.id)?;
     store.db().remove_pod(&row.id)?;
     drop(lock);

@@ -6,10 +6,12 @@ use std::io;
 use std::time::Duration;
 
 use super::start;
+use crate::network;
 use crate::sandbox::lock::SandboxLock;
 use crate::sandbox::{cgroup, remove};
 use crate::store::db::states::Change;
 use crate::store::{self, ContainerRow, ContainerState, Store};
+use crate::supervisor::chain;
 use crate::supervisor::control::{Call, StopArgs};
 
 const SIGKILL: u8 = 9;
@@ -92,6 +94,9 @@ pub fn lock_member(store: &Store, id: &str) -> Result<Option<SandboxLock>, store
 /// The container's folders, then its rows.
 pub fn discard(store: &Store, id: &str, in_pod: bool, how: Option<&Change>) -> Result<(), store::Error> {
     let own_sandbox = (!in_pod).then_some(id);
+    if !in_pod {
+        unplug(store, id);
+    }
     match folders(store, id, in_pod) {
         Ok(()) => store.db().conclude(id, how, true, own_sandbox),
         Err(error) => {
@@ -120,6 +125,9 @@ fn folders(store: &Store, id: &str, in_pod: bool) -> Result<(), store::Error> {
 /// A container that stays has ended: that is said, and then its own sandbox's sockets go. Whoever does not
 /// find those finds how it ended.
 pub fn kept(store: &Store, id: &str, in_pod: bool, how: &Change) -> Result<(), store::Error> {
+    if !in_pod {
+        unplug(store, id);
+    }
     let concluded = store.db().conclude(id, Some(how), false, (!in_pod).then_some(id));
     if !in_pod {
         let _ = remove::tree(&store.paths().run_sandbox(id));
@@ -127,8 +135,16 @@ pub fn kept(store: &Store, id: &str, in_pod: bool, how: &Change) -> Result<(), s
     concluded
 }
 
-/// A sandbox that has ended: its sockets, then its row. Its folder stays for its logs.
+/// What cannot be taken back is left to a sweep.
+pub fn unplug(store: &Store, sandbox: &str) {
+    if let Err(error) = network::down(store, sandbox) {
+        eprintln!("Failed to take the network of {sandbox} back: {}", chain(&error));
+    }
+}
+
+/// A sandbox that has ended: its network, its sockets, then its row. Its folder stays for its logs.
 pub fn sandbox(store: &Store, id: &str) {
+    unplug(store, id);
     let _ = remove::tree(&store.paths().run_sandbox(id));
     let _ = store.db().end_sandbox(id);
 }

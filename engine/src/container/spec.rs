@@ -109,8 +109,14 @@ pub fn process(image: &ImageDefaults, options: &Options, env: Vec<Text>) -> Resu
     })
 }
 
-/// What the agent is told. `source` and `cgroup` are the mode's part.
-pub fn build(id: &str, config: &Config, source: RootSource, cgroup: Option<String>) -> ContainerSpec {
+/// What the agent is told. `source` and `cgroup` are the mode's part, `files` come of the network.
+pub fn build(
+    id: &str,
+    config: &Config,
+    source: RootSource,
+    cgroup: Option<String>,
+    files: Vec<OverlaidFile>,
+) -> ContainerSpec {
     let own = |paths: &[&str]| paths.iter().map(ToString::to_string).collect();
     let mut resources = config.resources.clone();
     if let RootSource::Disks { .. } = source {
@@ -120,7 +126,7 @@ pub fn build(id: &str, config: &Config, source: RootSource, cgroup: Option<Strin
     ContainerSpec {
         id: id.to_string(),
         root: Root { source, readonly: config.read_only },
-        files: files(&config.hostname),
+        files,
         hostname: config.hostname.clone(),
         process: config.process.clone(),
         mounts: config.mounts.clone(),
@@ -136,17 +142,6 @@ pub fn build(id: &str, config: &Config, source: RootSource, cgroup: Option<Strin
 /// As docker: the first twelve digits of the id.
 pub fn default_hostname(id: &str) -> String {
     id.get(..12).unwrap_or(id).to_string()
-}
-
-fn files(hostname: &str) -> Vec<OverlaidFile> {
-    let hosts = format!(
-        "127.0.0.1\tlocalhost {hostname}\n::1\tlocalhost ip6-localhost ip6-loopback\n\
-         fe00::0\tip6-localnet\nff00::0\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n"
-    );
-    vec![
-        OverlaidFile { target: "/etc/hosts".into(), content: hosts.into(), mode: 0o644 },
-        OverlaidFile { target: "/etc/hostname".into(), content: format!("{hostname}\n").into(), mode: 0o644 },
-    ]
 }
 
 #[cfg(test)]

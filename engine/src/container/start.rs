@@ -85,7 +85,7 @@ pub fn new(context: &Context, store: &Store, new: &New) -> Result<(ContainerRow,
         }
     };
     let container = container_plan(store, &new.id, new.config.clone(), root, true);
-    let client = supervise(context, place, new.mode, uid, container)?;
+    let client = supervise(context, store, place, new.mode, uid, container)?;
     Ok((row, Supervised { id: new.id.clone(), client }))
 }
 
@@ -104,7 +104,7 @@ pub fn existing(context: &Context, store: &Store, row: &ContainerRow) -> Result<
     let mode = row.mode;
     let sandbox = create::new_sandbox(&row.id, mode);
     let uid = store.db().begin_sandbox(&sandbox, create::uids(mode), &[&row.id])?.uid;
-    let client = supervise(context, place, mode, uid, container)?;
+    let client = supervise(context, store, place, mode, uid, container)?;
     Ok(Supervised { id: row.id.clone(), client })
 }
 
@@ -140,6 +140,7 @@ fn container_plan(store: &Store, id: &str, config: Config, lower: Lower, fresh: 
 
 fn supervise(
     context: &Context,
+    store: &Store,
     place: Place,
     mode: Isolation,
     uid: Option<u32>,
@@ -153,6 +154,8 @@ fn supervise(
         kernel: config.kernel.clone(),
         boot_log: config.boot_log,
         pod: None,
+        network: config.network.clone(),
+        endpoints: store.db().endpoints_of(&container.id)?.len(),
         container: Some(container),
     };
     Ok(place.spawn(context, wanted)?)

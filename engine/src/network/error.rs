@@ -2,8 +2,10 @@
 
 use std::io;
 
+use super::host::HostError;
 use super::ipam::IpamError;
 use super::pools::PoolError;
+use super::ports::PortError;
 use crate::store;
 
 #[derive(Debug, thiserror::Error)]
@@ -14,6 +16,12 @@ pub enum NetworkError {
     Pool(#[from] PoolError),
     #[error(transparent)]
     Ipam(#[from] IpamError),
+    #[error(transparent)]
+    Host(#[from] HostError),
+    #[error(transparent)]
+    Port(#[from] PortError),
+    #[error("Failed to relay published ports")]
+    Relay(#[source] io::Error),
     #[error("Failed to read /dev/urandom")]
     Random(#[source] io::Error),
     #[error(

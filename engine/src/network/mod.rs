@@ -14,12 +14,14 @@
 //!
 //! Changes of the host's network are made one at a time, under `<run>/network.lock`.
 
+mod attach;
 pub mod bridge;
 pub mod catalog;
 pub mod device;
 pub mod dns;
 mod error;
 pub mod firewall;
+pub mod host;
 mod instance;
 pub mod ipam;
 pub mod model;
@@ -33,6 +35,9 @@ pub mod sysctl;
 mod tap;
 mod veth;
 
+pub use attach::{Attached, Endpoint, Plug, connect, device_mac, devices, disconnect, down, sweep, up};
 pub use error::NetworkError;
+pub use host::Side;
 pub use instance::{Instance, bridge_name, port_name};
+pub use place::Place;
 pub use routes::host_prefixes;

@@ -33,6 +33,14 @@ impl Place {
         }
     }
 
+    /// Brings the calling thread there, and leaves it there.
+    pub fn enter_for_good(&self) -> io::Result<()> {
+        match self {
+            Place::Current => Ok(()),
+            Place::Namespace(descriptor) => Ok(setns(descriptor, CloneFlags::CLONE_NEWNET)?),
+        }
+    }
+
     /// Does `work` in the namespace: in a thread of its own, where that is not the caller's. Descriptors
     /// that `work` returns stay in the namespace.
     pub fn enter<T: Send>(&self, work: impl FnOnce() -> T + Send) -> io::Result<T> {

@@ -156,6 +156,12 @@ impl Agent {
         self.stream(&request, "archive")
     }
 
+    /// The questions for names that the sandbox's containers ask, and what answers them
+    /// ([`hull_guest::protocol::DnsQuestion`]).
+    pub fn names(&self) -> Result<UnixStream, AgentError> {
+        self.stream(&Request::Dns, "dns")
+    }
+
     /// Asks for the container's end; [`Agent::wait_reply`] reads the answer when the connection is
     /// readable.
     pub fn wait_begin(&self, container: &str) -> Result<UnixStream, AgentError> {

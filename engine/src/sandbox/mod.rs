@@ -22,15 +22,18 @@ pub mod sweep;
 pub mod vm;
 
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use hull_guest::protocol::{PodConfig, Request, Resources, RootSource, write_frame};
+use hull_guest::protocol::{NetworkConfig, PodConfig, Request, Resources, RootSource, write_frame};
+use hull_vmm::config::NetLimits;
 use hull_vmm::control::Command;
 use serde::{Deserialize, Serialize};
 
+use crate::network::{NetworkError, model::Networking};
 use agent::{Agent, AgentError};
 use cgroup::{HostMemory, SandboxCgroup};
 pub(crate) use death::LastWords;
@@ -67,6 +70,11 @@ pub struct Plan {
     pub boot_log: bool,
     /// A pod: its containers share what this makes.
     pub pod: Option<PodConfig>,
+    #[serde(default)]
+    pub network: Networking,
+    /// Network devices that a machine is built with.
+    #[serde(default)]
+    pub nets: u8,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -79,6 +87,10 @@ pub enum LaunchError {
     Agent(#[from] AgentError),
     #[error("Failed to put the container's disks into the machine")]
     Slot(#[source] slots::SlotError),
+    #[error(transparent)]
+    Network(#[from] NetworkError),
+    #[error("Failed to connect the machine to its network")]
+    Plug(#[source] slots::SlotError),
     #[error("{0}")]
     Died(String),
 }
@@ -110,6 +122,8 @@ pub struct Sandbox {
     host_bytes: Option<u64>,
     roots: Mutex<Roots>,
     pod: Option<PodConfig>,
+    /// The containers' network namespace, where it is the host's matter to make it.
+    network: Option<OwnedFd>,
 }
 
 impl Sandbox {
@@ -123,11 +137,31 @@ impl Sandbox {
 
     /// Waits until the agent answers, and tells it what it has to know. Listens to what may be hostile, so
     /// without privileges.
-    pub fn greet(&self) -> Result<(), LaunchError> {
+    ///
+    /// `network` says what the sandbox is connected to, once that is made; a machine boots meanwhile.
+    pub fn greet(
+        &self,
+        network: impl FnOnce() -> Result<Option<NetworkConfig>, LaunchError>,
+    ) -> Result<(), LaunchError> {
         match self.mode {
-            Isolation::Vm => vm::greet(self),
-            Isolation::Namespace => host::greet(self),
+            Isolation::Vm => vm::greet(self, network),
+            Isolation::Namespace => host::greet(self, network),
         }
+    }
+
+    /// The containers' network namespace; none of a machine's.
+    pub fn network_namespace(&self) -> Option<BorrowedFd<'_>> {
+        self.network.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Connects a machine's network device to a tap.
+    pub fn plug(&self, net: u8, tap: BorrowedFd<'_>, limits: NetLimits) -> Result<(), LaunchError> {
+        slots::plug(&held(&self.life), net.into(), tap, limits).map_err(LaunchError::Plug)
+    }
+
+    /// Disconnects a machine's network device.
+    pub fn unplug(&self, net: u8) -> Result<(), LaunchError> {
+        slots::unplug(&held(&self.life), net.into()).map_err(LaunchError::Plug)
     }
 
     /// The socket it lives by, for who waits on it: others may end the sandbox meanwhile.

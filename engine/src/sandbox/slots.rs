@@ -1,4 +1,5 @@
-//! Disks of a running machine: files put behind its slots, rates that a disk is held to.
+//! Devices of a running machine: files put behind its disks' slots, taps behind its network devices, rates
+//! that a disk is held to.
 
 use std::io::{self, IoSlice};
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
@@ -6,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use hull_guest::protocol::read_frame;
-use hull_vmm::config::DiskLimits;
+use hull_vmm::config::{DiskLimits, FileSource, NetLimits};
 use hull_vmm::control::{Command, DiskContent, Event, frame};
 use nix::errno::Errno;
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
@@ -56,6 +57,24 @@ pub fn fill(
 /// Holds a disk, or slot, to `limits` from now on. As for [`fill`], `control` is this call's alone.
 pub fn limit(control: &UnixStream, disk: usize, limits: DiskLimits) -> Result<(), SlotError> {
     match exchange(control, &Command::LimitDisk { disk, limits }, &[], LIMIT)? {
+        None => Ok(()),
+        Some(_) => Err(SlotError::Unexpected),
+    }
+}
+
+/// Connects the network device `net` to a tap, held to `limits`. As for [`fill`], `control` is this call's
+/// alone.
+pub fn plug(control: &UnixStream, net: usize, tap: BorrowedFd, limits: NetLimits) -> Result<(), SlotError> {
+    let command = Command::PlugNet { net, tap: FileSource::Fd(0), limits };
+    match exchange(control, &command, &[tap], LIMIT)? {
+        None => Ok(()),
+        Some(_) => Err(SlotError::Unexpected),
+    }
+}
+
+/// Disconnects the network device `net`: nothing is sent to, or taken from its tap when this returns.
+pub fn unplug(control: &UnixStream, net: usize) -> Result<(), SlotError> {
+    match exchange(control, &Command::UnplugNet { net }, &[], LIMIT)? {
         None => Ok(()),
         Some(_) => Err(SlotError::Unexpected),
     }

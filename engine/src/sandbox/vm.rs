@@ -8,12 +8,17 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use hull_guest::protocol::{AGENT_PORT, IoLimit, Request, Resources, SandboxConfig, Text, read_frame};
-use hull_vmm::config::{DiskConfig, DiskLimits, FileSource, JailConfig, VmConfig, VsockConfig};
+use hull_guest::protocol::{
+    AGENT_PORT, IoLimit, NetworkConfig, Request, Resources, SandboxConfig, Text, read_frame,
+};
+use hull_vmm::config::{
+    DiskConfig, DiskLimits, FileSource, JailConfig, NetConfig, NetLimits, VmConfig, VsockConfig,
+};
 use hull_vmm::control::Event;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use crate::container::limits;
+use crate::network;
 
 use super::agent::{Address, Agent, AgentError, socket_path};
 use super::cgroup::{HostMemory, SandboxCgroup};
@@ -79,7 +84,7 @@ pub fn launch(plan: &Plan, parts: &Parts) -> Result<Sandbox, LaunchError> {
         initrd: Some(handed.source(initrd(init)?)),
         cmdline: String::new(),
         disks,
-        nets: Vec::new(),
+        nets: nets(plan),
         vsock: Some(vsock),
         boot_log: boot_log(plan)?.map(|log| handed.source(log)),
         jail: plan.uid.map(|uid| JailConfig { uid, gid: uid }),
@@ -101,11 +106,15 @@ pub fn launch(plan: &Plan, parts: &Parts) -> Result<Sandbox, LaunchError> {
         host_bytes: Some((u64::from(config.memory_mib) + HOST_OVERHEAD_MIB) << 20),
         roots: Mutex::new(roots),
         pod: plan.pod.clone(),
+        network: None,
     })
 }
 
 /// From the machine's first word to the agent's, with what the guest has to know.
-pub fn greet(sandbox: &Sandbox) -> Result<(), LaunchError> {
+pub fn greet(
+    sandbox: &Sandbox,
+    network: impl FnOnce() -> Result<Option<NetworkConfig>, LaunchError>,
+) -> Result<(), LaunchError> {
     let mut life = sandbox.life()?;
     life.set_read_timeout(Some(BOOT_LIMIT)).map_err(LaunchError::system("set a time limit"))?;
     match read_frame(&mut life) {
@@ -126,7 +135,9 @@ pub fn greet(sandbox: &Sandbox) -> Result<(), LaunchError> {
     if let Some(bytes) = sandbox.host_bytes {
         *held(&sandbox.memory) = HostMemory::limit(&sandbox.id, sandbox.child.pid(), bytes);
     }
-    Ok(configure(sandbox, &life)?)
+    // The guest boots while this is made.
+    let network = network()?;
+    Ok(configure(sandbox, &life, network)?)
 }
 
 fn start(
@@ -153,7 +164,7 @@ fn start(
 }
 
 /// The first words with the guest: version, clock, randomness.
-fn configure(sandbox: &Sandbox, life: &UnixStream) -> Result<(), AgentError> {
+fn configure(sandbox: &Sandbox, life: &UnixStream, network: Option<NetworkConfig>) -> Result<(), AgentError> {
     sandbox.agent.hello(life, BOOT_LIMIT)?;
     let mut seed = vec![0u8; SEED];
     File::open("/dev/urandom")
@@ -164,7 +175,7 @@ fn configure(sandbox: &Sandbox, life: &UnixStream) -> Result<(), AgentError> {
         clock_ns: u64::try_from(clock.as_nanos()).ok(),
         entropy: Some(Text(seed)),
         pod: sandbox.pod.clone(),
-        network: None,
+        network,
     }))
 }
 
@@ -228,6 +239,13 @@ fn disks(plan: &Plan, handed: &mut Handed) -> Result<(Vec<DiskConfig>, Roots), L
     let writable = DiskConfig::ReadWrite { file: Some(handed.source(writable)), limits };
     let roots = Roots::in_machine(Some((&plan.id, source)), Vec::new());
     Ok((vec![DiskConfig::ReadOnly { segments, limits }, writable], roots))
+}
+
+/// Network devices, without a network yet.
+fn nets(plan: &Plan) -> Vec<NetConfig> {
+    let device =
+        |slot| NetConfig { mac: network::device_mac(slot).0, mtu: None, limits: NetLimits::default() };
+    (0..plan.nets).map(device).collect()
 }
 
 /// A machine's disks are files, on whatever device: each is held to the least that was asked for any.

@@ -48,6 +48,11 @@ impl Paths {
         self.root.join("pods.lock")
     }
 
+    /// Held by whoever changes the host's network for this store.
+    pub fn network_lock(&self) -> PathBuf {
+        self.run.join("network.lock")
+    }
+
     /// Is there when a collection was asked for while files were held.
     pub fn collection_owed(&self) -> PathBuf {
         self.root.join("collect")

@@ -62,6 +62,10 @@ pub enum Call {
     /// data as [`hull_guest::protocol::DataReader`] reads them. Of one that is not started, it is the last call
     /// for it: once this connection is closed the container is let go of, and then the other end is, too.
     Export(ContainerArgs),
+    /// Connects the sandbox, which is up, to a network: its endpoint's row is there.
+    Connect(EndpointArgs),
+    /// Takes an endpoint from the sandbox, and leaves its row.
+    Disconnect(EndpointArgs),
     /// Ends every container and the sandbox of a pod. The connection closes when that is done.
     End(EndArgs),
 }
@@ -134,6 +138,13 @@ pub struct StopArgs {
 pub struct EndArgs {
     /// In place of the containers' own.
     pub timeout_seconds: Option<i64>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EndpointArgs {
+    /// The endpoint's id.
+    pub endpoint: String,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

@@ -15,6 +15,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use super::client::Client;
 use super::{COMMAND, ContainerPlan, Handed, Plan};
 use crate::context::Context;
+use crate::network::{self, model::Networking};
 use crate::rootless;
 use crate::sandbox::lock::SandboxLock;
 use crate::sandbox::mode::Isolation;
@@ -49,6 +50,9 @@ pub struct Wanted {
     pub kernel: Option<PathBuf>,
     pub boot_log: bool,
     pub pod: Option<PodConfig>,
+    pub network: Networking,
+    /// Endpoints it has now.
+    pub endpoints: usize,
     pub container: Option<ContainerPlan>,
 }
 
@@ -100,6 +104,8 @@ impl Place {
                 kernel: wanted.kernel.as_deref().map(absolute),
                 boot_log: wanted.boot_log,
                 pod: wanted.pod,
+                nets: network::devices(&wanted.network, wanted.endpoints),
+                network: wanted.network,
             },
             container: wanted.container,
         }

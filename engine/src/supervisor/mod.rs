@@ -23,6 +23,7 @@ mod health;
 mod input;
 mod keeper;
 pub mod launch;
+mod link;
 mod output;
 mod placement;
 mod privileges;

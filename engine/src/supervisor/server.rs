@@ -86,7 +86,7 @@ fn refuse(caller: Caller, error: &FrameError) {
 fn may_block(call: &Call) -> bool {
     match call {
         Call::Up | Call::Add(_) | Call::Stats(_) | Call::Top(_) | Call::Exec(_) => true,
-        Call::End(_) | Call::Signal(_) | Call::Resize(_) => true,
+        Call::End(_) | Call::Signal(_) | Call::Resize(_) | Call::Connect(_) | Call::Disconnect(_) => true,
         Call::Attach(args) => args.stream == Stream::Stdin,
         Call::Hello(_) | Call::Start(_) | Call::CloseOutput(_) | Call::Wait(_) => false,
         Call::Stop(_) | Call::Restart(_) | Call::Kill(_) | Call::Pause(_) | Call::Resume(_) => false,
@@ -203,6 +203,8 @@ fn dispatch(shared: &Arc<Shared>, call: Call, caller: Caller) {
         Call::Stats(args) => caller.answer(&exec::measure(shared, args)),
         Call::Top(args) => caller.answer(&exec::list(shared, args)),
         Call::Exec(args) => exec::run(shared, *args, caller),
+        Call::Connect(args) => caller.answer(&shared.connect(&args.endpoint)),
+        Call::Disconnect(args) => caller.answer(&shared.disconnect(&args.endpoint)),
         Call::End(args) if shared.is_pod() => {
             shared.keep_until_end(caller);
             shared.end_pod(args.timeout_seconds);

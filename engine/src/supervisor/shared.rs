@@ -8,7 +8,8 @@ use std::thread::{self, JoinHandle};
 
 use hull_guest::protocol::{CallError, ErrorKind};
 
-use super::caller::Caller;
+use super::caller::{Caller, state_error};
+use super::control::{Answer, Reply};
 use super::exec::Execs;
 use super::keeper::Keeper;
 use super::slot::Slot;
@@ -89,6 +90,18 @@ impl Shared {
     /// The sandbox if it is up.
     pub fn running_sandbox(&self) -> Option<Arc<Sandbox>> {
         self.slot.running()
+    }
+
+    /// Connects the sandbox, which is up, to one more network.
+    pub fn connect(&self, endpoint: &str) -> Reply {
+        let sandbox = self.running_sandbox().ok_or_else(|| state_error("The sandbox is not up"))?;
+        self.slot.link().connect(self.id(), &sandbox, endpoint).map(|()| Answer::Done)
+    }
+
+    /// Takes it from a network again.
+    pub fn disconnect(&self, endpoint: &str) -> Reply {
+        let sandbox = self.running_sandbox().ok_or_else(|| state_error("The sandbox is not up"))?;
+        self.slot.link().disconnect(&sandbox, endpoint).map(|()| Answer::Done)
     }
 
     /// Ends the sandbox, if it runs. `flush`: writable layers outlive it.

@@ -14,6 +14,7 @@ use std::fs;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use super::keeper::Keeper;
+use super::link::Link;
 use super::shared::held;
 use crate::sandbox::agent::{AgentError, socket_path};
 use crate::sandbox::{self, LaunchError, Parts, Sandbox};
@@ -26,6 +27,7 @@ pub struct Slot {
     state: Mutex<State>,
     /// Something has started, or has not.
     settled: Condvar,
+    link: Link,
 }
 
 enum State {
@@ -52,7 +54,8 @@ impl Slot {
         keeper: Keeper,
     ) -> Slot {
         let state = Mutex::new(State::Launched(first.map(Box::new)));
-        Slot { plan, parts: parts.map(Arc::new), keeper, state, settled: Condvar::new() }
+        let link = Link::new(keeper.clone());
+        Slot { plan, parts: parts.map(Arc::new), keeper, state, settled: Condvar::new(), link }
     }
 
     pub fn plan(&self) -> &sandbox::Plan {
@@ -113,7 +116,10 @@ impl Slot {
             // Ended meanwhile: whoever settles it does that.
             _ => return Ok(sandbox),
         }
-        if let Err(error) = sandbox.greet() {
+        let making = self.link.begin(&self.plan, &sandbox);
+        let greeted = sandbox.greet(|| self.link.made(&self.plan, making, &sandbox));
+        let greeted = greeted.and_then(|()| self.link.answer_names(&self.plan, &sandbox));
+        if let Err(error) = greeted {
             let error = match error {
                 LaunchError::Agent(AgentError::Closed) => LaunchError::Died(self.cause_of_death(&sandbox)),
                 error => error,
@@ -156,6 +162,11 @@ impl Slot {
             *state = State::Down;
         }
         cause
+    }
+
+    /// What the sandbox is connected to.
+    pub fn link(&self) -> &Link {
+        &self.link
     }
 
     /// The sandbox if it is up.

@@ -22,7 +22,7 @@ use crate::network::model::Port;
 use crate::store;
 
 pub use bind::{Bound, Forward, bind};
-pub use relay::Relay;
+pub use relay::{Relay, Work};
 
 #[derive(Debug, thiserror::Error)]
 pub enum PortError {

@@ -146,6 +146,15 @@ impl Database {
         self.list_endpoints("network = ? ORDER BY id", network)
     }
 
+    /// Of all sandboxes that are up.
+    pub fn live_endpoints(&self) -> Result<Vec<EndpointRow>> {
+        self.read("list endpoints", |db| {
+            db.prepare_cached(&format!("{ENDPOINT} WHERE mac IS NOT NULL ORDER BY owner, position"))?
+                .query_map([], endpoint_from)?
+                .collect()
+        })
+    }
+
     fn list_endpoints(&self, condition: &str, value: &str) -> Result<Vec<EndpointRow>> {
         self.read("list endpoints", |db| select_endpoints(db, condition, value))
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use hull_guest::protocol::{CallError, ErrorKind, ExitStatus, Request, Stream};
+use hull_guest::protocol::{CallError, ErrorKind, ExitStatus, OverlaidFile, Request, Stream};
 
 use super::super::ContainerPlan;
 use super::super::caller::{Caller, failure};
@@ -15,10 +15,12 @@ use super::{KILLED, Order, PATIENCE, Phase, Task};
 use crate::container::restart::Backoff;
 use crate::container::spec;
 use crate::logs::{self, Writer};
+use crate::network::dns::{Files, HostFiles};
+use crate::network::model::Mode;
 use crate::sandbox::agent::AgentError;
 use crate::sandbox::mode::Isolation;
 use crate::sandbox::{LaunchError, Sandbox};
-use crate::store::db::states::Change;
+use crate::store::{self, db::states::Change};
 
 pub struct Run {
     pub sandbox: Arc<Sandbox>,
@@ -38,6 +40,8 @@ pub enum StartError {
     Agent(AgentError),
     #[error("{0}")]
     Died(String),
+    #[error("Failed to look at the container's networks")]
+    Networks(#[from] store::Error),
     #[error("Failed to open the container's log")]
     Log(#[from] logs::LogError),
     #[error("Failed to start a thread for the container")]
@@ -80,13 +84,28 @@ impl Task {
         let sandbox = self.shared.sandbox()?;
         let plan = &self.plan;
         let source = sandbox.root_source(&plan.id, &plan.root)?;
-        let spec = spec::build(&plan.id, &plan.config, source, sandbox.container_cgroup(&plan.id));
+        let files = self.files()?;
+        let spec = spec::build(&plan.id, &plan.config, source, sandbox.container_cgroup(&plan.id), files);
         let created = sandbox.agent().create(spec).map_err(|error| self.told(&sandbox, error))?;
         let pid = match sandbox.mode() {
             Isolation::Vm => sandbox.pid(),
             Isolation::Namespace => created.pid,
         };
         Ok(Run { sandbox, pid, since: Instant::now(), drained: Vec::new(), _health: None })
+    }
+
+    /// /etc/hosts and the like, which say what the sandbox is connected to.
+    fn files(&self) -> Result<Vec<OverlaidFile>, StartError> {
+        let config = &self.plan.config;
+        let (sandbox, network) = (self.shared.id().to_string(), config.network.clone());
+        let files = if network.mode == Mode::None && !self.shared.is_pod() {
+            Files { network, ..Files::default() }
+        } else {
+            let loaded =
+                self.shared.keeper.run(move |kept| Files::load(kept.store()?.db(), &sandbox, &network));
+            loaded.unwrap_or_else(|| Ok(Files::default()))?
+        };
+        Ok(files.overlaid(&config.hostname, &HostFiles::read()))
     }
 
     pub(super) fn start(&mut self) -> Result<(), CallError> {

@@ -1,0 +1,284 @@
+//! The host's side of networks: devices and rules, as the rows want them.
+//!
+//! One process at a time has a [`Host`]. What it is asked for may be there already, whole or in part.
+
+use std::collections::HashSet;
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use nix::fcntl::FlockArg;
+
+use super::attach::leads_out;
+use super::device::{DeviceError, Devices, Port};
+use super::firewall::{EndpointRules, Firewall, FirewallError, NetworkRules, PublishedRule};
+use super::model::{BRIDGE, Driver, EndpointRow, Live, NetworkRow, PublishedRow};
+use super::place::Place;
+use super::sysctl::{Forwarding, SysctlError};
+use super::{Instance, bridge_name, port_name};
+use crate::rootless::{self, RootlessError};
+use crate::store::{self, FileLock, Store};
+
+/// Of a network that names its bridge itself, docker's option.
+const BRIDGE_OPTION: &str = "com.docker.network.bridge.name";
+
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    #[error("The network of this machine cannot be set up (--network none goes without)")]
+    Device(#[from] DeviceError),
+    #[error("The packet filter of this machine cannot be set up (--network none goes without)")]
+    Firewall(#[from] FirewallError),
+    #[error("The network of this machine cannot be set up (--network none goes without)")]
+    Sysctl(#[from] SysctlError),
+    #[error(transparent)]
+    Rootless(#[from] RootlessError),
+    #[error("Network {0} has no device to build on")]
+    NoParent(String),
+    #[error("Network {0} is of a driver that containers in virtual machines cannot use")]
+    NotInMachines(String),
+}
+
+pub type Result<T, E = HostError> = std::result::Result<T, E>;
+
+/// Where the sandbox's side of an endpoint goes.
+#[derive(Debug, Clone, Copy)]
+pub enum Side<'a> {
+    /// Into a virtual machine, as a tap.
+    Machine,
+    /// Into this network namespace, as one end of a veth pair.
+    Namespace(BorrowedFd<'a>),
+}
+
+/// The host's network, and the right to change it.
+pub struct Host<'a> {
+    store: &'a Store,
+    place: Place,
+    instance: Instance,
+    devices: Devices,
+    firewall: Firewall,
+    _alone: FileLock,
+}
+
+/// The network namespace that a store's networks are in.
+pub fn place(store: &Store) -> Result<Place> {
+    let own = rootless::network_namespace(store.paths().run())?;
+    Ok(own.map_or(Place::Current, Place::namespace))
+}
+
+impl<'a> Host<'a> {
+    pub fn lock(store: &'a Store) -> Result<Host<'a>> {
+        let alone = FileLock::wait(&store.paths().network_lock(), FlockArg::LockExclusive)?;
+        let (place, instance) = (place(store)?, Instance::of_root(store.paths().root()));
+        let devices = Devices::open(&place, &instance)?;
+        let firewall = Firewall::open(&place, &instance)?;
+        Ok(Host { store, place, instance, devices, firewall, _alone: alone })
+    }
+
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Makes an endpoint whose addresses are in its row, and its network if it is the first there. The tap,
+    /// for a machine.
+    pub fn connect(
+        &mut self,
+        row: &EndpointRow,
+        network: &NetworkRow,
+        side: Side<'_>,
+    ) -> Result<Option<OwnedFd>> {
+        let name = port_name(&row.id);
+        let Some(live) = &row.live else {
+            return Err(store::Error::NotFound { what: "address of endpoint", name }.into());
+        };
+        if network.driver == Driver::Macvlan {
+            return self.connect_directly(&name, live.mac, network, side).map(|()| None);
+        }
+        let bridge = self.bridge(network);
+        self.network_up(network, &bridge)?;
+        let port = Port { name: &name, bridge: &bridge, mac: live.mac, mtu: network.settings.mtu };
+        let tap = match side {
+            Side::Machine => Some(self.devices.add_tap(&port)?),
+            Side::Namespace(netns) => {
+                self.devices.add_veth(&port, &name, live.mac, netns)?;
+                None
+            }
+        };
+        self.judge(row, network)?;
+        Ok(tap)
+    }
+
+    /// macvlan has no bridge of hull's, and what passes it no rules: as docker's.
+    fn connect_directly(
+        &mut self,
+        name: &str,
+        mac: hull_guest::protocol::Mac,
+        network: &NetworkRow,
+        side: Side<'_>,
+    ) -> Result<()> {
+        let Side::Namespace(netns) = side else { return Err(HostError::NotInMachines(network.name.clone())) };
+        let parent = network.settings.parent.as_deref();
+        let parent = parent.ok_or_else(|| HostError::NoParent(network.name.clone()))?;
+        Ok(self.devices.add_macvlan(name, parent, mac, netns)?)
+    }
+
+    fn network_up(&mut self, network: &NetworkRow, bridge: &str) -> Result<()> {
+        let rules = rules_of_network(network, bridge);
+        let length = |gateway: &IpAddr| {
+            let pool = network.settings.pools.iter().find(|pool| pool.gateway == *gateway)?;
+            hull_guest::protocol::Prefix::new(*gateway, pool.subnet.length)
+        };
+        let addresses: Vec<_> = rules.gateways.iter().filter_map(length).collect();
+        let made = self.devices.bridge_up(&super::bridge::Bridge {
+            name: bridge,
+            addresses: &addresses,
+            mtu: network.settings.mtu,
+        })?;
+        if made && !network.settings.internal {
+            let ipv6 = rules.subnets.iter().any(|subnet| !subnet.is_ipv4());
+            Forwarding::of(&self.place, self.store.paths().run()).enable(ipv6)?;
+        }
+        Ok(())
+    }
+
+    /// Puts the rules of an endpoint in force: its own and its network's; all that there are if somebody has
+    /// removed them.
+    pub fn judge(&mut self, row: &EndpointRow, network: &NetworkRow) -> Result<()> {
+        if !self.firewall.is_there()? {
+            let (networks, endpoints) = self.all_rules()?;
+            return Ok(self.firewall.repair(&networks, &endpoints)?);
+        }
+        let networks = [rules_of_network(network, &self.bridge(network))];
+        let endpoints: Vec<_> =
+            self.rules_of_owner(&row.owner)?.into_iter().map(|(rules, _)| rules).collect();
+        let own: Vec<_> = endpoints.into_iter().filter(|rules| rules.port == port_name(&row.id)).collect();
+        Ok(self.firewall.apply(&networks, &own)?)
+    }
+
+    /// Takes an endpoint back, whose addresses its row still has: it gives them up when this is done.
+    pub fn disconnect(&mut self, row: &EndpointRow) -> Result<()> {
+        let name = port_name(&row.id);
+        if self.firewall.is_there()? {
+            self.firewall.withdraw(&name)?;
+        }
+        self.devices.remove(&name)?;
+        let network = self.store.db().network(&row.network)?;
+        let mut others = self.store.db().live_endpoints()?;
+        others.retain(|other| other.id != row.id);
+        if network.driver == Driver::Bridge && others.iter().all(|other| other.network != row.network) {
+            self.network_down(&network)?;
+        }
+        if others.is_empty() {
+            self.all_down()?;
+        }
+        Ok(())
+    }
+
+    fn network_down(&mut self, network: &NetworkRow) -> Result<()> {
+        let bridge = self.bridge(network);
+        if self.firewall.is_there()? {
+            self.firewall.withdraw_network(&bridge)?;
+        }
+        self.devices.remove(&bridge)?;
+        Ok(())
+    }
+
+    /// Nobody is on any network: the host is as it was.
+    fn all_down(&mut self) -> Result<()> {
+        self.firewall.remove()?;
+        Ok(Forwarding::of(&self.place, self.store.paths().run()).restore()?)
+    }
+
+    /// Removes what no row knows: of supervisors that were killed between a device and its row, or of a
+    /// store that is gone.
+    pub fn sweep(&mut self) -> Result<()> {
+        let live = self.store.db().live_endpoints()?;
+        let mut known: HashSet<String> = live.iter().map(|row| port_name(&row.id)).collect();
+        for network in self.store.db().networks()? {
+            if live.iter().any(|row| row.network == network.id) {
+                known.insert(self.bridge(&network));
+            }
+        }
+        self.devices.sweep(|name| known.contains(name))?;
+        if live.is_empty() {
+            self.all_down()?;
+        } else if self.firewall.is_there()? {
+            self.firewall.sweep(|name| known.contains(name))?;
+        }
+        Ok(())
+    }
+
+    fn bridge(&self, network: &NetworkRow) -> String {
+        match network.settings.options.get(BRIDGE_OPTION) {
+            Some(name) => name.clone(),
+            None if network.name == BRIDGE => self.instance.default_bridge(),
+            None => bridge_name(&network.id),
+        }
+    }
+
+    fn all_rules(&self) -> Result<(Vec<NetworkRules>, Vec<EndpointRules>)> {
+        let live = self.store.db().live_endpoints()?;
+        let networks = self.store.db().networks()?;
+        let used = networks.iter().filter(|network| {
+            network.driver == Driver::Bridge && live.iter().any(|row| row.network == network.id)
+        });
+        let networks = used.map(|network| rules_of_network(network, &self.bridge(network))).collect();
+        let owners: HashSet<&str> = live.iter().map(|row| row.owner.as_str()).collect();
+        let mut endpoints = Vec::new();
+        for owner in owners {
+            endpoints.extend(self.rules_of_owner(owner)?.into_iter().map(|(rules, _)| rules));
+        }
+        Ok((networks, endpoints))
+    }
+
+    /// Of all that it has on bridges, by position, with their rows.
+    fn rules_of_owner(&self, owner: &str) -> Result<Vec<(EndpointRules, EndpointRow)>> {
+        let db = self.store.db();
+        let (mut all, mut carried) = (Vec::new(), false);
+        for row in db.endpoints_of(owner)? {
+            let (Some(live), network) = (row.live.clone(), db.network(&row.network)?) else { continue };
+            if network.driver != Driver::Bridge {
+                carried |= leads_out(&network);
+                continue;
+            }
+            let published = match leads_out(&network) && !std::mem::replace(&mut carried, true) {
+                true => db.published_of(owner)?,
+                false => Vec::new(),
+            };
+            let rule = |row: &PublishedRow| PublishedRule {
+                protocol: row.container.protocol,
+                host: row.address,
+                host_port: row.host_port,
+                container: target(&live, row.address),
+                container_port: row.container.number,
+            };
+            let addresses = [live.ipv4.map(IpAddr::V4), live.ipv6.map(IpAddr::V6)];
+            let rules = EndpointRules {
+                port: port_name(&row.id),
+                mac: live.mac,
+                addresses: addresses.into_iter().flatten().collect(),
+                published: published.iter().map(rule).collect(),
+                egress: None,
+            };
+            all.push((rules, row));
+        }
+        Ok(all)
+    }
+}
+
+/// Of the family of the host's address, else the other, which only the relay reaches.
+fn target(live: &Live, address: IpAddr) -> IpAddr {
+    let (ipv4, ipv6) = (live.ipv4.map(IpAddr::V4), live.ipv6.map(IpAddr::V6));
+    let target = if address.is_ipv4() { ipv4.or(ipv6) } else { ipv6.or(ipv4) };
+    target.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
+}
+
+fn rules_of_network(network: &NetworkRow, bridge: &str) -> NetworkRules {
+    let pools = &network.settings.pools;
+    NetworkRules {
+        bridge: bridge.to_string(),
+        subnets: pools.iter().map(|pool| pool.subnet).collect(),
+        gateways: pools.iter().map(|pool| pool.gateway).collect(),
+        internal: network.settings.internal,
+    }
+}

@@ -1,0 +1,213 @@
+//! The sandbox's network. The keeper makes it and takes it back, which takes privileges; what is known of it
+//! is here for everybody.
+
+use std::os::fd::AsFd;
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+
+use hull_guest::protocol::{CallError, DisconnectArgs, Interface, NetworkConfig, NetworkNamespace, Request};
+use hull_vmm::config::NetLimits;
+
+use super::caller::{chain, failure, state_error};
+use super::keeper::{Keeper, Promise};
+use super::shared::{held, start_thread};
+use super::{STACK, privileges};
+use crate::network::dns::{self, Directory, DnsContext, Remembered, Upstream};
+use crate::network::model::{Mode, Rates};
+use crate::network::ports::Work;
+use crate::network::{self, Attached, Endpoint, NetworkError, Place, Plug, Side};
+use crate::sandbox::mode::Isolation;
+use crate::sandbox::{self, LaunchError, Sandbox};
+
+type Made = Result<Attached, NetworkError>;
+
+pub struct Link {
+    keeper: Keeper,
+    /// There while the sandbox is up.
+    attached: Mutex<Option<Attached>>,
+}
+
+impl Link {
+    pub fn new(keeper: Keeper) -> Link {
+        Link { keeper, attached: Mutex::new(None) }
+    }
+
+    /// Begins to connect a sandbox that has been launched.
+    pub fn begin(&self, plan: &sandbox::Plan, sandbox: &Arc<Sandbox>) -> Option<Promise<Made>> {
+        if plan.network.mode != Mode::Networks {
+            return None;
+        }
+        let (id, networking) = (plan.id.clone(), plan.network.clone());
+        let before = held(&self.attached).take();
+        let sandbox = sandbox.clone();
+        Some(self.keeper.begin(move |kept| {
+            network::up(kept.store()?, &id, &networking, side(&sandbox), before, start_relay)
+        }))
+    }
+
+    /// What the agent is told, once all that is made. A machine's taps are plugged in.
+    pub fn made(
+        &self,
+        plan: &sandbox::Plan,
+        making: Option<Promise<Made>>,
+        sandbox: &Sandbox,
+    ) -> Result<Option<NetworkConfig>, LaunchError> {
+        let Some(making) = making else { return Ok(unconnected(plan.network.mode)) };
+        let ending = || LaunchError::Died("The supervisor is ending".to_string());
+        let mut attached = making.wait().ok_or_else(ending)??;
+        for plug in attached.plugs.drain(..) {
+            plug_in(sandbox, &plug)?;
+        }
+        let config = NetworkConfig {
+            namespace: match sandbox.mode() {
+                Isolation::Vm => NetworkNamespace::New,
+                Isolation::Namespace => NetworkNamespace::Handed,
+            },
+            interfaces: attached.endpoints.iter().map(|endpoint| endpoint.interface.clone()).collect(),
+            dns: true,
+        };
+        *held(&self.attached) = Some(attached);
+        Ok(Some(config))
+    }
+
+    /// Answers the sandbox's questions for names, from now on.
+    pub fn answer_names(&self, plan: &sandbox::Plan, sandbox: &Sandbox) -> Result<(), LaunchError> {
+        if plan.network.mode != Mode::Networks {
+            return Ok(());
+        }
+        let stream = sandbox.agent().names()?;
+        let context = DnsContext {
+            names: Box::new(self.names(&plan.id)),
+            upstream: Upstream::new(&plan.network.dns.servers),
+            policy: None,
+        };
+        let answering = start_thread("names", move || {
+            if let Err(error) = dns::serve(stream, context) {
+                eprintln!("Questions for names are answered no longer: {}", chain(&error));
+            }
+        });
+        answering.map(drop).ok_or_else(|| LaunchError::Died("There is no thread to be had for it".into()))
+    }
+
+    /// As the database has them at the moment of the question.
+    fn names(&self, owner: &str) -> impl FnMut() -> Option<Arc<Directory>> + Send + use<> {
+        let (keeper, remembered) =
+            (self.keeper.clone(), Arc::new(Mutex::new(Remembered::new(owner.to_string()))));
+        move || {
+            let remembered = remembered.clone();
+            let looked = keeper.run(move |kept| held(&remembered).look(kept.store()?.db()));
+            looked?.inspect_err(|error| eprintln!("Failed to look names up: {}", chain(error))).ok()
+        }
+    }
+}
+
+/// In the network namespace of the sandboxes' networks, without privileges.
+fn start_relay(place: Place, work: Work) -> Option<JoinHandle<()>> {
+    let entered = move || match place.enter_for_good() {
+        Ok(()) => match privileges::give_up() {
+            Ok(()) => work(),
+            Err(error) => eprintln!("Failed to give up privileges: {error}"),
+        },
+        Err(error) => eprintln!("Failed to enter the network namespace of the bridges: {error}"),
+    };
+    let started = thread::Builder::new().name("ports".to_string()).stack_size(STACK).spawn(entered);
+    started.inspect_err(|error| eprintln!("Failed to start a thread (ports): {error}")).ok()
+}
+
+impl Link {
+    /// Connects a sandbox that is up to one more network.
+    pub fn connect(&self, owner: &str, sandbox: &Arc<Sandbox>, endpoint: &str) -> Result<(), CallError> {
+        let mut attached = held(&self.attached);
+        let Some(known) = attached.take() else {
+            return Err(state_error(
+                "The sandbox was started without a network; start it again to connect it",
+            ));
+        };
+        let (owner, id, at) = (owner.to_string(), endpoint.to_string(), sandbox.clone());
+        let made = self.keeper.run(move |kept| {
+            let made = match kept.store() {
+                Ok(store) => network::connect(store, &owner, &known, &id, side(&at)),
+                Err(error) => Err(error.into()),
+            };
+            (known, made)
+        });
+        let (known, made) = made.ok_or_else(|| state_error("The supervisor is ending"))?;
+        let known = attached.insert(known);
+        let (endpoint, plug) = made.map_err(|error| failure(&error))?;
+        let told = self.tell(sandbox, &endpoint.interface, plug.as_ref());
+        match told {
+            Ok(()) => {
+                known.endpoints.push(endpoint);
+                known.aim();
+            }
+            Err(_) => {
+                let _ = self.keeper.run(move |kept| network::disconnect(kept.store()?, &endpoint.row, None));
+            }
+        }
+        told
+    }
+
+    fn tell(&self, sandbox: &Sandbox, interface: &Interface, plug: Option<&Plug>) -> Result<(), CallError> {
+        if let Some(plug) = plug {
+            plug_in(sandbox, plug).map_err(|error| failure(&error))?;
+        }
+        let told = sandbox.agent().done(&Request::ConnectInterface(interface.clone()));
+        told.map_err(|error| {
+            if let Some(plug) = plug {
+                let _ = sandbox.unplug(plug.device);
+            }
+            failure(&error)
+        })
+    }
+
+    /// Takes a sandbox that is up from a network.
+    pub fn disconnect(&self, sandbox: &Sandbox, endpoint: &str) -> Result<(), CallError> {
+        let mut attached = held(&self.attached);
+        let known = attached.as_mut();
+        let found = known.and_then(|known| {
+            let place = known.endpoints.iter().position(|one| one.row.id == endpoint)?;
+            Some((known, place))
+        });
+        let Some((known, place)) = found else {
+            return Err(state_error("The sandbox is not connected to that network"));
+        };
+        let gone = known.endpoints.remove(place);
+        // What it carried, the next one does.
+        let carried = !gone.interface.routes.is_empty();
+        let heir = known.carrier().filter(|_| carried).cloned();
+        let routes = heir.as_ref().map_or_else(Vec::new, Endpoint::default_routes);
+        for endpoint in known
+            .endpoints
+            .iter_mut()
+            .filter(|one| Some(&one.row.id) == heir.as_ref().map(|heir| &heir.row.id))
+        {
+            endpoint.interface.routes = routes.clone();
+        }
+        known.aim();
+        let args = DisconnectArgs { name: gone.interface.name.clone(), routes };
+        let told = sandbox.agent().done(&Request::DisconnectInterface(args));
+        if sandbox.mode() == Isolation::Vm {
+            // Whatever the guest makes of it: nothing passes any more.
+            sandbox.unplug(gone.row.position).map_err(|error| failure(&error))?;
+        }
+        let removed =
+            self.keeper.run(move |kept| network::disconnect(kept.store()?, &gone.row, heir.as_ref()));
+        removed.ok_or_else(|| state_error("The supervisor is ending"))?.map_err(|error| failure(&error))?;
+        told.map_err(|error| failure(&error))
+    }
+}
+
+fn side(sandbox: &Sandbox) -> Side<'_> {
+    sandbox.network_namespace().map_or(Side::Machine, Side::Namespace)
+}
+
+/// Without a network of its own a sandbox may be in the host's.
+fn unconnected(mode: Mode) -> Option<NetworkConfig> {
+    let namespace = NetworkNamespace::Host;
+    (mode == Mode::Host).then(|| NetworkConfig { namespace, ..NetworkConfig::default() })
+}
+
+fn plug_in(sandbox: &Sandbox, plug: &Plug) -> Result<(), LaunchError> {
+    let Rates { rx_bps, tx_bps, rx_pps, tx_pps } = plug.rates;
+    sandbox.plug(plug.device, plug.tap.as_fd(), NetLimits { rx_bps, tx_bps, rx_pps, tx_pps })
+}
