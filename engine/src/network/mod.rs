@@ -19,6 +19,7 @@ pub mod bridge;
 pub mod catalog;
 pub mod device;
 pub mod dns;
+pub mod egress;
 mod error;
 pub mod firewall;
 pub mod host;

@@ -13,7 +13,7 @@ use super::question::Question;
 const MAX_ALIASES: usize = 16;
 
 /// Decides which names may be asked outside, and hears what they mean. Names of the sandbox's own networks
-/// are no affair of it.
+/// may be asked by all; what they mean is heard, too.
 pub trait Policy: Send {
     /// `name`: in lower case, no dot at its end.
     fn permits(&mut self, name: &str) -> bool;

@@ -12,7 +12,7 @@
 use std::net::IpAddr;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hickory_proto::op::ResponseCode;
 use hull_guest::protocol::DnsQuestion;
@@ -181,11 +181,23 @@ impl Server {
             return Some(question.failure(ResponseCode::ServFail));
         };
         match directory.find(question.name(), Wants::of(question.kind())) {
-            Found::Addresses(addresses) => Some(self.addresses(&question, addresses)),
+            Found::Addresses(addresses) => Some(self.local(&question, addresses)),
             Found::Name(name) => Some(question.answer(pointer_data(&name).into_iter())),
             Found::Unknown if !directory.external => Some(question.failure(ResponseCode::ServFail)),
             Found::Unknown => self.forward(asked.id, question),
         }
+    }
+
+    /// Neighbours have names that a policy may know, and addresses that are others' soon after they are gone.
+    fn local(&mut self, question: &Question, addresses: Vec<IpAddr>) -> Vec<u8> {
+        if let Some(policy) = &mut self.context.policy
+            && let Some(name) = policy::name_of(question)
+            && !addresses.is_empty()
+            && !policy.resolved(&name, &addresses, Duration::ZERO)
+        {
+            return question.failure(ResponseCode::ServFail);
+        }
+        self.addresses(question, addresses)
     }
 
     /// Each in its turn is first: who takes the first finds another one each time.

@@ -285,6 +285,7 @@ fn a_policy_refuses_names_and_hears_of_addresses_before_the_container() {
     let mut agent = FakeAgent::start(context);
     assert_eq!(agent.look_up("evil.example.", RecordType::A).metadata.response_code, ResponseCode::Refused);
     assert_eq!(agent.look_up("db.", RecordType::A).answers.len(), 1);
+    assert_eq!(heard.try_recv().unwrap(), ("db".to_owned(), 1, Duration::ZERO));
     assert!(server.asked().is_empty() && heard.try_recv().is_err());
     assert_eq!(agent.look_up("EXAMPLE.org.", RecordType::A).answers.len(), 3);
     assert_eq!(heard.try_recv().unwrap(), ("example.org".to_owned(), 1, Duration::from_secs(30)));

@@ -4,6 +4,7 @@
 //! sleeps, is never asked. Readers wait for nobody.
 
 pub mod containers;
+pub mod egress;
 pub mod events;
 #[cfg(test)]
 mod fixture;

@@ -114,6 +114,7 @@ UPDATE sandboxes SET created = created * 1000000000 WHERE created < 100000000000
 ///   while the sandbox is up: an address has one owner at a time. A network may go from under an endpoint
 ///   whose sandbox is not up: as docker's, its container does not start then.
 /// - `published`: there while the sandbox is up.
+/// - `egress`: the nflog group that is told of what a sandbox is refused, from its first start on.
 const NETWORKS: &str = "
 CREATE TABLE networks (
     id TEXT PRIMARY KEY,
@@ -143,6 +144,10 @@ CREATE TABLE published (
     address TEXT NOT NULL,
     host_port INTEGER NOT NULL,
     PRIMARY KEY (owner, protocol, port, address, host_port)
+) WITHOUT ROWID;
+CREATE TABLE egress (
+    owner TEXT PRIMARY KEY,
+    log_group INTEGER NOT NULL
 ) WITHOUT ROWID;
 ";
 
