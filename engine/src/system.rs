@@ -14,9 +14,12 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use crate::container::config::Config;
 use crate::container::life::{self, LifeError};
 use crate::context::Context;
+use crate::network;
 use crate::pod;
+use crate::rootless;
 use crate::sandbox::{cgroup, sweep};
 use crate::store::{self, ContainerRow, ContainerState, Store};
+use crate::supervisor::chain;
 
 #[derive(Debug, thiserror::Error)]
 pub enum SystemError {
@@ -38,6 +41,12 @@ pub fn start(context: &Context, store: &Store) -> Result<Vec<Outcome>, SystemErr
     let mut outcomes: Vec<Outcome> =
         sweep::dead(context, store).into_iter().map(|row| (row, Ok(()))).collect();
     sweep::orphans(store);
+    // A user's own network is gone with the last sandbox, and is not to be made for this.
+    if !rootless::in_user_namespace()
+        && let Err(error) = network::sweep(store)
+    {
+        eprintln!("Failed to clear the network away: {}", chain(&error));
+    }
     let mut rows: Vec<ContainerRow> = store.db().containers()?.into_iter().filter(is_to_run).collect();
     sweep::in_order(&mut rows);
     outcomes.extend(rows.into_iter().map(|row| {
