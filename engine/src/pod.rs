@@ -205,7 +205,7 @@ fn begin(context: &Context, store: &Store, row: &PodRow) -> Result<Option<Client
         resources: config.resources,
         kernel: config.kernel,
         boot_log: config.boot_log,
-        pod: Some(PodConfig { hostname: config.hostname }),
+        pod: Some(PodConfig { hostname: config.hostname, domainname: config.network.domainname.clone() }),
         network: config.network,
         endpoints: store.db().endpoints_of(&row.id)?.len(),
         container: None,

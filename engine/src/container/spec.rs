@@ -128,6 +128,7 @@ pub fn build(
         root: Root { source, readonly: config.read_only },
         files,
         hostname: config.hostname.clone(),
+        domainname: config.network.domainname.clone(),
         process: config.process.clone(),
         mounts: config.mounts.clone(),
         masked_paths: own(&MASKED),

@@ -44,6 +44,16 @@ pub fn open_to_users() {
     }
 }
 
+/// Sets what the caller's UTS namespace is called. Without a domain it keeps that of the one it was
+/// made from.
+pub fn set_names(hostname: &str, domainname: &str) -> Result<(), StepError> {
+    rustix::system::sethostname(hostname.as_bytes()).step("set the hostname")?;
+    if domainname.is_empty() {
+        return Ok(());
+    }
+    rustix::system::setdomainname(domainname.as_bytes()).step("set the domain's name")
+}
+
 /// Brings the loopback device up. netdevice(7)
 pub fn loopback_up() -> Result<(), StepError> {
     let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)

@@ -10,7 +10,7 @@ use super::outside::Outside;
 use super::shared::{Joined, Network};
 use super::spec::ValidSpec;
 use super::{dev, mounts, namespaces, overlaid, paths, rootfs, user};
-use crate::error::{Step, StepError};
+use crate::error::StepError;
 
 /// The namespaces the first process is made in. The cgroup namespace comes later: its root is the cgroup
 /// of the process that makes it.
@@ -44,7 +44,7 @@ impl FirstProcess<'_> {
             namespaces::open_to_users();
         }
         if self.joined.uts.is_none() {
-            rustix::system::sethostname(self.spec.hostname.as_bytes()).step("set the hostname")?;
+            namespaces::set_names(&self.spec.hostname, &self.spec.domainname)?;
         }
         let root = rootfs::mount(&self.spec.root.source)?;
         let files = overlaid::prepare(&self.spec.files)?;

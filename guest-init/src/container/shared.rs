@@ -62,14 +62,15 @@ pub enum Shm {
 }
 
 impl Pod {
-    /// Makes the namespaces in a child that is gone again when this returns; `network` among them.
-    pub fn create(hostname: &str, network: bool) -> Result<Self, StepError> {
+    /// Makes the namespaces in a child that is gone again when this returns; `network` among them. `names`: the
+    /// host's and the domain's.
+    pub fn create(names: (&str, &str), network: bool) -> Result<Self, StepError> {
         let (control, own_control) = control::pair().step("make a control socket")?;
         let made = libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
         let made = if network { made | libc::CLONE_NEWNET } else { made };
         // SAFETY: the agent has a single thread.
         match unsafe { sys::clone_into(made, None) }.step("fork into the pod's namespaces")? {
-            Fork::Child => furnish(&own_control, hostname, network),
+            Fork::Child => furnish(&own_control, names, network),
             Fork::Parent(child) => {
                 drop(own_control);
                 let pod = wait_until_furnished(&control).and_then(|()| Self::open(child, network));
@@ -111,12 +112,12 @@ impl Pod {
     }
 }
 
-fn furnish(control: &OwnedFd, hostname: &str, network: bool) -> ! {
+fn furnish(control: &OwnedFd, (hostname, domainname): (&str, &str), network: bool) -> ! {
     sys::close_all_but(&mut [control.as_raw_fd()]);
     let furnished = set_parent_process_death_signal(Some(Signal::KILL))
         .step("set the parent death signal")
         .and_then(|()| if network { namespaces::loopback_up() } else { Ok(()) })
-        .and_then(|()| rustix::system::sethostname(hostname.as_bytes()).step("set the hostname"));
+        .and_then(|()| namespaces::set_names(hostname, domainname));
     if network {
         namespaces::open_to_users();
     }

@@ -22,6 +22,8 @@ pub enum SpecError {
     Id(&'static str),
     #[error("{0}")]
     Exec(&'static str),
+    #[error("domainname: must have at most {MAX_HOSTNAME} bytes")]
+    Domainname,
     #[error("hostname: must have 1 to {MAX_HOSTNAME} bytes")]
     Hostname,
     #[error("process.args: must have at least one element")]
@@ -61,6 +63,8 @@ pub enum Place {
 pub struct ValidSpec {
     pub id: String,
     pub hostname: String,
+    /// Empty: it stays.
+    pub domainname: String,
     pub root: Root,
     pub process: ValidProcess,
     pub tmpfs: Vec<Tmpfs>,
@@ -98,6 +102,7 @@ pub struct Tmpfs {
 pub fn validate(spec: ContainerSpec, place: Place) -> Result<ValidSpec, SpecError> {
     check_id("id", &spec.id)?;
     check_hostname(&spec.hostname)?;
+    check_domainname(&spec.domainname)?;
     check_source(&spec.root.source, place)?;
     check_resources(&spec.resources, place)?;
     if spec.resources.memory_swap_bytes.is_some() && spec.resources.memory_bytes.is_none() {
@@ -117,6 +122,7 @@ pub fn validate(spec: ContainerSpec, place: Place) -> Result<ValidSpec, SpecErro
         tmpfs: spec.mounts.into_iter().map(validate_mount).collect::<Result<_, _>>()?,
         id: spec.id,
         hostname: spec.hostname,
+        domainname: spec.domainname,
         root: spec.root,
         files: spec.files,
         masked_paths: spec.masked_paths,
@@ -134,6 +140,11 @@ pub fn check_id(field: &'static str, id: &str) -> Result<(), SpecError> {
 
 pub fn check_hostname(name: &str) -> Result<(), SpecError> {
     if name.is_empty() || name.len() > MAX_HOSTNAME { Err(SpecError::Hostname) } else { Ok(()) }
+}
+
+/// setdomainname(2) has the same limit.
+pub fn check_domainname(name: &str) -> Result<(), SpecError> {
+    if name.len() > MAX_HOSTNAME { Err(SpecError::Domainname) } else { Ok(()) }
 }
 
 pub fn validate_process(process: Process) -> Result<ValidProcess, SpecError> {

@@ -40,6 +40,8 @@ pub struct SandboxConfig {
 pub struct PodConfig {
     /// That of the shared UTS namespace; the containers' own have no effect.
     pub hostname: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub domainname: String,
 }
 
 /// One container, complete: the agent adds no policy of its own.
@@ -49,6 +51,9 @@ pub struct ContainerSpec {
     /// 64 hexadecimal digits.
     pub id: String,
     pub hostname: String,
+    /// Of the UTS namespace; empty: as it is where the agent runs.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub domainname: String,
     pub root: Root,
     pub process: Process,
     /// Beyond the fixed ones (/proc, /dev, /dev/pts, /dev/shm, /dev/mqueue, /sys, /sys/fs/cgroup),

@@ -139,6 +139,7 @@ impl Agent {
         }
         ContainerSpec {
             hostname: "box".into(),
+            domainname: "example".into(),
             root: Root {
                 source: RootSource::Files {
                     metadata: self.image.as_os_str().into(),

@@ -8,8 +8,10 @@ use crate::fixture::{Agent, CAPABILITIES};
 fn root_shows_the_image_and_nothing_of_the_host() {
     let Some(agent) = Agent::start() else { return };
     assert_eq!(
-        agent.shell("cat /secret/file; hostname; echo $$; ls /escape/proc/1/exe"),
-        "hiddenbox\n1\n/escape/proc/1/exe\n"
+        agent.shell(
+            "cat /secret/file; hostname; cat /proc/sys/kernel/domainname; echo $$; ls /escape/proc/1/exe"
+        ),
+        "hiddenbox\nexample\n1\n/escape/proc/1/exe\n"
     );
     let mounts = agent.shell("cat /proc/self/mountinfo");
     assert!(!mounts.contains(&agent.folder.path().display().to_string()), "{mounts}");

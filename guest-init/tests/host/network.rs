@@ -169,7 +169,7 @@ fn pod_has_the_network_of_the_sandbox_and_a_container_may_join_anothers() {
     host.plug("hv0", "10.99.0.1/24", mac(2), &inside);
     let Some(agent) = Agent::start_with(Some(inside.handed())) else { return };
     let network = Some(handed(vec![interface("eth0", 2, &["10.99.0.2/24", "fd00:99::2/64"], None)]));
-    let pod = Some(PodConfig { hostname: "shared".into() });
+    let pod = Some(PodConfig { hostname: "shared".into(), domainname: String::new() });
     agent
         .call(&Request::ConfigureSandbox(SandboxConfig { network, pod, ..SandboxConfig::default() }))
         .unwrap();

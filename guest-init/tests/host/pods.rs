@@ -28,7 +28,7 @@ fn namespaces(agent: &Agent, share: Share) -> Vec<String> {
 }
 
 fn pod(agent: &Agent, hostname: &str) -> Result<Outcome, CallError> {
-    let pod = Some(PodConfig { hostname: hostname.into() });
+    let pod = Some(PodConfig { hostname: hostname.into(), domainname: "pods.example".into() });
     agent.call(&Request::ConfigureSandbox(SandboxConfig { pod, ..SandboxConfig::default() }))
 }
 
@@ -42,8 +42,12 @@ fn containers_of_a_pod_share_network_ipc_and_hostname() {
     let own = |name| std::fs::read_link(format!("/proc/self/ns/{name}")).unwrap().display().to_string();
     assert!(first[0] != own("net") && first[1] != own("ipc") && first[2] != own("uts"), "not the host's");
     assert_eq!(
-        told(&agent, "hostname; ip -o addr show lo | grep -c 127.0.0.1", Share::default()),
-        "shared\n1\n"
+        told(
+            &agent,
+            "hostname; cat /proc/sys/kernel/domainname; ip -o addr show lo | grep -c 127.0.0.1",
+            Share::default()
+        ),
+        "shared\npods.example\n1\n"
     );
     told(&agent, "echo word > /dev/shm/x; echo > /dev/mqueue/q", Share::default());
     assert_eq!(told(&agent, "cat /dev/shm/x; ls /dev/mqueue", Share::default()), "word\nq\n");

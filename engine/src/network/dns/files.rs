@@ -4,7 +4,8 @@
 //! which happens before nothing but /etc/hosts: the files stay as they are.
 
 use std::fmt::Write as _;
-use std::fs;
+use std::fs::File;
+use std::io::Read as _;
 use std::net::IpAddr;
 
 use hull_guest::protocol::OverlaidFile;
@@ -17,6 +18,8 @@ use crate::store::db::Database;
 
 /// The longest name that /etc/hosts gets: DNS has none longer.
 const MAX_NAME: usize = 253;
+/// Of either of the host's files; a container's request has its limit, too.
+const MAX_FILE: u64 = 512 * 1024;
 const MODE: u32 = 0o644;
 
 const LOCALHOST: &str = "::1\tlocalhost ip6-localhost ip6-loopback\nfe00::0\tip6-localnet\n\
@@ -50,11 +53,14 @@ pub struct HostFiles {
 impl HostFiles {
     /// What cannot be read says nothing.
     pub fn read() -> Self {
-        let read = |path| fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-        Self {
-            hosts: read("/etc/hosts").unwrap_or_default(),
-            resolv_conf: read("/etc/resolv.conf").unwrap_or_default(),
-        }
+        let read = |path| {
+            let mut bytes = Vec::new();
+            if let Ok(file) = File::open(path) {
+                let _ = file.take(MAX_FILE).read_to_end(&mut bytes);
+            }
+            String::from_utf8_lossy(&bytes).into_owned()
+        };
+        Self { hosts: read("/etc/hosts"), resolv_conf: read("/etc/resolv.conf") }
     }
 }
 
@@ -62,9 +68,14 @@ impl Files {
     /// Of a sandbox as it is now. `network`: the container's; in a pod the pod's counts.
     pub fn load(db: &Database, sandbox: &str, network: &Networking) -> Result<Files, store::Error> {
         let mut files = Files { network: network.clone(), ..Files::default() };
-        if let Ok(pod) = db.pod(sandbox)
-            && let Ok(config) = pod::Config::from_row(&pod)
-        {
+        let pod = match db.pod(sandbox) {
+            // Another pod may have that for a name.
+            Ok(pod) => Some(pod).filter(|pod| pod.id == sandbox),
+            Err(store::Error::NotFound { .. }) => None,
+            Err(error) => return Err(error),
+        };
+        // One that a newer release wrote is not run by this one.
+        if let Some(config) = pod.and_then(|pod| pod::Config::from_row(&pod).ok()) {
             files.network = config.network;
         }
         for own in db.endpoints_of(sandbox)? {

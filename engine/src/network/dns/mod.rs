@@ -7,18 +7,18 @@
 //!
 //! Names come from users, who choose those of containers, aliases and hosts; never from images.
 
-mod directory;
+pub mod directory;
 mod files;
 mod forward;
 mod frames;
-mod policy;
-mod question;
+pub mod policy;
+pub mod question;
 mod rate;
 mod remembered;
 mod resolv_conf;
 mod serve;
 mod upstream;
-mod wants;
+pub mod wants;
 mod wire;
 
 #[cfg(test)]

@@ -24,6 +24,7 @@ impl Agent {
         }
         if let Some(pod) = &config.pod {
             spec::check_hostname(&pod.hostname)?;
+            spec::check_domainname(&pod.domainname)?;
         }
         if let Some(network) = &config.network {
             network::check(network, self.place, self.handed.is_some())?;
@@ -40,7 +41,7 @@ impl Agent {
             self.network = Some(network);
         }
         if let Some(pod) = &config.pod {
-            self.pod = Some(Pod::create(&pod.hostname, self.network.is_none())?);
+            self.pod = Some(Pod::create((&pod.hostname, &pod.domainname), self.network.is_none())?);
         }
         if let Some(nanoseconds) = config.clock_ns {
             clock::set(nanoseconds)?;

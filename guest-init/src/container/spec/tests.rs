@@ -5,6 +5,7 @@ fn spec() -> ContainerSpec {
     ContainerSpec {
         id: "a".repeat(64),
         hostname: "box".into(),
+        domainname: String::new(),
         root: Root {
             source: RootSource::Disks {
                 lower: Disk { index: 0, sectors: 8 },
@@ -67,9 +68,10 @@ fn host_agent_refuses_disks_and_demands_a_cgroup() {
 #[test]
 fn values_that_cannot_be_meant_are_refused_by_field() {
     type Change = fn(&mut ContainerSpec);
-    let cases: [(Change, &str); 7] = [
+    let cases: [(Change, &str); 8] = [
         (|spec| spec.id = "x".repeat(64), "id: "),
         (|spec| spec.hostname = String::new(), "hostname: "),
+        (|spec| spec.domainname = "x".repeat(65), "domainname: "),
         (|spec| spec.process.args.clear(), "process.args: "),
         (|spec| spec.process.env = vec!["A\0=1".into()], "process.env: "),
         (|spec| spec.process.cwd = "relative".into(), "process.cwd: "),
