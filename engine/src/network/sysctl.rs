@@ -38,12 +38,14 @@ const NET: &str = "/proc/sys/net";
 /// In the calling thread's namespace.
 ///
 /// The host answers for no address but the bridge's own, takes no router's word, and tells nobody of a
-/// shorter way. A network without IPv6 gets no link-local addresses either.
+/// shorter way. A network without IPv6 gets no link-local addresses either; one with it has its own at once, to
+/// look for neighbours with.
 pub(super) fn of_bridge(name: &str, ipv6: bool) -> Result<()> {
     write(&format!("ipv4/conf/{name}/arp_ignore"), "1")?;
     write(&format!("ipv4/conf/{name}/send_redirects"), "0")?;
     write(&format!("ipv4/conf/{name}/route_localnet"), "0")?;
     write_ipv6(&format!("ipv6/conf/{name}/disable_ipv6"), if ipv6 { "0" } else { "1" })?;
+    write_ipv6(&format!("ipv6/conf/{name}/accept_dad"), "0")?;
     write_ipv6(&format!("ipv6/conf/{name}/accept_ra"), "0")?;
     write_ipv6(&format!("ipv6/conf/{name}/accept_redirects"), "0")
 }

@@ -112,15 +112,10 @@ fn forward(batch: &mut Batch, table: Table) {
     batch.add_rule(Rule::new(chain).oifname_in(BRIDGES.name).goto("to_bridge"));
 
     let chain = table.chain("from_bridge");
-    by_policy(batch, chain);
     // Within a network packets come by here with br_netfilter, or because of a policy.
-    batch.add_rule(
-        Rule::new(chain)
-            .meta(Meta::Iifname, Reg(0))
-            .meta(Meta::Oifname, Reg(4))
-            .lookup(SAME.name, Reg(0))
-            .accept(),
-    );
+    batch.add_rule(neighbours(within_network(Rule::new(chain))).accept());
+    by_policy(batch, chain);
+    batch.add_rule(within_network(Rule::new(chain)).accept());
     batch.add_rule(Rule::new(chain).oifname_in(BRIDGES.name).drop());
     batch.add_rule(Rule::new(chain).iifname_in(INTERNAL.name).drop());
     batch.add_rule(Rule::new(chain).accept());
@@ -130,6 +125,14 @@ fn forward(batch: &mut Batch, table: Table) {
     batch.add_rule(Rule::new(chain).ct_state(ct_state::ESTABLISHED | ct_state::RELATED).accept());
     batch.add_rule(Rule::new(chain).ct_status(ct_status::DNAT).accept());
     batch.add_rule(Rule::new(chain).drop());
+}
+
+fn within_network(rule: Rule) -> Rule {
+    rule.meta(Meta::Iifname, Reg(0)).meta(Meta::Oifname, Reg(4)).lookup(SAME.name, Reg(0))
+}
+
+fn neighbours(rule: Rule) -> Rule {
+    rule.l4proto(ICMP6).payload(Header::Transport, 0, 1, Reg(0)).lookup(NEIGHBOURS.name, Reg(0))
 }
 
 fn by_policy(batch: &mut Batch, chain: Chain) {
@@ -149,13 +152,7 @@ fn input(batch: &mut Batch, table: Table) {
     batch.add_rule(Rule::new(chain).iifname_in(BRIDGES.name).goto("to_host"));
 
     let chain = table.chain("to_host");
-    batch.add_rule(
-        Rule::new(chain)
-            .l4proto(ICMP6)
-            .payload(Header::Transport, 0, 1, Reg(0))
-            .lookup(NEIGHBOURS.name, Reg(0))
-            .accept(),
-    );
+    batch.add_rule(neighbours(Rule::new(chain)).accept());
     by_policy(batch, chain);
     batch.add_rule(Rule::new(chain).ct_state(ct_state::ESTABLISHED | ct_state::RELATED).accept());
     batch.add_rule(Rule::new(chain).iifname_in(INTERNAL.name).drop());

@@ -21,9 +21,6 @@ use crate::network::sysctl::Forwarding;
 
 pub const SHORT: Duration = Duration::from_millis(300);
 pub const LONG: Duration = Duration::from_secs(5);
-/// The host's address outside, what is there, and the route's.
-pub const HOST: &str = "10.9.0.1";
-pub const OUTSIDE: &str = "10.9.0.2";
 
 pub fn namespace() -> Place {
     let made = std::thread::spawn(|| {
@@ -53,7 +50,6 @@ pub struct World {
 pub struct Sandbox {
     pub place: Place,
     pub rules: EndpointRules,
-    pub addresses: Vec<IpAddr>,
 }
 
 impl World {
@@ -79,10 +75,11 @@ impl World {
                 let mut route = Rtnetlink::open().unwrap();
                 let peer = route.link_by_name("wan1").unwrap().unwrap();
                 route.move_to(peer.index, descriptor.as_fd(), None).unwrap();
-                configure("wan0", &["10.9.0.1/24", "fd09::1/64"], None);
+                configure("wan0", &["10.9.0.1/24", "fd09::1/64"], &[]);
             })
             .unwrap();
-        world.outside.enter(|| configure("wan1", &["10.9.0.2/24", "fd09::2/64"], Some(HOST))).unwrap();
+        let host = ["10.9.0.1", "fd09::1"].map(|address| address.parse().unwrap());
+        world.outside.enter(|| configure("wan1", &["10.9.0.2/24", "fd09::2/64"], &host)).unwrap();
         Forwarding::of(&world.host, world.run.path()).enable(true).unwrap();
         world
     }
@@ -131,9 +128,9 @@ impl World {
         let port = Port { name: &rules.port, bridge: &network.bridge, mac: rules.mac, mtu: None };
         let descriptor = place.descriptor().unwrap();
         self.devices.add_veth(&port, "eth0", rules.mac, descriptor.as_fd()).unwrap();
-        let gateway = network.gateways[0].to_string();
-        place.enter(|| configure("eth0", addresses, Some(&gateway))).unwrap();
-        Sandbox { place, addresses: rules.addresses.clone(), rules }
+        let gateways = if network.internal { &[][..] } else { &network.gateways };
+        place.enter(|| configure("eth0", addresses, gateways)).unwrap();
+        Sandbox { place, rules }
     }
 
     pub fn ruleset(&self) -> String {
@@ -142,15 +139,16 @@ impl World {
 }
 
 /// In the calling thread's namespace.
-fn configure(name: &str, addresses: &[&str], gateway: Option<&str>) {
+fn configure(name: &str, addresses: &[&str], gateways: &[IpAddr]) {
     let index = up(name);
     let mut route = Rtnetlink::open().unwrap();
     for address in addresses {
         route.add_address(index, address.parse().unwrap()).unwrap();
     }
-    if let Some(gateway) = gateway {
-        let destination = "0.0.0.0/0".parse().unwrap();
-        let gateway = Some(gateway.parse().unwrap());
+    let v6 = addresses.iter().any(|address| address.contains(':'));
+    for gateway in gateways.iter().filter(|gateway| v6 || gateway.is_ipv4()) {
+        let destination = if gateway.is_ipv4() { "0.0.0.0/0" } else { "::/0" }.parse().unwrap();
+        let gateway = Some(*gateway);
         route.replace_route(&RouteEntry { destination, gateway, device: Some(index), metric: None }).unwrap();
     }
 }
@@ -179,11 +177,20 @@ pub fn serve(place: &Place, address: &str, greeting: &'static str) {
     });
 }
 
-/// What the server greets with.
+/// What the server greets with. A first packet may be lost while devices come up, so this is patient.
 pub fn ask(place: &Place, address: &str) -> io::Result<String> {
+    ask_for(LONG, place, address)
+}
+
+/// For what is expected to fail.
+pub fn ask_briefly(place: &Place, address: &str) -> io::Result<String> {
+    ask_for(SHORT, place, address)
+}
+
+fn ask_for(patience: Duration, place: &Place, address: &str) -> io::Result<String> {
     let address: SocketAddr = address.parse().unwrap();
     place.enter(|| {
-        let mut stream = TcpStream::connect_timeout(&address, SHORT)?;
+        let mut stream = TcpStream::connect_timeout(&address, patience)?;
         stream.set_read_timeout(Some(LONG))?;
         let mut text = String::new();
         io::Read::read_to_string(&mut stream, &mut text)?;
@@ -192,6 +199,17 @@ pub fn ask(place: &Place, address: &str) -> io::Result<String> {
 }
 
 pub fn ask_udp(place: &Place, address: &str) -> io::Result<String> {
+    let mut asked = ask_udp_briefly(place, address);
+    for _ in 0..10 {
+        if asked.is_ok() {
+            break;
+        }
+        asked = ask_udp_briefly(place, address);
+    }
+    asked
+}
+
+pub fn ask_udp_briefly(place: &Place, address: &str) -> io::Result<String> {
     let address: SocketAddr = address.parse().unwrap();
     place.enter(|| {
         let any = if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
