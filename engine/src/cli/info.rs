@@ -108,6 +108,8 @@ fn facts(context: &Context) -> Result<Value, Failure> {
         "UserIds": facts::ids().unwrap_or_default(),
         "RootlessNetwork": facts::network().unwrap_or_default(),
         "Driver": if in_user_namespace() { "erofs; unpacked in namespace mode" } else { "erofs" },
+        "Plugins": {"Network": ["bridge", "host", "macvlan", "null"]},
+        "NetworkDrivers": "bridge host macvlan null",
         "LoggingDriver": LogConfig::default().driver.name(),
         "Supervisors": supervisors(),
         "KernelVersion": release(),

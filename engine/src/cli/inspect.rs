@@ -10,8 +10,9 @@ use crate::container::inspect as container;
 use crate::context::Context;
 use crate::format::{Template, to_json, to_json_pretty};
 use crate::image::{self, inspect as image_inspect};
+use crate::network::{catalog, host_prefixes, inspect as network_inspect};
 use crate::pod;
-use crate::store::{Kind, Store};
+use crate::store::{self, Kind, NetworkRow, Store};
 use crate::text::escape;
 
 #[derive(Debug, Args)]
@@ -36,6 +37,7 @@ pub struct InspectArgs {
 enum ThingKind {
     Container,
     Image,
+    Network,
     Pod,
 }
 
@@ -44,6 +46,7 @@ impl ThingKind {
         match self {
             ThingKind::Container => "container",
             ThingKind::Image => "image",
+            ThingKind::Network => "network",
             ThingKind::Pod => "pod",
         }
     }
@@ -96,10 +99,24 @@ pub fn images(context: &Context, format: Option<&str>, names: &[String]) -> Exit
     of_kind(context, ThingKind::Image, format, names)
 }
 
+/// `hull network inspect`.
+pub fn networks(context: &Context, format: Option<&str>, names: &[String]) -> Exit {
+    of_kind(context, ThingKind::Network, format, names)
+}
+
 fn of_kind(context: &Context, kind: ThingKind, format: Option<&str>, names: &[String]) -> Exit {
     let kind = Some(kind);
     let args = InspectArgs { format: format.map(str::to_string), size: false, kind, names: names.to_vec() };
     inspect(context, &args)
+}
+
+/// Those too that are always there, where nobody has asked for them yet.
+fn network(store: &Store, name: &str) -> Result<NetworkRow, store::Error> {
+    if catalog::is_predefined(name) {
+        // What stands against them is told where they are needed.
+        let _ = catalog::ensure_defaults(store, host_prefixes);
+    }
+    store.db().network(name)
 }
 
 fn look_up(
@@ -119,9 +136,13 @@ fn look_up(
                 Err(image::Error::NotFound(_) | image::Error::Reference(_)) => None,
                 image => Some(serde_json::to_value(image?)?),
             },
+            ThingKind::Network => match network(store, name) {
+                Err(error) if error.kind() == Kind::NotFound => None,
+                row => Some(network_inspect::network(store, &row?)?),
+            },
             ThingKind::Pod => match store.db().pod(name) {
                 Err(error) if error.kind() == Kind::NotFound => None,
-                row => Some(super::pod::description(&pod::view(store, row?)?)),
+                row => Some(super::pod::description(store, &pod::view(store, row?)?)?),
             },
         };
         if found.is_some() {

@@ -19,7 +19,9 @@ mod life;
 mod load;
 mod login;
 mod logs;
+mod network;
 mod network_args;
+mod network_list;
 mod network_words;
 pub mod output;
 mod output_file;
@@ -124,12 +126,15 @@ enum Command {
     Update(update::UpdateArgs),
     /// Run a shell beside a container, in its virtual machine
     Debug(exec::DebugArgs),
-    /// Show what happens to containers, images and pods
+    /// Show what happens to containers, images, networks and pods
     Events(events::EventsArgs),
-    /// Show all that is known of containers, images and pods, as JSON
+    /// Show all that is known of containers, images, networks and pods, as JSON
     Inspect(inspect::InspectArgs),
     /// Rename a container
     Rename(life::RenameArgs),
+    /// Look after networks
+    #[command(subcommand)]
+    Network(network::NetworkCommand),
     /// Look after pods
     #[command(subcommand)]
     Pod(pod::PodCommand),
@@ -252,6 +257,7 @@ impl Cli {
             Command::Events(args) => events::events(&context, &args),
             Command::Inspect(args) => inspect::inspect(&context, &args),
             Command::Rename(args) => life::rename(&context, &args),
+            Command::Network(command) => network::network(&context, command),
             Command::Pod(command) => pod::pod(&context, command),
             Command::System(command) => system::system(&context, &command),
             Command::Pull(args) => pull::pull(&context, &args),

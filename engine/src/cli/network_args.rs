@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use clap::Args;
 
 use super::network_words::{self as words, Target};
+use crate::network::egress;
 use crate::network::model::{Dns, EndpointSettings, Networking};
 use crate::network::options::{Asked, Wish};
 use crate::network::ports::parse;
@@ -58,6 +59,9 @@ pub struct NetworkArgs {
     /// Say that a port is served, or a range: PORT[/PROTOCOL]
     #[arg(long, value_name = "PORT")]
     expose: Vec<String>,
+    /// Reach nothing (deny), or only these: allow=HOST[:PORT],..., by name or prefix
+    #[arg(long, value_name = "RULE")]
+    egress: Vec<String>,
 }
 
 /// Read, but not looked up.
@@ -108,6 +112,7 @@ impl NetworkArgs {
             ("--add-host", &self.add_host),
             ("-p", &self.publish),
             ("--expose", &self.expose),
+            ("--egress", &self.egress),
         ];
         let words = [
             ("--ip", self.ip.is_some()),
@@ -131,6 +136,7 @@ impl NetworkArgs {
             ("ip", self.ip.is_some() || self.ip6.is_some()),
             ("network-alias", !self.network_alias.is_empty()),
             ("network-opt", !self.network_opt.is_empty()),
+            ("egress", !self.egress.is_empty()),
         ];
         if let Some((what, _)) = mode.iter().find(|(_, given)| *given) {
             anyhow::bail!("conflicting options: {what} and the network mode");
@@ -192,6 +198,7 @@ impl NetworkArgs {
             publish: parse::publish(&self.publish)?,
             publish_all: self.publish_all,
             expose: parse::expose(&self.expose)?,
+            egress: egress::parse(&self.egress)?,
             ..Networking::default()
         })
     }

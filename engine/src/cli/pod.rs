@@ -15,8 +15,10 @@ use crate::container::limits;
 use crate::context::Context;
 use crate::format::filter::Filters;
 use crate::format::rows::{Headings, Row, RowFormat};
+use crate::network::inspect::{self as network_inspect, Sandbox};
 use crate::pod::{self, PodError, View};
 use crate::sandbox::mode::IsolationRequest;
+use crate::store::Store;
 use crate::text::escape;
 use crate::time::{SECOND, now_ns, rfc3339_nano};
 
@@ -208,13 +210,14 @@ fn cells(view: &View, whole: bool) -> Row {
 }
 
 /// In the shape of podman's.
-pub fn description(view: &View) -> Value {
+pub fn description(store: &Store, view: &View) -> Result<Value, crate::store::Error> {
     let View { row, config, up, containers } = view;
     let containers: Vec<Value> = containers
         .iter()
         .map(|row| json!({"Id": row.id, "Name": row.name, "State": row.state.as_str()}))
         .collect();
-    json!({
+    let sandbox = Sandbox { id: &row.id, networking: &config.network, up: *up, namespace: None };
+    let mut fields = json!({
         "Id": row.id,
         "Name": row.name,
         "Created": rfc3339_nano(row.created),
@@ -227,7 +230,13 @@ pub fn description(view: &View) -> Value {
         "NanoCpus": config.resources.cpu_millis.unwrap_or(0).saturating_mul(1_000_000),
         "NumContainers": containers.len(),
         "Containers": containers,
-    })
+        "HostConfig": network_inspect::host_config(store, &row.id, &config.network)?,
+        "NetworkSettings": sandbox.settings(store)?,
+    });
+    if !config.network.domainname.is_empty() {
+        fields["Domainname"] = json!(config.network.domainname);
+    }
+    Ok(fields)
 }
 
 fn stop(context: &Context, args: &StopArgs) -> Exit {

@@ -16,7 +16,7 @@ use crate::format::rows::{Headings, Row, RowFormat, ellipsis};
 use crate::image::digest::Digest;
 use crate::network::model::PublishedRow;
 use crate::network::ports::show;
-use crate::store::{ContainerRow, ContainerState, Store};
+use crate::store::{self, ContainerRow, ContainerState, Store};
 use crate::time::{SECOND, go_local, now_ns};
 
 #[derive(Debug, Args)]
@@ -90,12 +90,14 @@ pub fn list(context: &Context, args: &PsArgs) -> Exit {
     let with_size = args.size || format.mentions("Size");
     let sizes = if with_size { list::image_sizes(&store, &images, &listed)? } else { HashMap::new() };
     let published = show::by_owner(&store)?;
+    let networks = networks_by_owner(&store)?;
     let rows: Vec<Row> = listed
         .into_iter()
         .map(|item| {
             let written = if with_size { shown_size(&store, &item, &sizes) } else { size(0) };
             let ports = shown_ports(&item, &published);
-            fields(item, written, ports, args.no_trunc)
+            let networks = shown_networks(&item, &networks);
+            fields(item, written, [ports, networks], args.no_trunc)
         })
         .collect();
     output::print(&format.render(HEADINGS, &rows)?)
@@ -121,7 +123,24 @@ fn shown_ports(item: &Listed, published: &HashMap<String, Vec<PublishedRow>>) ->
     show::column(published, exposed)
 }
 
-fn fields(item: Listed, size: String, ports: String, whole: bool) -> Row {
+/// The names of networks that each sandbox is to be on.
+fn networks_by_owner(store: &Store) -> Result<HashMap<String, Vec<String>>, store::Error> {
+    let mut all: HashMap<String, Vec<String>> = HashMap::new();
+    for endpoint in store.db().endpoints()? {
+        all.entry(endpoint.owner).or_default().push(endpoint.settings.network);
+    }
+    Ok(all)
+}
+
+fn shown_networks(item: &Listed, networks: &HashMap<String, Vec<String>>) -> String {
+    if let Some(names) = networks.get(show::owner(&item.row)) {
+        return names.join(",");
+    }
+    let own = item.config.as_ref().filter(|_| item.row.pod.is_none());
+    own.and_then(|config| config.network.mode.name()).unwrap_or_default().to_string()
+}
+
+fn fields(item: Listed, size: String, [ports, networks]: [String; 2], whole: bool) -> Row {
     let Listed { row, config, image, health } = item;
     let command = config.as_ref().map(Config::command_line).unwrap_or_default();
     let labels = config.map(|config| config.labels).unwrap_or_default();
@@ -140,7 +159,7 @@ fn fields(item: Listed, size: String, ports: String, whole: bool) -> Row {
         "Labels": pairs.join(","),
         "Mounts": "",
         "LocalVolumes": "0",
-        "Networks": "",
+        "Networks": networks,
         "Isolation": row.mode,
         "Pod": row.pod.unwrap_or_default(),
     });

@@ -10,6 +10,7 @@ use crate::container::{life, written};
 use crate::context::Context;
 use crate::format::filter::Filters;
 use crate::image::prune;
+use crate::network::catalog;
 use crate::store::{ContainerRow, ContainerState, Store};
 use crate::text::escape;
 
@@ -28,7 +29,9 @@ pub fn prune(context: &Context, args: &PruneArgs) -> Exit {
         true => "all images without at least one container associated to them",
         false => "all dangling images",
     };
-    let warning = format!("This will remove:\n  - all stopped containers that are in no pod\n  - {images}\n");
+    let warning = format!(
+        "This will remove:\n  - all stopped containers that are in no pod\n  - all networks not used by at least one container\n  - {images}\n"
+    );
     if !args.force && !confirmed(&warning)? {
         return Ok(0);
     }
@@ -51,6 +54,7 @@ pub fn prune(context: &Context, args: &PruneArgs) -> Exit {
     if !text.is_empty() {
         text = format!("Deleted Containers:\n{text}\n");
     }
+    text += &super::network::removed(&catalog::prune(&store, &Filters::default())?);
     let pruned = prune::prune(&store, args.all, &Filters::default())?;
     text += &image_prune::removed(&pruned, &context.config.short_names);
     bytes = bytes.saturating_add(pruned.bytes);

@@ -11,7 +11,10 @@ use super::health::Health;
 use super::restart::RestartPolicy;
 use super::{caps, life, limits, signals, spec, written};
 use crate::logs::{self, Driver, LogConfig};
+use crate::network::inspect::{self as network, Sandbox};
 use crate::network::ports::show;
+use crate::pod;
+use crate::sandbox::mode::Isolation;
 use crate::store::{self, ContainerRow, ContainerState, Store};
 use crate::time::rfc3339_nano;
 
@@ -56,10 +59,7 @@ pub fn inspect(store: &Store, row: &ContainerRow, size: bool) -> Result<Value, I
         }
         fields.insert("Mounts".to_string(), json!([]));
         fields.insert("Config".to_string(), own_config(&config));
-        fields.insert(
-            "NetworkSettings".to_string(),
-            json!({"Ports": ports(store, row, &config)?, "Networks": {}}),
-        );
+        network(store, row, &config, fields)?;
         if let Some(pod) = &row.pod {
             fields.insert("Pod".to_string(), json!(pod));
         }
@@ -67,12 +67,24 @@ pub fn inspect(store: &Store, row: &ContainerRow, size: bool) -> Result<Value, I
     Ok(fields)
 }
 
-fn ports(store: &Store, row: &ContainerRow, config: &Config) -> Result<Value, InspectError> {
-    if !life::is_up(row) {
-        return Ok(json!({}));
+/// Its network: its own, or its pod's.
+fn network(
+    store: &Store,
+    row: &ContainerRow,
+    config: &Config,
+    fields: &mut Map<String, Value>,
+) -> Result<(), InspectError> {
+    let pod = row.pod.as_deref().map(|pod| store.db().pod(pod)).transpose()?;
+    let pod = pod.as_ref().map(pod::Config::from_row).transpose()?;
+    let networking = pod.as_ref().map_or(&config.network, |pod| &pod.network);
+    let own = row.mode == Isolation::Namespace && row.pid != 0;
+    let namespace = own.then(|| format!("/proc/{}/ns/net", row.pid));
+    let sandbox = Sandbox { id: show::owner(row), networking, up: life::is_up(row), namespace };
+    fields.insert("NetworkSettings".to_string(), sandbox.settings(store)?);
+    if let (None, Some(Value::Object(host))) = (&row.pod, fields.get_mut("HostConfig")) {
+        host.extend(network::host_config(store, &row.id, networking)?);
     }
-    let published = store.db().published_of(show::owner(row))?;
-    Ok(show::settings(&published, &config.network.expose))
+    Ok(())
 }
 
 fn shown(text: &Text) -> String {
@@ -147,8 +159,6 @@ fn host_config(row: &ContainerRow, config: &Config) -> Value {
     };
     json!({
         "LogConfig": {"Type": config.log.driver.name(), "Config": log_options(&config.log)},
-        "PortBindings": show::bindings(&config.network),
-        "PublishAllPorts": config.network.publish_all,
         "NetworkMode": space(&share.network, pod, "default"),
         "RestartPolicy": {"Name": config.restart.to_string(), "MaximumRetryCount": retries},
         "AutoRemove": config.remove,
@@ -248,6 +258,7 @@ fn own_config(config: &Config) -> Value {
     let (entrypoint, command) = words.split_at(config.entrypoint_words.min(words.len()));
     let mut fields = json!({
         "Hostname": config.hostname,
+        "Domainname": config.network.domainname,
         "User": shown(&process.user),
         "Tty": process.terminal.is_some(),
         "OpenStdin": process.stdin,

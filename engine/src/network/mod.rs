@@ -17,14 +17,17 @@
 mod attach;
 pub mod bridge;
 pub mod catalog;
+pub mod create;
 pub mod device;
 pub mod dns;
 pub mod egress;
 mod error;
 pub mod firewall;
 pub mod host;
+pub mod inspect;
 mod instance;
 pub mod ipam;
+pub mod membership;
 pub mod model;
 pub mod options;
 pub mod place;

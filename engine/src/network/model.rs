@@ -176,6 +176,17 @@ pub enum Mode {
     Networks,
 }
 
+impl Mode {
+    /// Docker's name of the network, where that is no endpoint's.
+    pub const fn name(self) -> Option<&'static str> {
+        match self {
+            Mode::None => Some(NONE),
+            Mode::Host => Some(HOST),
+            Mode::Networks => None,
+        }
+    }
+}
+
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dns {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -192,6 +203,15 @@ pub enum HostAddress {
     Address(IpAddr),
     /// The host as the sandbox's first network sees it.
     HostGateway,
+}
+
+impl fmt::Display for HostAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            HostAddress::Address(address) => address.fmt(f),
+            HostAddress::HostGateway => f.write_str("host-gateway"),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

@@ -5,10 +5,11 @@ use hull_guest::protocol::Prefix;
 use super::model::{
     BRIDGE, Driver, EndpointRow, EndpointSettings, HOST, Link, Mode, NONE, NetworkRow, Networking, Port,
 };
+use super::ports::show::owner;
 use super::{NetworkError, catalog, ipam};
 use crate::container::names;
 use crate::sandbox::mode::Isolation;
-use crate::store::{ContainerRow, Store};
+use crate::store::Store;
 
 /// Docker's word for the network that nobody chose.
 const DEFAULT: &str = "default";
@@ -79,7 +80,7 @@ pub fn plan(
     catalog::ensure_defaults(store, avoid)?;
     let mut endpoints = Vec::new();
     for wish in wishes {
-        let endpoint = endpoint(store, owner, isolation, wish)?;
+        let endpoint = endpoint(store, owner, isolation, &networking, wish)?;
         if endpoints.iter().any(|other: &EndpointRow| other.network == endpoint.network) {
             return Err(NetworkError::Twice(endpoint.settings.network));
         }
@@ -140,11 +141,15 @@ pub fn endpoint(
     store: &Store,
     owner: &str,
     isolation: Isolation,
+    networking: &Networking,
     wish: Wish,
 ) -> Result<EndpointRow, NetworkError> {
     let name = if wish.network == DEFAULT { BRIDGE } else { &wish.network };
     let network = store.db().network(name)?;
     let mut settings = wish.settings;
+    if networking.egress.is_some() && network.driver == Driver::Macvlan {
+        return Err(NetworkError::EgressNeedsBridge(network.name));
+    }
     check(&network, &settings, isolation)?;
     settings.network.clone_from(&network.name);
     Ok(EndpointRow {
@@ -191,14 +196,14 @@ fn check(
 }
 
 /// The other containers' ids. On the default network there is no other way to a name, so they must be on it.
-fn links(
+pub(super) fn links(
     store: &Store,
     endpoint: &EndpointRow,
     asked: &[(String, String)],
 ) -> Result<Vec<Link>, NetworkError> {
     let link = |(name, alias): &(String, String)| {
         let row = store.db().container(name)?;
-        let others = store.db().endpoints_of(sandbox_of(&row))?;
+        let others = store.db().endpoints_of(owner(&row))?;
         let shared = others.iter().any(|other| other.network == endpoint.network);
         if endpoint.settings.network == BRIDGE && !shared {
             return Err(NetworkError::LinkElsewhere(row.name));
@@ -206,11 +211,6 @@ fn links(
         Ok(Link { container: row.id, alias: alias.clone() })
     };
     asked.iter().map(link).collect()
-}
-
-/// Whose endpoints a container has: its own sandbox's, or its pod's.
-pub fn sandbox_of(row: &ContainerRow) -> &str {
-    row.pod.as_deref().unwrap_or(&row.id)
 }
 
 #[cfg(test)]

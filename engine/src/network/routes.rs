@@ -35,6 +35,12 @@ fn ipv6_route(line: &str) -> Option<Prefix> {
     Prefix::new(address.into(), u8::from_str_radix(length, 16).ok()?)
 }
 
+/// Whether the host has a device of this name (proc(5), /proc/net/dev).
+pub(super) fn has_device(name: &str) -> bool {
+    let devices = fs::read_to_string("/proc/thread-self/net/dev").unwrap_or_default();
+    devices.lines().filter_map(|line| line.split_once(':')).any(|(device, _)| device.trim() == name)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
