@@ -59,8 +59,8 @@ pub struct NetworkArgs {
     /// Say that a port is served, or a range: PORT[/PROTOCOL]
     #[arg(long, value_name = "PORT")]
     expose: Vec<String>,
-    /// Reach nothing (deny), or only these: allow=HOST[:PORT],..., by name or prefix
-    #[arg(long, value_name = "RULE")]
+    /// What may be reached, and nothing else: deny, or allow=HOST[:PORT],... by name, *.name or prefix
+    #[arg(long, value_name = "deny|allow=...")]
     egress: Vec<String>,
 }
 
@@ -146,6 +146,9 @@ impl NetworkArgs {
         }
         if !self.expose.is_empty() {
             anyhow::bail!("conflicting options: port exposing and the container type network mode");
+        }
+        if !self.egress.is_empty() {
+            anyhow::bail!("conflicting options: egress policy and the container type network mode");
         }
         Ok(())
     }

@@ -140,6 +140,7 @@ fn another_s_network_goes_with_nothing_of_one_s_own() {
     for (words, text) in [
         (&["-p", "80"][..], "conflicting options: port publishing and the container type network mode"),
         (&["--expose", "80"], "conflicting options: port exposing and the container type network mode"),
+        (&["--egress", "deny"], "conflicting options: egress policy and the container type network mode"),
         (&["--dns", "1.1.1.1"], "conflicting options: dns and the network mode"),
         (&["--add-host", "a:1.1.1.1"], "conflicting options: custom host-to-IP mapping and the network mode"),
         (&["--mac-address", "02:00:00:00:00:01"], "conflicting options: mac-address and the network mode"),

@@ -10,6 +10,8 @@ use std::thread::JoinHandle;
 
 use hull_guest::protocol::{Interface, Mac, Prefix, Route};
 
+use super::egress::Log;
+use super::firewall::Allow;
 use super::host::{Host, Side};
 use super::model::{EndpointRow, Mode, NetworkRow, Networking, Pool, Rates};
 use super::place::Place;
@@ -28,6 +30,8 @@ pub struct Attached {
     pub endpoints: Vec<Endpoint>,
     /// Of a machine: what is still to be plugged in.
     pub plugs: Vec<Plug>,
+    /// Where what its policy refuses is heard of.
+    pub log: Option<Log>,
     relay: Option<Relay>,
 }
 
@@ -81,7 +85,8 @@ pub fn up(
         None => None,
     };
     let mut host = Host::lock(store)?;
-    let mut attached = Attached { endpoints: Vec::new(), plugs: Vec::new(), relay: before };
+    let log = networking.egress.as_ref().map(|_| host.listen(owner)).transpose()?;
+    let mut attached = Attached { endpoints: Vec::new(), plugs: Vec::new(), log, relay: before };
     for (row, network) in ipam::allocate(store, owner)? {
         let carries =
             leads_out(&network) && !attached.endpoints.iter().any(|other| leads_out(&other.network));
@@ -115,6 +120,11 @@ pub fn connect(
     let tap = host.connect(&row, &network, side)?;
     let plug = tap.map(|tap| Plug::new(&row, tap));
     Ok((Endpoint::new(row, network, side, carries), plug))
+}
+
+/// Lets a sandbox with an egress policy begin to talk to these.
+pub fn open(store: &Store, owner: &str, destinations: &[Allow]) -> Result<(), NetworkError> {
+    Ok(Host::lock(store)?.open(owner, destinations)?)
 }
 
 /// Takes one endpoint back, of a sandbox that stays up. `heir`: who carries from now on what it carried.

@@ -10,7 +10,8 @@ use nix::fcntl::FlockArg;
 
 use super::attach::leads_out;
 use super::device::{DeviceError, Devices, Port};
-use super::firewall::{EndpointRules, Firewall, FirewallError, NetworkRules, PublishedRule};
+use super::egress::{self, Log, LogError};
+use super::firewall::{Allow, EndpointRules, Firewall, FirewallError, NetworkRules, PublishedRule};
 use super::model::{BRIDGE, Driver, EndpointRow, Live, NetworkRow, PublishedRow};
 use super::place::Place;
 use super::sysctl::{Forwarding, SysctlError};
@@ -33,6 +34,10 @@ pub enum HostError {
     Sysctl(#[from] SysctlError),
     #[error(transparent)]
     Rootless(#[from] RootlessError),
+    #[error(transparent)]
+    Log(#[from] LogError),
+    #[error("Network {0} has the driver macvlan, on which no egress policy can be enforced")]
+    Unenforceable(String),
     #[error("Network {0} has no device to build on")]
     NoParent(String),
     #[error("Network {0} is of a driver that containers in virtual machines cannot use")]
@@ -92,6 +97,9 @@ impl<'a> Host<'a> {
             return Err(store::Error::NotFound { what: "address of endpoint", name }.into());
         };
         if network.driver == Driver::Macvlan {
+            if self.store.db().egress_group(&row.owner)?.is_some() {
+                return Err(HostError::Unenforceable(network.name.clone()));
+            }
             return self.connect_directly(&name, live.mac, network, side).map(|()| None);
         }
         let bridge = self.bridge(network);
@@ -153,6 +161,29 @@ impl<'a> Host<'a> {
             self.rules_of_owner(&row.owner)?.into_iter().map(|(rules, _)| rules).collect();
         let own: Vec<_> = endpoints.into_iter().filter(|rules| rules.port == port_name(&row.id)).collect();
         Ok(self.firewall.apply(&networks, &own)?)
+    }
+
+    /// Has a sandbox's refused connections told to a group of its own, from which on it has a policy.
+    pub fn listen(&mut self, owner: &str) -> Result<Log> {
+        let log = self.place.enter(|| Log::open(owner)).map_err(LogError::Enter)??;
+        self.store.db().set_egress_group(owner, log.group())?;
+        Ok(log)
+    }
+
+    /// Lets a sandbox with a policy begin to talk to these, from all of its endpoints.
+    pub fn open(&mut self, owner: &str, destinations: &[Allow]) -> Result<()> {
+        let db = self.store.db();
+        for row in db.endpoints_of(owner)?.iter().filter(|row| row.live.is_some()) {
+            let network = db.network(&row.network)?;
+            if network.driver != Driver::Bridge {
+                continue;
+            }
+            if !self.firewall.is_there()? {
+                self.judge(row, &network)?;
+            }
+            self.firewall.allow(&port_name(&row.id), destinations)?;
+        }
+        Ok(())
     }
 
     /// Takes an endpoint back, whose addresses its row still has: it gives them up when this is done.
@@ -258,7 +289,7 @@ impl<'a> Host<'a> {
                 mac: live.mac,
                 addresses: addresses.into_iter().flatten().collect(),
                 published: published.iter().map(rule).collect(),
-                egress: None,
+                egress: egress::rules_of(self.store, owner)?,
             };
             all.push((rules, row));
         }

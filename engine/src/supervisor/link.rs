@@ -9,6 +9,7 @@ use hull_guest::protocol::{CallError, DisconnectArgs, Interface, NetworkConfig, 
 use hull_vmm::config::NetLimits;
 
 use super::caller::{chain, failure, state_error};
+use super::guard::Guard;
 use super::keeper::{Keeper, Promise};
 use super::shared::{held, start_thread};
 use super::{STACK, privileges};
@@ -25,11 +26,13 @@ pub struct Link {
     keeper: Keeper,
     /// There while the sandbox is up.
     attached: Mutex<Option<Attached>>,
+    /// There while one with an egress policy is up.
+    guard: Mutex<Option<Guard>>,
 }
 
 impl Link {
     pub fn new(keeper: Keeper) -> Link {
-        Link { keeper, attached: Mutex::new(None) }
+        Link { keeper, attached: Mutex::new(None), guard: Mutex::new(None) }
     }
 
     /// Begins to connect a sandbox that has been launched.
@@ -58,6 +61,7 @@ impl Link {
         for plug in attached.plugs.drain(..) {
             plug_in(sandbox, &plug)?;
         }
+        *held(&self.guard) = Guard::post(&self.keeper, plan, attached.log.take())?;
         let config = NetworkConfig {
             namespace: match sandbox.mode() {
                 Isolation::Vm => NetworkNamespace::New,
@@ -79,7 +83,7 @@ impl Link {
         let context = DnsContext {
             names: Box::new(self.names(&plan.id)),
             upstream: Upstream::new(&plan.network.dns.servers),
-            policy: None,
+            policy: held(&self.guard).as_ref().map(|guard| guard.names(&self.keeper, &plan.id)),
         };
         let answering = start_thread("names", move || {
             if let Err(error) = dns::serve(stream, context) {
@@ -123,10 +127,10 @@ impl Link {
                 "The sandbox was started without a network; start it again to connect it",
             ));
         };
-        let (owner, id, at) = (owner.to_string(), endpoint.to_string(), sandbox.clone());
+        let (id, at, of) = (endpoint.to_string(), sandbox.clone(), owner.to_string());
         let made = self.keeper.run(move |kept| {
             let made = match kept.store() {
-                Ok(store) => network::connect(store, &owner, &known, &id, side(&at)),
+                Ok(store) => network::connect(store, &of, &known, &id, side(&at)),
                 Err(error) => Err(error.into()),
             };
             (known, made)
@@ -139,12 +143,20 @@ impl Link {
             Ok(()) => {
                 known.endpoints.push(endpoint);
                 known.aim();
+                self.reopen(owner);
             }
             Err(_) => {
                 let _ = self.keeper.run(move |kept| network::disconnect(kept.store()?, &endpoint.row, None));
             }
         }
         told
+    }
+
+    /// What names have opened, in rules that were made anew.
+    fn reopen(&self, owner: &str) {
+        if let Some(guard) = held(&self.guard).as_ref() {
+            guard.reopen(&self.keeper, owner);
+        }
     }
 
     fn tell(&self, sandbox: &Sandbox, interface: &Interface, plug: Option<&Plug>) -> Result<(), CallError> {
@@ -190,9 +202,11 @@ impl Link {
             // Whatever the guest makes of it: nothing passes any more.
             sandbox.unplug(gone.row.position).map_err(|error| failure(&error))?;
         }
+        let owner = gone.row.owner.clone();
         let removed =
             self.keeper.run(move |kept| network::disconnect(kept.store()?, &gone.row, heir.as_ref()));
         removed.ok_or_else(|| state_error("The supervisor is ending"))?.map_err(|error| failure(&error))?;
+        self.reopen(&owner);
         told.map_err(|error| failure(&error))
     }
 }

@@ -19,6 +19,7 @@ pub mod client;
 pub mod control;
 mod exec;
 mod fan;
+mod guard;
 mod health;
 mod input;
 mod keeper;

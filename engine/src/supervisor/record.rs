@@ -39,9 +39,11 @@ impl Kept {
     }
 
     pub fn event(&self, id: &str, action: &str, attributes: &[(&str, &str)]) {
-        let recorded = self
-            .store()
-            .and_then(|store| store.db().record_event(EventKind::Container, action, id, attributes));
+        self.event_of(EventKind::Container, id, action, attributes);
+    }
+
+    pub fn event_of(&self, kind: EventKind, id: &str, action: &str, attributes: &[(&str, &str)]) {
+        let recorded = self.store().and_then(|store| store.db().record_event(kind, action, id, attributes));
         if let Err(error) = recorded {
             report("record an event of", id, &error);
         }

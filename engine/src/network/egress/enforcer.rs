@@ -6,9 +6,10 @@ use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::names::{self, Opened};
+use super::names;
 use super::packet::Destination;
 use super::tally::Tally;
+use crate::network::firewall::Allow;
 use crate::network::model::Egress;
 
 /// Addresses that names have opened at a time. Whoever owns an allowed name may have any number of them.
@@ -93,11 +94,11 @@ impl Enforcer {
 
     /// What is to be opened for a name's addresses, at all of the sandbox's endpoints; such that was opened a
     /// moment ago is not. None: names have opened all that they may for now.
-    pub fn to_open(&self, name: &str, addresses: &[IpAddr], ttl: Duration) -> Option<Vec<Opened>> {
+    pub fn to_open(&self, name: &str, addresses: &[IpAddr], ttl: Duration) -> Option<Vec<Allow>> {
         let mut wanted = names::opened(&self.egress, name, addresses, ttl);
         let now = Instant::now();
         let open = &mut self.state().open;
-        let fresh = |key: &Opened| {
+        let fresh = |key: &Allow| {
             let open = open.get(&(key.address, key.port));
             open.is_some_and(|open| now.saturating_duration_since(open.since) < AGAIN)
         };
@@ -113,7 +114,7 @@ impl Enforcer {
     }
 
     /// It is open now.
-    pub fn opened(&self, name: &str, opened: &[Opened]) {
+    pub fn opened(&self, name: &str, opened: &[Allow]) {
         let now = Instant::now();
         let open = &mut self.state().open;
         for new in opened {
@@ -123,11 +124,11 @@ impl Enforcer {
     }
 
     /// All that is open, for an endpoint that is new.
-    pub fn open(&self) -> Vec<Opened> {
+    pub fn open(&self) -> Vec<Allow> {
         let now = Instant::now();
         let left = |((address, port), open): (&(IpAddr, Option<u16>), &Open)| {
             let lifetime = open.until.checked_duration_since(now)?;
-            Some(Opened { address: *address, port: *port, lifetime })
+            Some(Allow { address: *address, port: *port, lifetime })
         };
         self.state().open.iter().filter_map(left).filter(|opened| !opened.lifetime.is_zero()).collect()
     }
@@ -193,7 +194,7 @@ mod tests {
         assert!(enforcer.permits("a.example") && !enforcer.permits("b.example"));
         let address = "192.0.2.1".parse().unwrap();
         let opened = enforcer.to_open("a.example", &[address], Duration::from_secs(300)).unwrap();
-        assert_eq!(opened, [Opened { address, port: Some(443), lifetime: Duration::from_secs(330) }]);
+        assert_eq!(opened, [Allow { address, port: Some(443), lifetime: Duration::from_secs(330) }]);
         enforcer.opened("a.example", &opened);
         enforcer.refused_packet(&packet());
         enforcer.refused_packet(&packet());

@@ -48,6 +48,8 @@ pub enum LogError {
     Open(#[source] NetlinkError),
     #[error("Failed to listen to an nflog group for refused connections (tried {TRIES})")]
     Bind(#[source] NetlinkError),
+    #[error("Failed to enter the network namespace of the bridges")]
+    Enter(#[source] io::Error),
     #[error("Failed to watch for refused connections")]
     Watch(#[source] io::Error),
 }

@@ -18,10 +18,12 @@ mod names;
 mod packet;
 mod parse;
 mod policy;
+mod rules;
 mod tally;
 
 pub use enforcer::{Denied, Enforcer};
 pub use log::{Log, LogError, Watch};
-pub use names::{Opened, permits_name};
+pub use names::permits_name;
 pub use parse::{ParseError, parse};
 pub use policy::{NamePolicy, Opening};
+pub use rules::rules_of;

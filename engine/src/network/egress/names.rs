@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use crate::network::firewall::Allow;
 use crate::network::model::{AllowedHost, Egress};
 
 /// A shorter life than this would end before who asked connects.
@@ -12,15 +13,6 @@ const LONGEST: Duration = Duration::from_secs(3600);
 /// RFC 1035, 2.3.4
 const LONGEST_LABEL: usize = 63;
 const LONGEST_NAME: usize = 253;
-
-/// A destination that a name led to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Opened {
-    pub address: IpAddr,
-    /// None: all.
-    pub port: Option<u16>,
-    pub lifetime: Duration,
-}
 
 /// Letters, digits, `-` and `_` between dots, in lower case; not like an address.
 pub fn is_name(text: &str) -> bool {
@@ -56,13 +48,13 @@ fn matching<'a>(egress: &'a Egress, name: &str) -> impl Iterator<Item = Option<u
 
 /// What a name's addresses open: who owns the name chooses them, so that they open nothing that is only the
 /// host's or the link's.
-pub fn opened(egress: &Egress, name: &str, addresses: &[IpAddr], ttl: Duration) -> Vec<Opened> {
+pub fn opened(egress: &Egress, name: &str, addresses: &[IpAddr], ttl: Duration) -> Vec<Allow> {
     let lifetime = ttl.clamp(SHORTEST, LONGEST);
     let ports: Vec<Option<u16>> = matching(egress, name).collect();
     let mut opened = Vec::new();
     for address in addresses.iter().map(IpAddr::to_canonical).filter(|address| !is_local(*address)) {
         for port in &ports {
-            let new = Opened { address, port: *port, lifetime };
+            let new = Allow { address, port: *port, lifetime };
             if !opened.contains(&new) {
                 opened.push(new);
             }

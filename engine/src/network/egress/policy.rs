@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::enforcer::Enforcer;
-use super::names::Opened;
 use crate::network::dns;
+use crate::network::firewall::Allow;
 
 /// Opens addresses in the host's rules; false: that failed.
-pub type Opening = Box<dyn FnMut(Vec<Opened>) -> bool + Send>;
+pub type Opening = Box<dyn FnMut(Vec<Allow>) -> bool + Send>;
 
 pub struct NamePolicy {
     enforcer: Arc<Enforcer>,
@@ -50,7 +50,7 @@ mod tests {
         let enforcer = Arc::new(Enforcer::new(egress, |_| ()));
         let (sender, opened) = std::sync::mpsc::channel();
         let mut fails = true;
-        let open = move |wanted: Vec<Opened>| {
+        let open = move |wanted: Vec<Allow>| {
             sender.send(wanted).unwrap();
             !std::mem::replace(&mut fails, false)
         };
