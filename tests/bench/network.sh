@@ -49,9 +49,10 @@ sent = (end.get("sum_sent") or got)["bits_per_second"] if "sum" in end else got[
 print(round((sent * (1 - lost / 100) if "sum" in end else sent) / 1e6, 1))'
 }
 
-# latency CONTENDER ADDRESS TEST: a request and its answer, in microseconds.
+# latency CONTENDER ADDRESS TEST: a request and its answer, in microseconds; qperf tells half of it.
 latency() {
-  "net_$1" exec bench-client qperf -t 2 --unify_units "$2" "$3" | awk '/latency/ {print $3 * 2 * ($4 == "sec" ? 1e6 : $4 == "ms" ? 1e3 : 1)}'
+  "net_$1" exec bench-client qperf -t 2 "$2" "$3" |
+    awk '/latency/ {print $3 * 2 * ($4 == "sec" ? 1e6 : $4 == "ms" ? 1e3 : $4 == "ns" ? 1e-3 : 1)}'
 }
 
 # report_as TITLE UNIT: medians of what was recorded as `measure/contender`, and their ratio to hull's.
