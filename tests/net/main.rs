@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a helper that cannot go on fails its test")]
 
 mod bridge;
+mod egress;
 mod hostile;
 mod hot;
 mod ipv6;

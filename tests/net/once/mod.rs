@@ -1,6 +1,7 @@
 //! Cases in which the isolation mode makes no difference: they run in namespace mode only.
 
 mod dockerd;
+mod egress;
 mod files;
 mod forms;
 mod killed;
