@@ -36,7 +36,7 @@ impl Guest<'_> {
 
     /// What `GET /` at an address or name answers, asked for by the container; none, if nothing does.
     pub fn get(&self, at: &str) -> Option<String> {
-        let output = self.sh(&format!("busybox wget -T 3 -qO- 'http://{at}/' 2>&1"));
+        let output = self.sh(&format!("busybox timeout 5 busybox wget -qO- 'http://{at}/' 2>&1"));
         let text = String::from_utf8_lossy(&output.stdout).trim_end().to_owned();
         (output.code == 0).then_some(text)
     }
