@@ -20,7 +20,7 @@ fn a_pods_members_share_its_address_and_ports() {
     let mode = isolation().word();
     let create = format!("pod create --name till --isolation {mode} --network shop -p 8080:80");
     host.say(&create).exits(0);
-    let server = "mkdir /www && echo pod >/www/index.html && httpd -f -p 80 -h /www";
+    let server = "mkdir -p /www && echo pod >/www/index.html && httpd -f -p 80 -h /www";
     host.hull(["run", "-d", "--pod", "till", "--name", "server", BUSYBOX, "sh", "-c", server]).exits(0);
     host.guest("server").await_port(80);
     let member = ["run", "--rm", "--pod", "till", BUSYBOX, "wget", "-qO-", "http://127.0.0.1/"];

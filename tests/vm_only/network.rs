@@ -6,7 +6,7 @@ use hull_tests::net::Host;
 use hull_tests::{BUSYBOX, Hull};
 
 const SERVE: &str =
-    "mkdir /www && dd if=/dev/zero of=/www/mebibyte bs=1024 count=1024 2>/dev/null && httpd -f -p 80 -h /www";
+    "mkdir -p /www && dd if=/dev/zero of=/www/mebibyte bs=1024 count=1024 2>/dev/null && httpd -f -p 80 -h /www";
 
 #[test]
 fn the_hosts_network_is_refused_with_the_reason() {

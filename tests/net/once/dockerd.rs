@@ -8,7 +8,7 @@ fn dockers_rules_and_hulls_do_not_harm_each_other() {
     let mut host = Host::new();
     let dockerd = Dockerd::start_on(&host.namespace);
     dockerd.told(&["load", "-q", "-i", paths::image("busybox.tar").to_str().unwrap()]);
-    let serve = "mkdir /www && echo docker >/www/index.html && httpd -f -p 80 -h /www";
+    let serve = "mkdir -p /www && echo docker >/www/index.html && httpd -f -p 80 -h /www";
     dockerd.told(&["run", "-d", "--name", "theirs", "-p", "8070:80", "busybox", "sh", "-c", serve]);
     let rules = || host.namespace.run("nft", ["list", "ruleset"]);
     let counters = |text: String| {

@@ -115,7 +115,7 @@ impl Host {
     #[track_caller]
     pub fn serving(&self, name: &str, options: &str) -> Guest<'_> {
         let options = options.split(' ').filter(|word| !word.is_empty());
-        let script = format!("mkdir /www && echo {name} >/www/index.html && httpd -f -p 80 -h /www");
+        let script = format!("mkdir -p /www && echo {name} >/www/index.html && httpd -f -p 80 -h /www");
         let guest = self.start(name, options.chain([crate::BUSYBOX, "sh", "-c", &script]));
         guest.await_port(80);
         guest
