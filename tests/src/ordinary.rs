@@ -30,7 +30,8 @@ pub struct User {
     pub home: PathBuf,
     /// First of 65536 ids in /etc/subuid.
     pub first: Option<u32>,
-    devices: Vec<(PathBuf, &'static str)>,
+    /// What the user's processes see in place of the machine's.
+    shown: Vec<(PathBuf, &'static str)>,
     cgroup: Option<PathBuf>,
 }
 
@@ -90,7 +91,7 @@ impl User {
                 fs::copy(paths::binary(part), home.join("bin").join(part)).unwrap();
             }
         }
-        let mut user = User { name, uid, home, first, devices: Vec::new(), cgroup: None };
+        let mut user = User { name, uid, home, first, shown: Vec::new(), cgroup: None };
         user.open_devices();
         user
     }
@@ -99,7 +100,7 @@ impl User {
         for (path, number) in DEVICES.into_iter().filter(|(path, _)| Path::new(path).exists()) {
             let node = self.home.join("dev").join(Path::new(path).file_name().unwrap());
             succeed(Command::new("mknod").args(["-m", "666"]).arg(&node).arg("c").args(number.split(' ')));
-            self.devices.push((node, path));
+            self.shown.push((node, path));
         }
     }
 
@@ -117,11 +118,18 @@ impl User {
         Some(given)
     }
 
+    /// Has the user ask this resolver.
+    pub fn resolver(&mut self, address: &str) {
+        let file = self.home.join("resolv.conf");
+        fs::write(&file, format!("nameserver {address}\n")).unwrap();
+        self.shown.push((file, "/etc/resolv.conf"));
+    }
+
     /// A program that the user runs, with an environment of theirs.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new("unshare");
         command.args(["--mount", "sh", "-c", BECOME, "sh"]);
-        for (node, path) in &self.devices {
+        for (node, path) in &self.shown {
             command.arg(node).arg(path);
         }
         command.arg("--").arg(self.uid.to_string()).arg(program);
