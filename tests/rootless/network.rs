@@ -53,7 +53,9 @@ fn a_container_reaches_the_outside_by_address_and_by_name_and_not_the_hosts_loop
         assert_eq!(said, format!("internet to {}", Host::ADDRESS), "{name}");
     }
     let gateways = "ip route | sed -n 's/.*via \\([0-9.]*\\).*/\\1/p'";
-    let script = format!("for a in $({gateways}) 198.51.100.2; do wget -T 2 -qO- http://$a:8081/ && exit 0; done; exit 7");
+    let script = format!(
+        "for a in $({gateways}) 198.51.100.2; do wget -T 2 -qO- http://$a:8081/ && exit 0; done; exit 7"
+    );
     side.sh("guest", &script).exits(7);
     side.say("rm -f guest").exits(0);
     user.expect_no_processes();

@@ -5,8 +5,7 @@ use std::time::{Duration, Instant};
 use hull_tests::net::Host;
 use hull_tests::{BUSYBOX, Hull};
 
-const SERVE: &str =
-    "mkdir -p /www && dd if=/dev/zero of=/www/mebibyte bs=1024 count=1024 2>/dev/null && httpd -f -p 80 -h /www";
+const SERVE: &str = "mkdir -p /www && dd if=/dev/zero of=/www/mebibyte bs=1024 count=1024 2>/dev/null && httpd -f -p 80 -h /www";
 
 #[test]
 fn the_hosts_network_is_refused_with_the_reason() {

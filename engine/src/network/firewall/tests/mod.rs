@@ -315,11 +315,11 @@ fn all_goes_with_the_last_and_what_is_left_over_is_found() {
     // Applied again with something else, nothing of before stays.
     let mut changed = b.rules.clone();
     changed.addresses = vec!["172.20.0.9".parse().unwrap()];
-    world.firewall.apply(&[one.clone()], &[changed.clone()]).unwrap();
-    world.firewall.apply(&[one.clone()], &[changed.clone()]).unwrap();
+    world.firewall.apply(std::slice::from_ref(&one), std::slice::from_ref(&changed)).unwrap();
+    world.firewall.apply(std::slice::from_ref(&one), std::slice::from_ref(&changed)).unwrap();
     let ruleset = world.ruleset();
     assert!(ruleset.contains("172.20.0.9") && !ruleset.contains("172.20.0.3"), "{ruleset}");
-    world.firewall.apply(&[], &[a.rules.clone()]).unwrap();
+    world.firewall.apply(&[], std::slice::from_ref(&a.rules)).unwrap();
 
     // a was killed, and so was network two.
     let stays = |name: &str| name == "hl1" || name == b.rules.port;
@@ -337,7 +337,7 @@ fn all_goes_with_the_last_and_what_is_left_over_is_found() {
     // Somebody flushes, and it is made again.
     world.host.enter(|| run_program("nft", &["flush", "ruleset"])).unwrap();
     assert!(!world.firewall.is_there().unwrap());
-    world.firewall.repair(&[one], &[b.rules.clone()]).unwrap();
+    world.firewall.repair(&[one], std::slice::from_ref(&b.rules)).unwrap();
     assert!(world.firewall.is_there().unwrap());
     assert!(world.ruleset().contains("172.20.0.3"));
 
