@@ -103,11 +103,11 @@ impl Posted {
         let mut start = 0;
         let mut next = bytes.into_iter().enumerate().peekable();
         for vector in &self.vectors {
-            while let Some((_, byte)) = next.next_if(|(index, _)| offset + index < start + vector.iov_len) {
-                let at = offset + (N - 1 - next.len()) - start;
-                // SAFETY: `at` is less than the vector's length, and at least zero, since the bytes before
-                // found their place in the vectors before; the vector is mapped guest memory.
-                unsafe { vector.iov_base.cast::<u8>().add(at).write_volatile(byte) };
+            while let Some((index, byte)) = next.next_if(|(index, _)| offset + index < start + vector.iov_len)
+            {
+                // SAFETY: less than the vector's length behind its start, and not before it, since what lies
+                // there found its place in the vectors before; the vector is mapped guest memory.
+                unsafe { vector.iov_base.cast::<u8>().add(offset + index - start).write_volatile(byte) };
             }
             start += vector.iov_len;
         }
