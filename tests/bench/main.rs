@@ -6,9 +6,14 @@
 //!     hull-bench uss PID                             KiB of private memory without guest memory
 //!     hull-bench nano FILE                           writes a guest kernel of one store and a halt
 //!     hull-bench initrd FILE                         writes an initramfs that says READY and waits
+//!     hull-bench plug VMM CONFIG TAP                 runs a machine whose network device is plugged into TAP
+//!     hull-bench pong ADDRESS:PORT                   sends back what comes
+//!     hull-bench ping ADDRESS:PORT SECONDS           round trips of a byte in a second, to a pong
 
 mod guests;
 mod once;
+mod pingpong;
+mod plug;
 mod uss;
 
 use std::process::ExitCode;
@@ -26,6 +31,9 @@ fn main() -> ExitCode {
         ["initrd", file] => {
             std::fs::write(file, guests::initrd()).map_err(Into::into).map(|()| String::new())
         }
+        ["plug", vmm, config, tap] => plug::plug(vmm, config, tap),
+        ["pong", address] => pingpong::pong(address).map_err(Into::into),
+        ["ping", address, seconds] => pingpong::ping(address, seconds).map_err(Into::into),
         _ => Err(anyhow::anyhow!("see the head of tests/bench/main.rs")),
     };
     match result {
