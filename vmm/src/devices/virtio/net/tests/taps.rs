@@ -181,3 +181,24 @@ fn taps_of_another_kind_are_refused() {
         assert!(matches!(error, PlugError::Tap(TapError::NotATap(_))), "{error}");
     });
 }
+
+#[test]
+fn an_interface_that_the_host_deletes_is_a_cable_that_leads_nowhere() {
+    in_network(|| {
+        let (mut driver, handle) = connected_tap();
+        // A process of the thread is in its network namespace.
+        match std::process::Command::new("ip").args(["link", "del", "tap0"]).status() {
+            Ok(status) => assert!(status.success()),
+            Err(error) => return eprintln!("skipped: ip: {error}"),
+        }
+        wait_config_change(&mut driver);
+        assert_eq!((status(&mut driver), handle.is_up()), (0, false));
+        send(&mut driver, &datagram(9, b"lost"));
+        assert!(driver.failure.message().is_none(), "the machine goes on");
+        handle.unplug().unwrap();
+        let far = plug(&handle);
+        wait_config_change(&mut driver);
+        send(&mut driver, &packet(1, 60));
+        assert_eq!(far.receive(), packet(1, 60));
+    });
+}
