@@ -11,6 +11,7 @@ use super::output::{self, size};
 use super::{Exit, Failure};
 use crate::context::Context;
 use crate::logs::LogConfig;
+use crate::network::{Instance, foreign, host};
 use crate::paths;
 use crate::rootless::{facts, in_user_namespace};
 use crate::sandbox::mode::{self, Isolation};
@@ -54,6 +55,7 @@ pub fn info(context: &Context, args: &FormatArgs) -> Exit {
         ("Rootless", "Rootless"),
         ("  User ids", "UserIds"),
         ("  Network", "RootlessNetwork"),
+        ("Other firewalls", "OtherFirewalls"),
         ("Supervisors", "Supervisors"),
         ("Host kernel", "KernelVersion"),
         ("Cgroups", "CgroupVersion"),
@@ -81,6 +83,13 @@ fn in_words(field: &str, value: &Value) -> String {
         Value::String(text) => text.clone(),
         other => other.to_string(),
     }
+}
+
+/// Those that drop what they do not know, hull's networks among it. Nothing where one may not look.
+fn other_firewalls(store: &Store) -> String {
+    let Ok(place) = host::place(store) else { return String::new() };
+    let instance = Instance::of_root(store.paths().root());
+    foreign::find(&place, &instance.table()).unwrap_or_default().join(", ")
 }
 
 fn facts(context: &Context) -> Result<Value, Failure> {
@@ -111,6 +120,7 @@ fn facts(context: &Context) -> Result<Value, Failure> {
         "Plugins": {"Network": ["bridge", "host", "macvlan", "null"]},
         "NetworkDrivers": "bridge host macvlan null",
         "LoggingDriver": LogConfig::default().driver.name(),
+        "OtherFirewalls": other_firewalls(&store),
         "Supervisors": supervisors(),
         "KernelVersion": release(),
         "CgroupVersion": cgroup::version(),

@@ -12,6 +12,7 @@ use super::attach::leads_out;
 use super::device::{DeviceError, Devices, Port};
 use super::egress::{self, Log, LogError};
 use super::firewall::{Allow, EndpointRules, Firewall, FirewallError, NetworkRules, PublishedRule};
+use super::foreign;
 use super::model::{BRIDGE, Driver, EndpointRow, Live, NetworkRow, PublishedRow};
 use super::place::Place;
 use super::sysctl::{Forwarding, SysctlError};
@@ -104,6 +105,8 @@ impl<'a> Host<'a> {
         }
         let bridge = self.bridge(network);
         self.network_up(network, &bridge)?;
+        // Before there is a port that frames could enter by.
+        self.judge(row, network)?;
         let port = Port { name: &name, bridge: &bridge, mac: live.mac, mtu: network.settings.mtu };
         let tap = match side {
             Side::Machine => Some(self.devices.add_tap(&port)?),
@@ -112,7 +115,6 @@ impl<'a> Host<'a> {
                 None
             }
         };
-        self.judge(row, network)?;
         Ok(tap)
     }
 
@@ -142,6 +144,12 @@ impl<'a> Host<'a> {
             addresses: &addresses,
             mtu: network.settings.mtu,
         })?;
+        // Others may have come since the bridge was made.
+        for foreign in foreign::admit(&self.place, &self.instance.table(), bridge)? {
+            if made {
+                eprintln!("{foreign}");
+            }
+        }
         if made && !network.settings.internal {
             let ipv6 = rules.subnets.iter().any(|subnet| !subnet.is_ipv4());
             Forwarding::of(&self.place, self.store.paths().run()).enable(ipv6)?;
@@ -210,6 +218,7 @@ impl<'a> Host<'a> {
         if self.firewall.is_there()? {
             self.firewall.withdraw_network(&bridge)?;
         }
+        foreign::retract(&self.place, &bridge)?;
         self.devices.remove(&bridge)?;
         Ok(())
     }
@@ -230,7 +239,9 @@ impl<'a> Host<'a> {
                 known.insert(self.bridge(&network));
             }
         }
-        self.devices.sweep(|name| known.contains(name))?;
+        for gone in self.devices.sweep(|name| known.contains(name))? {
+            foreign::retract(&self.place, &gone)?;
+        }
         if live.is_empty() {
             self.all_down()?;
         } else if self.firewall.is_there()? {

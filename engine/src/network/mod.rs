@@ -23,6 +23,7 @@ pub mod dns;
 pub mod egress;
 mod error;
 pub mod firewall;
+pub mod foreign;
 pub mod host;
 pub mod inspect;
 mod instance;

@@ -15,9 +15,13 @@ nix::ioctl_write_ptr_bad!(tunsetiff, libc::TUNSETIFF as nix::sys::ioctl::ioctl_n
 impl Devices {
     /// The tap is there as long as its descriptor is open anywhere, so it ends with its machine. It has room
     /// for a virtio-net header before each frame; how large that is, and what is offloaded, is for who
-    /// serves the device to say.
+    /// serves the device to say. One that is left of an earlier machine goes.
     pub fn add_tap(&mut self, port: &Port) -> Result<OwnedFd> {
-        let tap = self.place.enter(|| open(port.name)).map_err(DeviceError::Place)??;
+        let mut made = self.place.enter(|| open(port.name)).map_err(DeviceError::Place)?;
+        if made.is_err() && self.remove(port.name)? {
+            made = self.place.enter(|| open(port.name)).map_err(DeviceError::Place)?;
+        }
+        let tap = made?;
         if let Some(mtu) = port.mtu {
             let index = self.index(port.name)?;
             self.route.set_mtu(index, mtu)?;

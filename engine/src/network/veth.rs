@@ -2,6 +2,7 @@
 
 use std::os::fd::BorrowedFd;
 
+use hull_guest::netlink::Errno;
 use hull_guest::netlink::route::Veth;
 use hull_guest::protocol::Mac;
 
@@ -16,14 +17,21 @@ impl Devices {
         peer_mac: Mac,
         netns: BorrowedFd<'_>,
     ) -> Result<()> {
-        self.route.add_veth(&Veth {
+        let veth = Veth {
             name: port.name,
             mac: None,
             peer_name,
             peer_mac: Some(peer_mac),
             peer_netns: Some(netns),
             mtu: port.mtu,
-        })?;
+        };
+        match self.route.add_veth(&veth) {
+            // Left of an earlier sandbox, which is ending.
+            Err(error) if error.is(Errno::EXIST) && self.route.delete_link(port.name)? => {
+                self.route.add_veth(&veth)?;
+            }
+            made => made?,
+        }
         let joined = self.join(port);
         if joined.is_err() {
             let _ = self.route.delete_link(port.name);

@@ -212,7 +212,7 @@ fn set<'a>(table: Table<'a>, shape: &Set<'a>) -> Set<'a> {
     Set { table, ..*shape }
 }
 
-fn failed(what: impl FnOnce() -> String) -> impl FnOnce(NetlinkError) -> FirewallError {
+pub(super) fn failed(what: impl FnOnce() -> String) -> impl FnOnce(NetlinkError) -> FirewallError {
     move |source| match source.errno {
         // Without the subsystem nfnetlink answers EINVAL, without the family EAFNOSUPPORT, and EOPNOTSUPP
         // where an expression is missing.
