@@ -31,7 +31,7 @@ fn other_names_are_the_resolvers_of_the_hosts() {
     let host = Host::new();
     host.say("network create shop").exits(0);
     let guest = host.sleeping("guest", "--network shop --dns-search search.test");
-    assert_eq!(guest.lookup("www.example.test"), [Host::INTERNET_6, Host::INTERNET]);
+    assert_eq!(guest.lookup("www.example.test"), [Host::INTERNET, Host::INTERNET_6]);
     assert_eq!(guest.reverse(Host::INTERNET).unwrap(), "www.example.test");
     assert!(guest.lookup("nothing.example.test").is_empty());
     // More than a datagram holds.

@@ -34,7 +34,6 @@ fn wrong_networks_are_not_made() {
     for (words, part) in [
         ("network rm nosuch", "nosuch"),
         ("network rm bridge", "bridge"),
-        ("network inspect nosuch", "nosuch"),
         ("network connect nosuch guest", "nosuch"),
         ("network connect taken nosuch", "nosuch"),
         ("network disconnect taken nosuch", "nosuch"),
@@ -44,6 +43,8 @@ fn wrong_networks_are_not_made() {
         let told = host.say(words).fails(1);
         assert!(told.contains(part), "{words}: {told}");
     }
+    let told = host.say("network inspect nosuch").exits(1);
+    assert_eq!((told.stdout.as_slice(), told.stderr.lines().count()), (&b"[]\n"[..], 1));
 }
 
 #[test]
@@ -79,11 +80,11 @@ fn containers_with_wrong_networks_are_not_started() {
         ("--dns bad", "bad"),
     ] {
         let mode = isolation().word();
-        let told = host.say(&format!("run -d --name x --isolation {mode} {options} {BUSYBOX} true"));
+        let told = host.say(&format!("run -d --name refused --isolation {mode} {options} {BUSYBOX} true"));
         assert_eq!(told.code, 125, "{}", told.report("exit code"));
         assert!(told.stderr.to_lowercase().contains(part), "{}", told.report(part));
         assert!(told.stderr.trim_end().lines().count() == 1, "{}", told.report("more than one line"));
-        host.say("rm -f x");
+        host.say("rm -f refused");
         assert_eq!(host.plumbing(), before, "{options} left something");
     }
     guest.remove();
@@ -94,7 +95,8 @@ fn a_full_pool_and_full_pools_are_said() {
     let host = Host::new();
     host.say("network create --subnet 10.55.0.0/30 tiny").exits(0);
     let _first = host.sleeping("first", "--network tiny");
-    let told = host.say(&format!("run -d --network tiny {BUSYBOX} true")).fails(125);
+    let mode = isolation().word();
+    let told = host.say(&format!("run -d --isolation {mode} --network tiny {BUSYBOX} true")).fails(125);
     assert!(told.contains("tiny"), "{told}");
 
     // Docker's pools are 15 networks of /16 and 16 of /20, of which the default bridge has one.
