@@ -32,12 +32,12 @@ impl Side<'_> {
 
     /// One that answers HTTP at port 80 with its name.
     fn serving(&self, name: &str, options: &str) {
-        let script = format!("mkdir /www && echo {name} >/www/index.html && httpd -f -p 80 -h /www");
+        let script = format!("mkdir -p /www && echo {name} >/www/index.html && httpd -f -p 80 -h /www");
         let words = ["run", "-d", "--isolation", "namespace", "--name", name];
         let options = options.split(' ').filter(|word| !word.is_empty());
         let words = words.into_iter().chain(options).chain([BUSYBOX, "sh", "-c", &script]);
         self.user.hull(words).inside(&self.host.namespace).output().exits(0);
-        eventually("it serves", || (self.sh(name, "nc -z 127.0.0.1 80").code == 0).then_some(()));
+        eventually("it serves", || (self.sh(name, "wget -qO- http://127.0.0.1/").code == 0).then_some(()));
     }
 }
 
@@ -49,12 +49,12 @@ fn a_container_reaches_the_outside_by_address_and_by_name_and_not_the_hosts_loop
     let _own = Server::start(&host.namespace, "127.0.0.1:8081", "loopback");
     side.serving("guest", "");
     for name in [Host::INTERNET, "www.example.test"] {
-        let said = side.sh("guest", &format!("wget -T 10 -qO- http://{name}/")).text();
+        let said = side.sh("guest", &format!("wget -qO- http://{name}/")).text();
         assert_eq!(said, format!("internet to {}", Host::ADDRESS), "{name}");
     }
     let gateways = "ip route | sed -n 's/.*via \\([0-9.]*\\).*/\\1/p'";
     let script = format!(
-        "for a in $({gateways}) 198.51.100.2; do wget -T 2 -qO- http://$a:8081/ && exit 0; done; exit 7"
+        "for a in $({gateways}) 198.51.100.2; do timeout 3 wget -qO- http://$a:8081/ && exit 0; done; exit 7"
     );
     side.sh("guest", &script).exits(7);
     side.say("rm -f guest").exits(0);
@@ -72,10 +72,10 @@ fn containers_of_a_network_find_each_other_by_name_and_others_do_not() {
     side.serving("web", "--network shop");
     side.serving("client", "--network shop");
     side.serving("stranger", "--network elsewhere");
-    assert_eq!(side.sh("client", "wget -T 10 -qO- http://web/").text(), "web");
+    assert_eq!(side.sh("client", "wget -qO- http://web/").text(), "web");
     let web = side.say("inspect -f {{.NetworkSettings.Networks.shop.IPAddress}} web").text();
-    assert_eq!(side.sh("client", &format!("wget -T 10 -qO- http://{web}/")).text(), "web");
-    assert_ne!(side.sh("stranger", &format!("wget -T 2 -qO- http://{web}/")).code, 0);
+    assert_eq!(side.sh("client", &format!("wget -qO- http://{web}/")).text(), "web");
+    assert_ne!(side.sh("stranger", &format!("timeout 3 wget -qO- http://{web}/")).code, 0);
     side.say("rm -f web client stranger").exits(0);
     side.say("network rm shop elsewhere").exits(0);
     user.expect_no_processes();
@@ -108,7 +108,7 @@ fn a_killed_pasta_comes_back_and_a_killed_supervisor_leaves_nothing() {
     std::thread::sleep(std::time::Duration::from_secs(1));
     kill_process(user.process("pasta --config-net"));
     eventually("the outside is back", || {
-        let script = format!("wget -T 2 -qO- http://{}/", Host::INTERNET);
+        let script = format!("timeout 3 wget -qO- http://{}/", Host::INTERNET);
         (side.sh("guest", &script).code == 0).then_some(())
     });
     kill_process(user.process("hull supervise"));
