@@ -23,7 +23,6 @@ mod tally;
 
 pub use enforcer::{Denied, Enforcer};
 pub use log::{Log, LogError, Watch};
-pub use names::permits_name;
 pub use parse::{ParseError, parse};
-pub use policy::{NamePolicy, Opening};
+pub use policy::NamePolicy;
 pub use rules::rules_of;

@@ -30,16 +30,6 @@ pub(super) struct BoundPort {
     pub socket: PortSocket,
 }
 
-/// What nftables is told: who connects to `at` from outside reaches `target`, if both are of one family and
-/// `at` is no loopback address. Else the packets are the relay's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Forward {
-    pub protocol: Protocol,
-    /// 0.0.0.0 or :: for all addresses of the host.
-    pub at: SocketAddr,
-    pub target: SocketAddr,
-}
-
 /// Takes what `networking` publishes, in the network namespace that the process is in, and records it.
 /// All of it or nothing.
 pub fn bind(store: &Store, owner: &str, networking: &Networking) -> Result<Bound, PortError> {
@@ -141,15 +131,6 @@ impl Bound {
             host_port: port.at.port(),
         };
         self.ports.iter().map(row).collect()
-    }
-
-    /// For a sandbox with these addresses. One without any has no use for ports.
-    pub fn forwards(&self, ipv4: Option<Ipv4Addr>, ipv6: Option<Ipv6Addr>) -> Vec<Forward> {
-        let forward = |port: &BoundPort| {
-            let target = port.target(ipv4, ipv6)?;
-            Some(Forward { protocol: port.container.protocol, at: port.at, target })
-        };
-        self.ports.iter().filter_map(forward).collect()
     }
 
     #[cfg(test)]

@@ -122,10 +122,9 @@ fn every_port_leads_to_the_containers_address_of_its_family_if_there_is_one() {
     let bound = Fixture::new().bind(&["80"]).unwrap();
     let (ipv4, ipv6) = (Ipv4Addr::new(172, 17, 0, 2), "fd00::2".parse::<Ipv6Addr>().unwrap());
     let targets = |ipv4, ipv6| -> Vec<String> {
-        bound.forwards(ipv4, ipv6).iter().map(|forward| forward.target.to_string()).collect()
+        bound.ports.iter().filter_map(|port| port.target(ipv4, ipv6)).map(|at| at.to_string()).collect()
     };
     assert_eq!(targets(Some(ipv4), Some(ipv6)), ["172.17.0.2:80", "[fd00::2]:80"]);
     assert_eq!(targets(Some(ipv4), None), ["172.17.0.2:80", "172.17.0.2:80"]);
     assert!(targets(None, None).is_empty());
-    assert_eq!(bound.forwards(Some(ipv4), None)[0].at, bound.first());
 }

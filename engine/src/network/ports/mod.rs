@@ -21,7 +21,7 @@ use std::net::{IpAddr, SocketAddr};
 use crate::network::model::Port;
 use crate::store;
 
-pub use bind::{Bound, Forward, bind};
+pub use bind::{Bound, bind};
 pub use relay::{Relay, Work};
 
 #[derive(Debug, thiserror::Error)]
