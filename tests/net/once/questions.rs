@@ -1,6 +1,6 @@
 //! More of names: what is asked where.
 
-use hull_tests::net::Host;
+use hull_tests::net::{BIG, Host};
 use hull_tests::{BUSYBOX, PYTHON};
 
 #[test]
@@ -56,4 +56,13 @@ fn a_host_name_of_the_containers_own_and_a_resolver_that_is_away_are_answered() 
     assert_eq!(guest.lookup("guest"), [guest.address("own").to_string()]);
     let other = ["--network", "own", "--dns", "198.51.100.99", BUSYBOX, "nslookup", "guest"];
     assert!(host.run(other).text().contains(&guest.address("own").to_string()));
+}
+
+#[test]
+fn an_answer_too_large_for_a_datagram_comes_over_tcp() {
+    let host = Host::new();
+    host.say("network create own").exits(0);
+    let script = "import socket; print(len(socket.gethostbyname_ex('big.example.test')[2]))";
+    let text = host.run(["--network", "own", PYTHON, "python3", "-c", script]).text();
+    assert_eq!(text, BIG.to_string());
 }

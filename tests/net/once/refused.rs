@@ -60,7 +60,7 @@ fn containers_with_wrong_networks_are_not_started() {
         ("--network own --ip 10.9.0.77", "10.9.0.77"),
         ("--network own --ip 10.99.0.77", "10.99.0.77"),
         ("--network own --ip zz", "zz"),
-        ("--network own --ip6 fd00::5", "fd00::5"),
+        ("--network own --ip6 fd00::5", "family"),
         ("--network own --mac-address zz", "zz"),
         ("--network own --mac-address 01:00:5e:00:00:01", "01:00:5e"),
         ("--ip 172.17.0.50", "ip"),
