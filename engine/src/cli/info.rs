@@ -52,6 +52,7 @@ pub fn info(context: &Context, args: &FormatArgs) -> Exit {
         ("Pods", "Pods"),
         ("Images", "Images"),
         ("Log driver", "LoggingDriver"),
+        ("Network drivers", "NetworkDrivers"),
         ("Rootless", "Rootless"),
         ("  User ids", "UserIds"),
         ("  Network", "RootlessNetwork"),
