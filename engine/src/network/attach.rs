@@ -163,7 +163,7 @@ pub fn sweep(store: &Store) -> Result<(), NetworkError> {
 /// An internal network publishes nothing, as docker's.
 fn publishes(store: &Store, owner: &str) -> Result<bool, NetworkError> {
     for row in store.db().endpoints_of(owner)? {
-        if leads_out(&store.db().network(&row.network)?) {
+        if leads_out(&store.db().network_of(&row)?) {
             return Ok(true);
         }
     }

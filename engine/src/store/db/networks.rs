@@ -136,6 +136,16 @@ impl Database {
         the_only("network", wanted, found)
     }
 
+    /// The network that an endpoint is on. One that is gone is called as it was.
+    pub fn network_of(&self, endpoint: &EndpointRow) -> Result<NetworkRow> {
+        self.network(&endpoint.network).map_err(|error| match error {
+            Error::NotFound { what, .. } if !endpoint.settings.network.is_empty() => {
+                Error::NotFound { what, name: endpoint.settings.network.clone() }
+            }
+            other => other,
+        })
+    }
+
     /// Of one sandbox, by position.
     pub fn endpoints_of(&self, owner: &str) -> Result<Vec<EndpointRow>> {
         self.list_endpoints("owner = ? ORDER BY position", owner)

@@ -99,6 +99,8 @@ fn a_network_stays_while_something_up_is_on_it() {
     // As docker's: the container keeps its place on it, and does not start.
     assert_eq!(db.endpoints_of("c").unwrap().len(), 1);
     assert_eq!(claim(db, "c", 2).unwrap_err().to_string(), "No such network: front");
+    let left = &db.endpoints_of("c").unwrap()[0];
+    assert_eq!(db.network_of(left).unwrap_err().to_string(), "No such network: front");
     assert_eq!(db.remove_network("a1").unwrap_err().kind(), Kind::NotFound);
 }
 
