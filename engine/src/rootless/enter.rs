@@ -34,7 +34,10 @@ pub fn enter(run: &Path) -> Result<(), RootlessError> {
     let file = NamespaceFile::open(run, FILE)?;
     file.join()?;
     for _ in 0..ATTEMPTS {
-        let Some((_, holder)) = file.holder_process()? else {
+        // One whose holder was killed is still the network's that it has.
+        let network = || NamespaceFile::open(run, hold::NETWORK)?.holder_process();
+        let Some((_, holder)) = file.holder_process()?.map_or_else(network, |holder| Ok(Some(holder)))?
+        else {
             make(run)?;
             continue;
         };
