@@ -221,7 +221,8 @@ impl Drop for User {
             unsafe { libc::kill(libc::pid_t::try_from(pid).unwrap(), libc::SIGKILL) };
         }
         let _files = users_files();
-        let _ = Command::new("userdel").arg(&self.name).output();
+        // Also where a process that was killed just now has not ended yet.
+        let _ = Command::new("userdel").arg("--force").arg(&self.name).output();
         let _ = fs::remove_dir_all(&self.home);
         if let Some(given) = &self.cgroup {
             let _ = Command::new("find")
