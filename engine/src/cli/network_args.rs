@@ -136,7 +136,6 @@ impl NetworkArgs {
             ("ip", self.ip.is_some() || self.ip6.is_some()),
             ("network-alias", !self.network_alias.is_empty()),
             ("network-opt", !self.network_opt.is_empty()),
-            ("egress", !self.egress.is_empty()),
         ];
         if let Some((what, _)) = mode.iter().find(|(_, given)| *given) {
             anyhow::bail!("conflicting options: {what} and the network mode");
