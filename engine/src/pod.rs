@@ -207,7 +207,7 @@ fn begin(context: &Context, store: &Store, row: &PodRow) -> Result<Option<Client
         boot_log: config.boot_log,
         pod: Some(PodConfig { hostname: config.hostname, domainname: config.network.domainname.clone() }),
         network: config.network,
-        endpoints: store.db().endpoints_of(&row.id)?.len(),
+        positions: network::positions(store, &row.id)?,
         container: None,
     };
     Ok(Some(place.spawn(context, wanted)?))

@@ -94,10 +94,12 @@ pub fn lock_member(store: &Store, id: &str) -> Result<Option<SandboxLock>, store
 /// The container's folders, then its rows.
 pub fn discard(store: &Store, id: &str, in_pod: bool, how: Option<&Change>) -> Result<(), store::Error> {
     let own_sandbox = (!in_pod).then_some(id);
-    if !in_pod {
-        unplug(store, id);
-    }
-    match folders(store, id, in_pod) {
+    let unplugged = if in_pod { Ok(()) } else { network::down(store, id) };
+    let unplugged = unplugged.map_err(|error| {
+        let lock = store.paths().network_lock();
+        store::Error::io("take the container's network back under", &lock, io::Error::other(chain(&error)))
+    });
+    match unplugged.and_then(|()| folders(store, id, in_pod)) {
         Ok(()) => store.db().conclude(id, how, true, own_sandbox),
         Err(error) => {
             // It goes on as one being removed.

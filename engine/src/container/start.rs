@@ -9,6 +9,7 @@ use super::create::{self, CreateError, Creating, New};
 use super::remove;
 use crate::context::Context;
 use crate::image::{self, Image, Root, catalog, unpack};
+use crate::network;
 use crate::pod;
 use crate::rootless::in_user_namespace;
 use crate::sandbox::mode::Isolation;
@@ -155,7 +156,7 @@ fn supervise(
         boot_log: config.boot_log,
         pod: None,
         network: config.network.clone(),
-        endpoints: store.db().endpoints_of(&container.id)?.len(),
+        positions: network::positions(store, &container.id)?,
         container: Some(container),
     };
     Ok(place.spawn(context, wanted)?)

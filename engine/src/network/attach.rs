@@ -15,7 +15,7 @@ use super::firewall::Allow;
 use super::host::{Host, Side};
 use super::model::{EndpointRow, Mode, NetworkRow, Networking, Pool, Rates};
 use super::place::Place;
-use super::ports::{Relay, Work};
+use super::ports::{Bound, Relay, Work};
 use super::{NetworkError, ipam, ports};
 use crate::store::{self, Store};
 
@@ -27,6 +27,7 @@ const DEVICE_MAC: [u8; 6] = [0x02, 0x68, 0x75, 0x6c, 0x00, 0x00];
 /// A sandbox's network while it is up. Published ports are relayed until it is dropped.
 #[derive(Debug)]
 pub struct Attached {
+    /// By position.
     pub endpoints: Vec<Endpoint>,
     /// Of a machine: what is still to be plugged in.
     pub plugs: Vec<Plug>,
@@ -51,13 +52,19 @@ pub struct Plug {
     pub rates: Rates,
 }
 
-/// Devices that a machine is built with, whose last endpoint has this position.
+/// Devices that a machine is built with whose endpoints take so many positions.
 pub fn devices(networking: &Networking, positions: usize) -> u8 {
     if networking.mode != Mode::Networks {
         return 0;
     }
     let wanted = (positions + SPARE_DEVICES).min(hull_vmm::config::MAX_NETS);
     u8::try_from(wanted).unwrap_or(u8::MAX)
+}
+
+/// How far a sandbox's endpoints reach.
+pub fn positions(store: &Store, owner: &str) -> Result<usize, store::Error> {
+    let last = store.db().endpoints_of(owner)?.last().map(|row| usize::from(row.position) + 1);
+    Ok(last.unwrap_or(0))
 }
 
 /// How a machine's agent finds a device of it.
@@ -94,11 +101,10 @@ pub fn up(
         attached.plugs.extend(tap.map(|tap| Plug::new(&row, tap)));
         attached.endpoints.push(Endpoint::new(row, network, side, carries));
     }
-    if let Some(bound) = bound.filter(|bound| !bound.is_empty()) {
-        let (ipv4, ipv6) = attached.target();
-        let place = host.place().clone();
-        let relay = bound.relay(ipv4, ipv6, |work| start(place, work));
-        attached.relay = Some(relay.map_err(NetworkError::Relay)?);
+    // That of before leads to where the sandbox was.
+    attached.aim();
+    if let Some(bound) = bound {
+        attached.relay(bound, host.place().clone(), start)?;
     }
     Ok(attached)
 }
@@ -107,18 +113,27 @@ pub fn up(
 pub fn connect(
     store: &Store,
     owner: &str,
-    attached: &Attached,
+    networking: &Networking,
+    attached: &mut Attached,
     endpoint: &str,
     side: Side<'_>,
+    start: impl FnOnce(Place, Work) -> Option<JoinHandle<()>>,
 ) -> Result<(Endpoint, Option<Plug>), NetworkError> {
+    // Those of a sandbox that was on internal networks only.
+    let late = attached.relay.is_none() && publishes(store, owner)?;
+    let bound = late.then(|| ports::bind(store, owner, networking)).transpose()?;
     let mut host = Host::lock(store)?;
     let all = ipam::allocate(store, owner)?;
     let found = all.into_iter().find(|(row, _)| row.id == endpoint);
     let missing = || store::Error::NotFound { what: "endpoint", name: endpoint.to_string() };
     let (row, network) = found.ok_or_else(missing)?;
-    let carries = leads_out(&network) && attached.carrier().is_none();
+    let carries =
+        leads_out(&network) && attached.carrier().is_none_or(|carrier| carrier.row.position > row.position);
     let tap = host.connect(&row, &network, side)?;
     let plug = tap.map(|tap| Plug::new(&row, tap));
+    if let Some(bound) = bound {
+        attached.relay(bound, host.place().clone(), start)?;
+    }
     Ok((Endpoint::new(row, network, side, carries), plug))
 }
 
@@ -144,7 +159,11 @@ pub fn down(store: &Store, owner: &str) -> Result<(), NetworkError> {
     let mut live = store.db().endpoints_of(owner)?;
     live.retain(|row| row.live.is_some());
     if live.is_empty() {
-        return Ok(());
+        // Bound for a start that came to nothing, or for a network that it was taken from.
+        return match store.db().published_of(owner)?.is_empty() {
+            true => Ok(()),
+            false => Ok(ipam::release(store, owner)?),
+        };
     }
     let mut host = Host::lock(store)?;
     // What is in the kernel goes first: while its row is there, it is found again.
@@ -153,6 +172,15 @@ pub fn down(store: &Store, owner: &str) -> Result<(), NetworkError> {
         ipam::release_endpoint(store, owner, &row.id)?;
     }
     Ok(ipam::release(store, owner)?)
+}
+
+/// Forgets an endpoint, with what there may be of it in the kernel.
+pub fn forget(store: &Store, endpoint: &EndpointRow) -> Result<(), NetworkError> {
+    let rows = store.db().endpoints_of(&endpoint.owner)?;
+    if let Some(live) = rows.iter().find(|row| row.id == endpoint.id && row.live.is_some()) {
+        disconnect(store, live, None)?;
+    }
+    Ok(store.db().remove_endpoint(&endpoint.id)?)
 }
 
 /// Removes what supervisors left in the kernel that were killed before it had a row, or after.
@@ -176,7 +204,31 @@ pub fn leads_out(network: &NetworkRow) -> bool {
 }
 
 impl Attached {
-    /// Through which goes what leads out, and comes what is published.
+    /// Adds one that is there, by position as all are. What it carries the others do not.
+    pub fn add(&mut self, endpoint: Endpoint) {
+        if !endpoint.interface.routes.is_empty() {
+            self.endpoints.iter_mut().for_each(|other| other.interface.routes.clear());
+        }
+        self.endpoints.push(endpoint);
+        self.endpoints.sort_by_key(|endpoint| endpoint.row.position);
+        self.aim();
+    }
+
+    fn relay(
+        &mut self,
+        bound: Bound,
+        place: Place,
+        start: impl FnOnce(Place, Work) -> Option<JoinHandle<()>>,
+    ) -> Result<(), NetworkError> {
+        if !bound.is_empty() {
+            let (ipv4, ipv6) = self.target();
+            let relay = bound.relay(ipv4, ipv6, |work| start(place, work));
+            self.relay = Some(relay.map_err(NetworkError::Relay)?);
+        }
+        Ok(())
+    }
+
+    /// Through which goes what leads out, and comes what is published: the first that leads anywhere.
     pub fn carrier(&self) -> Option<&Endpoint> {
         self.endpoints.iter().find(|endpoint| leads_out(&endpoint.network))
     }

@@ -5,6 +5,7 @@ use std::io;
 use hull_guest::netlink::route::{RouteError, Rtnetlink};
 use hull_guest::protocol::Mac;
 
+use super::firewall::BRIDGE_MAC;
 use super::instance::Instance;
 use super::place::Place;
 use super::sysctl::SysctlError;
@@ -60,6 +61,23 @@ impl Devices {
     /// False: there was none.
     pub fn remove(&mut self, name: &str) -> Result<bool> {
         Ok(self.route.delete_link(name)?)
+    }
+
+    /// Removes a bridge if it is this store's.
+    pub fn remove_bridge(&mut self, name: &str) -> Result<()> {
+        let Some(link) = self.route.link_by_name(name)? else { return Ok(()) };
+        // One that was about to be made has no alias yet.
+        let ours = link.alias.as_deref().map_or(link.mac == Some(BRIDGE_MAC), |alias| alias == self.alias);
+        if ours && link.kind.as_deref() == Some("bridge") {
+            self.route.delete_link(name)?;
+        }
+        Ok(())
+    }
+
+    /// Whether there are devices of other stores' sandboxes.
+    pub fn others_are_there(&mut self) -> Result<bool> {
+        let others = |alias: &str| alias != self.alias && (alias == "hull" || alias.starts_with("hull-"));
+        Ok(self.route.links()?.iter().any(|link| link.alias.as_deref().is_some_and(others)))
     }
 
     pub(super) fn index(&mut self, name: &str) -> Result<u32> {

@@ -150,7 +150,8 @@ impl<'a> Host<'a> {
                 eprintln!("{foreign}");
             }
         }
-        if made && !network.settings.internal {
+        // It looks only, where that is done: whoever made the bridge may have been killed before.
+        if !network.settings.internal {
             let ipv6 = rules.subnets.iter().any(|subnet| !subnet.is_ipv4());
             Forwarding::of(&self.place, self.store.paths().run()).enable(ipv6)?;
         }
@@ -219,13 +220,16 @@ impl<'a> Host<'a> {
             self.firewall.withdraw_network(&bridge)?;
         }
         foreign::retract(&self.place, &bridge)?;
-        self.devices.remove(&bridge)?;
-        Ok(())
+        Ok(self.devices.remove_bridge(&bridge)?)
     }
 
     /// Nobody is on any network: the host is as it was.
     fn all_down(&mut self) -> Result<()> {
         self.firewall.remove()?;
+        // Another store's sandboxes may need it, which found it switched on.
+        if self.devices.others_are_there()? {
+            return Ok(());
+        }
         Ok(Forwarding::of(&self.place, self.store.paths().run()).restore()?)
     }
 
@@ -278,7 +282,8 @@ impl<'a> Host<'a> {
         let db = self.store.db();
         let (mut all, mut carried) = (Vec::new(), false);
         for row in db.endpoints_of(owner)? {
-            let (Some(live), network) = (row.live.clone(), db.network(&row.network)?) else { continue };
+            let Some(live) = row.live.clone() else { continue };
+            let network = db.network(&row.network)?;
             if network.driver != Driver::Bridge {
                 carried |= leads_out(&network);
                 continue;

@@ -1,8 +1,8 @@
 //! `network connect` and `disconnect`: a sandbox's endpoints after it was made.
 
-use super::model::{HOST, Mode, NONE, Networking};
+use super::model::{EndpointRow, HOST, Mode, NONE, Networking};
 use super::options::{self, Wish, most_endpoints};
-use super::{NetworkError, catalog};
+use super::{NetworkError, attach, catalog};
 use crate::container::config::Config;
 use crate::pod;
 use crate::sandbox::mode::Isolation;
@@ -81,7 +81,7 @@ pub fn connect(
     match pod::client(store, &member.id).done(&call) {
         // It ended meanwhile: its next start makes the endpoint.
         Err(error) if !error.is_gone() => {
-            store.db().remove_endpoint(&row.id)?;
+            attach::forget(store, &row)?;
             Err(error.into())
         }
         _ => Ok(()),
@@ -105,11 +105,17 @@ pub fn disconnect(store: &Store, network: &str, container: &str, force: bool) ->
     if member.is_up(store)? {
         let call = Call::Disconnect(EndpointArgs { endpoint: row.id.clone() });
         match pod::client(store, &member.id).done(&call) {
-            Err(error) if !error.is_gone() && !force => return Err(error.into()),
+            // One that never came to be has nothing that the supervisor would know of.
+            Err(error) if !error.is_gone() && !force && is_live(store, &row)? => return Err(error.into()),
             _ => {}
         }
     }
-    Ok(store.db().remove_endpoint(&row.id)?)
+    attach::forget(store, &row)
+}
+
+fn is_live(store: &Store, endpoint: &EndpointRow) -> Result<bool, NetworkError> {
+    let rows = store.db().endpoints_of(&endpoint.owner)?;
+    Ok(rows.iter().any(|row| row.id == endpoint.id && row.live.is_some()))
 }
 
 /// Makes of a container that is to have no network one that is on none yet.

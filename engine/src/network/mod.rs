@@ -40,7 +40,9 @@ pub mod sysctl;
 mod tap;
 mod veth;
 
-pub use attach::{Attached, Endpoint, Plug, connect, device_mac, devices, disconnect, down, open, sweep, up};
+pub use attach::{
+    Attached, Endpoint, Plug, connect, device_mac, devices, disconnect, down, open, positions, sweep, up,
+};
 pub use error::NetworkError;
 pub use host::Side;
 pub use instance::{Instance, bridge_name, port_name};

@@ -154,6 +154,12 @@ pub fn orphans(store: &Store) {
             if_dead(store, &row.id, || drop(container_remove::ended(store, &row.id)));
         }
     }
+    for row in &store.db().live_endpoints().unwrap_or_default() {
+        // Its sandbox ended when the host's network could not be changed.
+        if store.db().sandbox(&row.owner).is_ok_and(|sandbox| sandbox.is_none()) {
+            if_dead(store, &row.owner, || container_remove::unplug(store, &row.owner));
+        }
+    }
     let (Ok(mut ids), Ok(pods)) = (store.db().container_ids(), store.db().pods()) else { return };
     ids.extend(pods.into_iter().map(|pod| pod.id));
     let known = |id: &str| ids.contains(id);

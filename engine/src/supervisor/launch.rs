@@ -51,8 +51,8 @@ pub struct Wanted {
     pub boot_log: bool,
     pub pod: Option<PodConfig>,
     pub network: Networking,
-    /// Endpoints it has now.
-    pub endpoints: usize,
+    /// Of its endpoints, with gaps.
+    pub positions: usize,
     pub container: Option<ContainerPlan>,
 }
 
@@ -104,7 +104,7 @@ impl Place {
                 kernel: wanted.kernel.as_deref().map(absolute),
                 boot_log: wanted.boot_log,
                 pod: wanted.pod,
-                nets: network::devices(&wanted.network, wanted.endpoints),
+                nets: network::devices(&wanted.network, wanted.positions),
                 network: wanted.network,
             },
             container: wanted.container,

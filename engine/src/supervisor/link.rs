@@ -120,17 +120,30 @@ fn start_relay(place: Place, work: Work) -> Option<JoinHandle<()>> {
 
 impl Link {
     /// Connects a sandbox that is up to one more network.
-    pub fn connect(&self, owner: &str, sandbox: &Arc<Sandbox>, endpoint: &str) -> Result<(), CallError> {
+    pub fn connect(
+        &self,
+        plan: &sandbox::Plan,
+        sandbox: &Arc<Sandbox>,
+        endpoint: &str,
+    ) -> Result<(), CallError> {
         let mut attached = held(&self.attached);
-        let Some(known) = attached.take() else {
+        let Some(mut known) = attached.take() else {
             return Err(state_error(
-                "The sandbox was started without a network; start it again to connect it",
+                "The sandbox was started without a network, or is ending; start it again to connect it",
             ));
         };
-        let (id, at, of) = (endpoint.to_string(), sandbox.clone(), owner.to_string());
+        if known.endpoints.iter().any(|present| present.row.id == endpoint) {
+            // Its row came in time for the start.
+            *attached = Some(known);
+            return Ok(());
+        }
+        let (id, at, of) = (endpoint.to_string(), sandbox.clone(), plan.id.clone());
+        let networking = plan.network.clone();
         let made = self.keeper.run(move |kept| {
             let made = match kept.store() {
-                Ok(store) => network::connect(store, &of, &known, &id, side(&at)),
+                Ok(store) => {
+                    network::connect(store, &of, &networking, &mut known, &id, side(&at), start_relay)
+                }
                 Err(error) => Err(error.into()),
             };
             (known, made)
@@ -138,18 +151,32 @@ impl Link {
         let (known, made) = made.ok_or_else(|| state_error("The supervisor is ending"))?;
         let known = attached.insert(known);
         let (endpoint, plug) = made.map_err(|error| failure(&error))?;
-        let told = self.tell(sandbox, &endpoint.interface, plug.as_ref());
+        let told = match &plug {
+            Some(plug) if plug.device >= plan.nets => Err(state_error(format!(
+                "The virtual machine was started with {} network devices; start it again to connect it to more",
+                plan.nets
+            ))),
+            plug => self.tell(sandbox, &endpoint.interface, plug.as_ref()),
+        };
         match told {
             Ok(()) => {
-                known.endpoints.push(endpoint);
-                known.aim();
-                self.reopen(owner);
+                known.add(endpoint);
+                self.reopen(&plan.id);
             }
             Err(_) => {
-                let _ = self.keeper.run(move |kept| network::disconnect(kept.store()?, &endpoint.row, None));
+                let heir = known.carrier().filter(|_| !endpoint.interface.routes.is_empty()).cloned();
+                let _ = self
+                    .keeper
+                    .run(move |kept| network::disconnect(kept.store()?, &endpoint.row, heir.as_ref()));
             }
         }
         told
+    }
+
+    /// The sandbox ends: its ports are free for whoever comes next, and nobody connects it any more.
+    pub fn close(&self) {
+        held(&self.attached).take();
+        held(&self.guard).take();
     }
 
     /// What names have opened, in rules that were made anew.
@@ -188,26 +215,33 @@ impl Link {
         let carried = !gone.interface.routes.is_empty();
         let heir = known.carrier().filter(|_| carried).cloned();
         let routes = heir.as_ref().map_or_else(Vec::new, Endpoint::default_routes);
-        for endpoint in known
-            .endpoints
-            .iter_mut()
-            .filter(|one| Some(&one.row.id) == heir.as_ref().map(|heir| &heir.row.id))
-        {
+        let args = DisconnectArgs { name: gone.interface.name.clone(), routes: routes.clone() };
+        let told = sandbox.agent().done(&Request::DisconnectInterface(args));
+        // Whatever the guest makes of it, and its VMM: without a port nothing passes any more.
+        let unplugged = match sandbox.mode() {
+            Isolation::Vm => sandbox.unplug(gone.row.position),
+            Isolation::Namespace => Ok(()),
+        };
+        let (row, carrier) = (gone.row.clone(), heir.clone());
+        let removed = self.keeper.run(move |kept| network::disconnect(kept.store()?, &row, carrier.as_ref()));
+        let removed = removed.ok_or_else(|| state_error("The supervisor is ending"));
+        if let Err(error) = removed.and_then(|removed| removed.map_err(|error| failure(&error))) {
+            known.add(gone);
+            return Err(error);
+        }
+        let heir = heir.map(|heir| heir.row.id);
+        for endpoint in known.endpoints.iter_mut().filter(|one| heir.as_ref() == Some(&one.row.id)) {
             endpoint.interface.routes = routes.clone();
         }
         known.aim();
-        let args = DisconnectArgs { name: gone.interface.name.clone(), routes };
-        let told = sandbox.agent().done(&Request::DisconnectInterface(args));
-        if sandbox.mode() == Isolation::Vm {
-            // Whatever the guest makes of it: nothing passes any more.
-            sandbox.unplug(gone.row.position).map_err(|error| failure(&error))?;
+        self.reopen(&gone.row.owner);
+        if let Err(error) = told {
+            eprintln!("The agent did not take {} back: {}", gone.interface.name, chain(&error));
         }
-        let owner = gone.row.owner.clone();
-        let removed =
-            self.keeper.run(move |kept| network::disconnect(kept.store()?, &gone.row, heir.as_ref()));
-        removed.ok_or_else(|| state_error("The supervisor is ending"))?.map_err(|error| failure(&error))?;
-        self.reopen(&owner);
-        told.map_err(|error| failure(&error))
+        if let Err(error) = unplugged {
+            eprintln!("The machine did not unplug {}: {}", gone.interface.name, chain(&error));
+        }
+        Ok(())
     }
 }
 

@@ -94,13 +94,13 @@ impl Shared {
 
     /// Connects the sandbox, which is up, to one more network.
     pub fn connect(&self, endpoint: &str) -> Reply {
-        let sandbox = self.running_sandbox().ok_or_else(|| state_error("The sandbox is not up"))?;
-        self.slot.link().connect(self.id(), &sandbox, endpoint).map(|()| Answer::Done)
+        let sandbox = self.slot.settled().ok_or_else(|| state_error("The sandbox is not up"))?;
+        self.slot.link().connect(self.slot.plan(), &sandbox, endpoint).map(|()| Answer::Done)
     }
 
     /// Takes it from a network again.
     pub fn disconnect(&self, endpoint: &str) -> Reply {
-        let sandbox = self.running_sandbox().ok_or_else(|| state_error("The sandbox is not up"))?;
+        let sandbox = self.slot.settled().ok_or_else(|| state_error("The sandbox is not up"))?;
         self.slot.link().disconnect(&sandbox, endpoint).map(|()| Answer::Done)
     }
 

@@ -177,6 +177,18 @@ impl Slot {
         }
     }
 
+    /// The same, where one that starts is waited for.
+    pub fn settled(&self) -> Option<Arc<Sandbox>> {
+        let mut state = held(&self.state);
+        while let State::Starting(_) = &*state {
+            state = self.settled.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        match &*state {
+            State::Up(sandbox) => Some(sandbox.clone()),
+            _ => None,
+        }
+    }
+
     /// Nothing starts any more, and what is about to does not come up: who waits for it is told so.
     pub fn refuse_starts(&self) {
         let mut state = held(&self.state);
@@ -207,6 +219,7 @@ impl Slot {
         if let Some(sandbox) = sandbox {
             self.end_one(sandbox, flush);
         }
+        self.link.close();
     }
 
     /// What the agent answers is read here, and not by the keeper.
