@@ -7,7 +7,8 @@ use std::process::Command;
 use hull_tests::{Hull, LAYERS, Store, archive::Archive, paths, run};
 
 /// What hull puts over the image, or changes the time of by doing so.
-const OVERLAID: [&str; 7] = ["", "/proc", "/sys", "/dev", "/etc", "/etc/hosts", "/etc/hostname"];
+const OVERLAID: [&str; 8] =
+    ["", "/proc", "/sys", "/dev", "/etc", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf"];
 
 /// Folders that a layer only implies: what time they get is everybody's own choice.
 const IMPLIED: [&str; 3] = ["/keep", "/keep/fresh", "/keep/fresh/path"];

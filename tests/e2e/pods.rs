@@ -217,6 +217,8 @@ fn namespaces_of_a_container_without_a_pod_cannot_be_joined() {
         assert!(line.contains("pod create") && line.contains(&container.name), "{line}");
         let line = pod.run(["--rm", option, &format!("container:{elsewhere}"), BUSYBOX, "true"]).fails(125);
         assert!(line.contains("another pod"), "{line}");
+    }
+    for option in ["--ipc", "--pid"] {
         let line = Hull::new(["run", "--rm", option, "bridge", BUSYBOX, "true"]).output().fails(125);
         assert!(line.contains("container:NAME"), "{line}");
     }

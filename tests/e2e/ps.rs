@@ -53,7 +53,7 @@ fn formats_give_dockers_fields() {
         format!("{name} busybox created Created")
     );
     assert_eq!(one("{{.Labels}}"), format!("b=2,case={label}"));
-    assert_eq!(one(r#"{{.Label "b"}}|{{.Ports}}|{{.Mounts}}|{{.Networks}}"#), "2|||");
+    assert_eq!(one(r#"{{.Label "b"}}|{{.Ports}}|{{.Mounts}}|{{.Networks}}"#), "2|||bridge");
     assert_eq!(
         one(r"table {{.Names}}\t{{.State}}").lines().nth(1).unwrap().split_whitespace().last(),
         Some("created")

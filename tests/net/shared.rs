@@ -4,16 +4,6 @@ use hull_tests::net::Host;
 use hull_tests::{BUSYBOX, isolation};
 
 #[test]
-fn a_container_joins_the_network_of_another() {
-    let host = Host::new();
-    let web = host.serving("web", "-p 8080:80");
-    let text = host.run(["--network", "container:web", BUSYBOX, "wget", "-qO-", "http://127.0.0.1/"]).text();
-    assert_eq!(text, "web");
-    let shown = host.run(["--network", "container:web", BUSYBOX, "ip", "-4", "addr", "show", "eth0"]).text();
-    assert!(shown.contains(&format!("inet {}/16", web.address("bridge"))), "{shown}");
-}
-
-#[test]
 fn a_pods_members_share_its_address_and_ports() {
     let host = Host::new();
     host.say("network create shop").exits(0);
@@ -25,6 +15,9 @@ fn a_pods_members_share_its_address_and_ports() {
     host.guest("server").await_port(80);
     let member = ["run", "--rm", "--pod", "till", BUSYBOX, "wget", "-qO-", "http://127.0.0.1/"];
     assert_eq!(host.hull(member).text(), "pod");
+    let joined =
+        ["run", "--rm", "--network", "container:server", BUSYBOX, "wget", "-qO-", "http://127.0.0.1/"];
+    assert_eq!(host.hull(joined).text(), "pod");
     assert_eq!(host.client.get("203.0.113.1:8080").unwrap(), "pod");
     let client = host.sleeping("client", "--network shop");
     assert_eq!(client.get("till").unwrap(), "pod");

@@ -26,8 +26,9 @@ impl Devices {
             mtu: port.mtu,
         };
         match self.route.add_veth(&veth) {
-            // Left of an earlier sandbox, which is ending.
-            Err(error) if error.is(Errno::EXIST) && self.route.delete_link(port.name)? => {
+            // Left of an earlier sandbox, which is ending; the device may have gone by itself by now.
+            Err(error) if error.is(Errno::EXIST) => {
+                self.route.delete_link(port.name)?;
                 self.route.add_veth(&veth)?;
             }
             made => made?,

@@ -196,7 +196,8 @@ impl Plumbing {
             links,
             rules: namespace.run("nft", ["list", "ruleset"]),
             forwarding: names.iter().map(|name| sysctl(name).unwrap()).collect(),
-            routes: namespace.ip("route"),
+            // Whether the other end is up yet is not hull's.
+            routes: namespace.ip("route").replace(" linkdown", ""),
         }
     }
 }
