@@ -28,6 +28,9 @@ const BUFFER: usize = 32 * 1024;
 /// Fits into every socket's send buffer.
 const SMALL: usize = 64 * 1024;
 
+/// Messages of other processes that are overheard while one answer is waited for.
+const MAX_STRANGERS: u32 = 4096;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
     /// Devices, addresses, routes: rtnetlink(7).
@@ -177,6 +180,7 @@ impl Socket {
     ) -> Result<(), NetlinkError> {
         let mut interrupted = false;
         let mut overrun = false;
+        let mut strangers = 0;
         loop {
             // With MSG_TRUNC the length is that of the whole datagram.
             let wait = if overrun { RecvFlags::DONTWAIT } else { RecvFlags::empty() };
@@ -194,6 +198,11 @@ impl Socket {
             };
             // A process in the same namespace may send here too, if it has CAP_NET_ADMIN.
             if !sender.is_some_and(is_kernel) {
+                strangers += 1;
+                // One that never stops is not to hold up who asked.
+                if strangers > MAX_STRANGERS {
+                    return Err(Errno::NOBUFS.into());
+                }
                 continue;
             }
             if whole > count {

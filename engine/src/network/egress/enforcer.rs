@@ -53,8 +53,27 @@ pub struct Enforcer {
 }
 
 struct State {
+    pace: Pace,
     open: BTreeMap<(IpAddr, Option<u16>), Open>,
     tally: Tally<Refusal>,
+}
+
+/// How often names may change the host's rules, which all sandboxes wait for: so many times in a second.
+const CHANGES: u32 = 16;
+
+struct Pace {
+    second: Instant,
+    changes: u32,
+}
+
+impl Pace {
+    fn allows(&mut self, now: Instant) -> bool {
+        if now.saturating_duration_since(self.second) >= Duration::from_secs(1) {
+            (self.second, self.changes) = (now, 0);
+        }
+        self.changes += 1;
+        self.changes <= CHANGES
+    }
 }
 
 /// An address and port that a name has opened.
@@ -79,7 +98,9 @@ impl fmt::Debug for Enforcer {
 impl Enforcer {
     /// `tell` is called for what events are to tell, at a bounded rate; it must not wait.
     pub fn new(egress: Egress, tell: impl Fn(Denied) + Send + Sync + 'static) -> Enforcer {
-        let state = Mutex::new(State { open: BTreeMap::new(), tally: Tally::new(Instant::now()) });
+        let now = Instant::now();
+        let pace = Pace { second: now, changes: 0 };
+        let state = Mutex::new(State { pace, open: BTreeMap::new(), tally: Tally::new(now) });
         Enforcer { egress, state, tell: Box::new(tell) }
     }
 
@@ -97,12 +118,17 @@ impl Enforcer {
     pub fn to_open(&self, name: &str, addresses: &[IpAddr], ttl: Duration) -> Option<Vec<Allow>> {
         let mut wanted = names::opened(&self.egress, name, addresses, ttl);
         let now = Instant::now();
-        let open = &mut self.state().open;
+        let mut state = self.state();
         let fresh = |key: &Allow| {
-            let open = open.get(&(key.address, key.port));
+            let open = state.open.get(&(key.address, key.port));
             open.is_some_and(|open| now.saturating_duration_since(open.since) < AGAIN)
         };
         wanted.retain(|opened| !fresh(opened));
+        let state = &mut *state;
+        if !wanted.is_empty() && !state.pace.allows(now) {
+            return None;
+        }
+        let open = &mut state.open;
         if open.len() + wanted.len() > MOST {
             open.retain(|_, open| open.until > now);
         }

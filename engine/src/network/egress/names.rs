@@ -1,6 +1,6 @@
 //! Names of a policy: which may be asked for, and what their addresses open.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use crate::network::firewall::Allow;
@@ -46,13 +46,21 @@ fn matching<'a>(egress: &'a Egress, name: &str) -> impl Iterator<Item = Option<u
     egress.allow.iter().filter(move |allowed| matches(&allowed.host)).map(|allowed| allowed.port)
 }
 
+/// Addresses of one answer that count.
+const MOST_ADDRESSES: usize = 128;
+/// Alibaba's and Azure's services for machines, at addresses that are nobody else's.
+const SECRETS: [Ipv4Addr; 2] = [Ipv4Addr::new(100, 100, 100, 200), Ipv4Addr::new(168, 63, 129, 16)];
+/// Amazon's.
+const SECRETS6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
+
 /// What a name's addresses open: who owns the name chooses them, so that they open nothing that is only the
 /// host's or the link's.
 pub fn opened(egress: &Egress, name: &str, addresses: &[IpAddr], ttl: Duration) -> Vec<Allow> {
     let lifetime = ttl.clamp(SHORTEST, LONGEST);
     let ports: Vec<Option<u16>> = matching(egress, name).collect();
     let mut opened = Vec::new();
-    for address in addresses.iter().map(IpAddr::to_canonical).filter(|address| !is_local(*address)) {
+    let addresses = addresses.iter().take(MOST_ADDRESSES);
+    for address in addresses.map(IpAddr::to_canonical).filter(|address| !is_local(*address)) {
         for port in &ports {
             let new = Allow { address, port: *port, lifetime };
             if !opened.contains(&new) {
@@ -63,13 +71,31 @@ pub fn opened(egress: &Egress, name: &str, addresses: &[IpAddr], ttl: Duration) 
     opened
 }
 
-/// Also where clouds have what tells a machine its secrets (169.254.169.254).
+/// Also where clouds have what tells a machine its secrets, 169.254.169.254 and its like.
 fn is_local(address: IpAddr) -> bool {
     let link_local = match address {
-        IpAddr::V4(address) => address.is_link_local() || address.is_broadcast(),
-        IpAddr::V6(address) => address.is_unicast_link_local(),
+        IpAddr::V4(address) => {
+            address.is_link_local()
+                || address.is_broadcast()
+                || address.octets()[0] == 0
+                || SECRETS.contains(&address)
+        }
+        IpAddr::V6(address) => {
+            let inner = inside(address).map(IpAddr::V4);
+            address.is_unicast_link_local() || address == SECRETS6 || inner.is_some_and(is_local)
+        }
     };
     link_local || address.is_loopback() || address.is_unspecified() || address.is_multicast()
+}
+
+/// The IPv4 address that a gateway on the way makes of it: NAT64 (RFC 6052, 2.1) and 6to4 (RFC 3056, 2).
+fn inside(address: Ipv6Addr) -> Option<Ipv4Addr> {
+    match address.octets() {
+        [0x00, 0x64, 0xff, 0x9b, 0, 0, 0, 0, 0, 0, 0, 0, a, b, c, d] | [0x20, 0x02, a, b, c, d, ..] => {
+            Some(Ipv4Addr::new(a, b, c, d))
+        }
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -108,8 +134,21 @@ mod tests {
     #[test]
     fn a_name_opens_nothing_of_the_hosts_own() {
         let egress = egress("allow=a.b");
-        let addresses =
-            ["127.0.0.1", "::1", "169.254.169.254", "fe80::1", "0.0.0.0", "224.0.0.1", "::ffff:127.0.0.1"];
+        let addresses = [
+            "127.0.0.1",
+            "::1",
+            "169.254.169.254",
+            "fe80::1",
+            "0.0.0.0",
+            "224.0.0.1",
+            "::ffff:127.0.0.1",
+            "0.1.2.3",
+            "100.100.100.200",
+            "168.63.129.16",
+            "fd00:ec2::254",
+            "64:ff9b::a9fe:a9fe",
+            "2002:a9fe:a9fe::1",
+        ];
         let addresses = addresses.map(|address| address.parse().unwrap());
         assert_eq!(opened(&egress, "a.b", &addresses, Duration::ZERO), []);
     }

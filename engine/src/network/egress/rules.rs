@@ -6,11 +6,18 @@ use crate::network::model::{AllowedHost, Egress};
 use crate::pod;
 use crate::store::{self, Store};
 
+/// The group of what nobody listens to.
+const UNHEARD: u16 = u16::MAX;
+
 /// None: the sandbox has no policy. Whoever makes the rules anew finds it here; one that a newer release has
 /// written, and that cannot be read, allows nothing.
 pub fn rules_of(store: &Store, owner: &str) -> Result<Option<EgressRules>, store::Error> {
-    let group = store.db().egress_group(owner)?;
-    Ok(group.map(|group| rules(&policy_of(store, owner).unwrap_or_default(), group)))
+    let (policy, group) = (policy_of(store, owner), store.db().egress_group(owner)?);
+    if policy.is_none() && group.is_none() {
+        return Ok(None);
+    }
+    // Without a row nobody listens, and the policy holds all the same.
+    Ok(Some(rules(&policy.unwrap_or_default(), group.unwrap_or(UNHEARD))))
 }
 
 fn policy_of(store: &Store, owner: &str) -> Option<Egress> {

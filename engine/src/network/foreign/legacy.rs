@@ -3,7 +3,7 @@
 
 use std::process::Command;
 
-use super::{DOCKER_USER, FORWARD, Foreign, Place, comment};
+use super::{DOCKER_BRIDGES, DOCKER_USER, FORWARD, Foreign, Place, comment};
 use crate::network::firewall::{FirewallError, Result};
 
 /// What it is called where the new one has its name, and where it has not, by the kernel's list of tables.
@@ -34,8 +34,8 @@ pub(super) fn find(place: &Place) -> Result<Vec<String>> {
 pub(super) fn retract(place: &Place, bridge: &str) -> Result<()> {
     let retract = || {
         for programs in in_use() {
-            for device in ["-i", "-o"] {
-                run(programs, &with_rule("-D", device, bridge, &comment(bridge)));
+            for rule in rules(bridge) {
+                run(programs, &with("-D", &rule));
             }
         }
     };
@@ -59,10 +59,9 @@ fn admit_with(programs: [&str; 2], bridge: &str) -> Option<Foreign> {
         Some(true) => {}
         None => return Some(Foreign { name: name(programs), opened: None }),
     }
-    let comment = comment(bridge);
-    for device in ["-i", "-o"] {
-        let there = run(programs, &with_rule("-C", device, bridge, &comment)).is_some();
-        if !there && run(programs, &with_rule("-I", device, bridge, &comment)).is_none() {
+    for rule in rules(bridge) {
+        let there = run(programs, &with("-C", &rule)).is_some();
+        if !there && run(programs, &with("-I", &rule)).is_none() {
             return Some(Foreign { name: name(programs), opened: None });
         }
     }
@@ -79,8 +78,21 @@ fn drops(programs: [&str; 2]) -> Option<bool> {
     Some(forward.lines().any(|line| line == format!("-P {FORWARD} DROP")))
 }
 
-fn with_rule<'a>(action: &'a str, device: &'a str, bridge: &'a str, comment: &'a str) -> [&'a str; 10] {
-    [action, DOCKER_USER, device, bridge, "-m", "comment", "--comment", comment, "-j", "ACCEPT"]
+/// The last comes first in the chain: what leads to docker's own bridges is left to docker's rules.
+fn rules(bridge: &str) -> Vec<Vec<String>> {
+    let rule = |devices: &[&str], target: &str| {
+        let words = ["-m", "comment", "--comment", &comment(bridge), "-j", target].map(str::to_owned);
+        devices.iter().map(ToString::to_string).chain(words).collect()
+    };
+    let mut rules = vec![rule(&["-o", bridge], "ACCEPT"), rule(&["-i", bridge], "ACCEPT")];
+    for docker in DOCKER_BRIDGES {
+        rules.push(rule(&["-i", bridge, "-o", &format!("{docker}+")], "RETURN"));
+    }
+    rules
+}
+
+fn with<'a>(action: &'a str, rule: &'a [String]) -> Vec<&'a str> {
+    [action, DOCKER_USER].into_iter().chain(rule.iter().map(String::as_str)).collect()
 }
 
 /// What the first of the programs that is there prints. None: it fails, or there is none.

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::process::Command;
 
-use hull_guest::netlink::nft::{self, Batch, Chain, Family, FoundChain, Hook, Rule, Table};
+use hull_guest::netlink::nft::{self, Batch, Chain, Family, FoundChain, Hook, Rule, Table, Verdict};
 use hull_guest::netlink::{NetlinkError, Protocol, Socket};
 
 use super::firewall::{FirewallError, Result, failed};
@@ -19,6 +19,8 @@ use super::place::Place;
 /// The chain of docker's that is made for others, and the one it is called from.
 const DOCKER_USER: &str = "DOCKER-USER";
 const FORWARD: &str = "FORWARD";
+/// What the names of docker's own bridges begin with.
+const DOCKER_BRIDGES: [&str; 2] = ["br-", "docker"];
 const FIREWALLD: &str = "firewalld";
 /// firewalld's zone for interfaces it is not to judge.
 const ZONE: &str = "trusted";
@@ -142,7 +144,8 @@ fn describe(chain: &FoundChain) -> String {
     format!("Chain {} of the nftables table {family} {}", chain.name, chain.table)
 }
 
-/// As `iptables -I DOCKER-USER -i BRIDGE -j ACCEPT`, and `-o`, would write them, so that it can list them.
+/// As `iptables -I DOCKER-USER -i BRIDGE -j ACCEPT`, and `-o`, would write them, so that it can list them. What
+/// leads to docker's own bridges is left to docker's rules.
 fn admit_at(socket: &mut Socket, chain: Chain, bridge: &str) -> Result<()> {
     if !ours(socket, chain, bridge)?.is_empty() {
         return Ok(());
@@ -151,6 +154,10 @@ fn admit_at(socket: &mut Socket, chain: Chain, bridge: &str) -> Result<()> {
     let mut batch = Batch::new();
     batch.insert_rule(Rule::new(chain).oifname(bridge).counter().accept().comment(&comment));
     batch.insert_rule(Rule::new(chain).iifname(bridge).counter().accept().comment(&comment));
+    for docker in DOCKER_BRIDGES {
+        let rule = Rule::new(chain).iifname(bridge).oifname_prefix(docker).counter();
+        batch.insert_rule(rule.verdict(Verdict::Return).comment(&comment));
+    }
     batch.commit(socket).map_err(failed(|| format!("add {bridge} to {DOCKER_USER}")))
 }
 

@@ -55,6 +55,12 @@ fn dockers_chain_for_others_has_the_bridge_as_long_as_it_is_there() {
                 assert_eq!(rules.matches(&rule).count(), 1, "{program}: {rule}\n{rules}");
             }
         }
+        // Before what admits: a container of docker's is for docker to protect.
+        let place_of = |part: &str| rules.find(part).unwrap_or_else(|| panic!("{program}: {part}\n{rules}"));
+        for docker in ["docker+", "br-+"] {
+            let first = place_of(&format!("-A DOCKER-USER -i hl1 -o {docker} "));
+            assert!(first < place_of("-A DOCKER-USER -i hl1 -m"), "{program}: {rules}");
+        }
         retract(&place, "hl1").unwrap();
         retract(&place, "hull0").unwrap();
         retract(&place, "hull0").unwrap();

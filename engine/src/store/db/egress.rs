@@ -8,8 +8,11 @@ impl Database {
     /// Records which nflog group is told of what a sandbox is refused. Rows of sandboxes that are gone go.
     pub fn set_egress_group(&self, owner: &str, group: u16) -> Result<()> {
         self.write("record an egress policy", |tx| {
-            tx.prepare_cached("DELETE FROM egress WHERE owner NOT IN (SELECT owner FROM endpoints)")?
-                .execute([])?;
+            tx.prepare_cached(
+                "DELETE FROM egress WHERE owner NOT IN (SELECT owner FROM endpoints) \
+                 AND owner NOT IN (SELECT id FROM sandboxes)",
+            )?
+            .execute([])?;
             tx.prepare_cached("INSERT OR REPLACE INTO egress(owner, log_group) VALUES (?, ?)")?
                 .execute(params![owner, group])?;
             Ok(())

@@ -291,6 +291,11 @@ impl<'a> Rule<'a> {
         self.meta(Meta::Oifname, Reg(0)).compare(Reg(0), Compare::Eq, &name_bytes(name))
     }
 
+    /// All devices whose names begin so.
+    pub fn oifname_prefix(self, start: &str) -> Self {
+        self.meta(Meta::Oifname, Reg(0)).compare(Reg(0), Compare::Eq, start.as_bytes())
+    }
+
     pub fn iifname_in(self, set: &str) -> Self {
         self.meta(Meta::Iifname, Reg(0)).lookup(set, Reg(0))
     }
