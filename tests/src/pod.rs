@@ -115,7 +115,12 @@ pub fn await_field(name: &str, field: &str, wanted: &str) {
         if found == wanted {
             return;
         }
-        assert!(std::time::Instant::now() < deadline, "{field} of {name} is {found}, not {wanted}");
+        let why = || inspect(name, "json .State");
+        assert!(
+            std::time::Instant::now() < deadline,
+            "{field} of {name} is {found}, not {wanted}: {}",
+            why()
+        );
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
 }

@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use nix::sched::{CloneFlags, setns, unshare};
 
+use crate::paths;
+
 /// How long a connection that may well not come is waited for.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -91,7 +93,7 @@ impl Namespace {
         let at: SocketAddr = at.parse().unwrap();
         self.enter(|| {
             let mut stream = TcpStream::connect_timeout(&at, PATIENCE)?;
-            stream.set_read_timeout(Some(10 * PATIENCE))?;
+            stream.set_read_timeout(Some(paths::patience()))?;
             write!(stream, "GET {path} HTTP/1.0\r\nHost: test\r\n\r\n")?;
             let mut answer = String::new();
             stream.read_to_string(&mut answer)?;
