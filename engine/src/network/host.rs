@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{BorrowedFd, OwnedFd};
 
+use hull_guest::netlink::{NetlinkError, conntrack};
 use nix::fcntl::FlockArg;
 
 use super::attach::leads_out;
@@ -33,6 +34,8 @@ pub enum HostError {
     Firewall(#[from] FirewallError),
     #[error("The network of this machine cannot be set up (--network none goes without)")]
     Sysctl(#[from] SysctlError),
+    #[error("Failed to have the kernel forget a sandbox's connections")]
+    Connections(#[source] NetlinkError),
     #[error(transparent)]
     Rootless(#[from] RootlessError),
     #[error(transparent)]
@@ -202,6 +205,7 @@ impl<'a> Host<'a> {
             self.firewall.withdraw(&name)?;
         }
         self.devices.remove(&name)?;
+        self.forget_connections(row)?;
         let network = self.store.db().network(&row.network)?;
         let mut others = self.store.db().live_endpoints()?;
         others.retain(|other| other.id != row.id);
@@ -210,6 +214,18 @@ impl<'a> Host<'a> {
         }
         if others.is_empty() {
             self.all_down()?;
+        }
+        Ok(())
+    }
+
+    /// Who gets the addresses next goes on with nothing of what their last owner began.
+    fn forget_connections(&self, row: &EndpointRow) -> Result<()> {
+        let Some(live) = &row.live else { return Ok(()) };
+        let addresses = [live.ipv4.map(IpAddr::V4), live.ipv6.map(IpAddr::V6)];
+        let mut socket = self.place.enter(conntrack::open).map_err(DeviceError::Place)?;
+        let socket = socket.as_mut().map_err(|error| HostError::Connections(error.clone()))?;
+        for address in addresses.into_iter().flatten() {
+            conntrack::forget(socket, address).map_err(HostError::Connections)?;
         }
         Ok(())
     }

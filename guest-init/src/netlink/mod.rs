@@ -2,6 +2,7 @@
 //!
 //! Used by the agent inside a sandbox's network namespace and by the engine on the host.
 
+pub mod conntrack;
 mod message;
 pub mod nft;
 pub mod route;

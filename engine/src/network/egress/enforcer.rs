@@ -249,9 +249,18 @@ mod tests {
         let (enforcer, _told) = enforcer("allow=*.example");
         let address = |number: u32| IpAddr::from((0x0a00_0000 + number).to_be_bytes());
         let open = |number: &u32| {
+            enforcer.state().pace.changes = 0;
             let opened = enforcer.to_open("a.example", &[address(*number)], Duration::ZERO);
             opened.inspect(|opened| enforcer.opened("a.example", opened)).is_some()
         };
         assert_eq!((0..5000).filter(open).count(), MOST);
+    }
+
+    #[test]
+    fn names_change_the_hosts_rules_a_few_times_a_second() {
+        let mut pace = Pace { second: Instant::now(), changes: 0 };
+        let now = pace.second;
+        assert_eq!((0..100).filter(|_| pace.allows(now)).count(), CHANGES as usize);
+        assert!(pace.allows(now + Duration::from_secs(1)));
     }
 }
