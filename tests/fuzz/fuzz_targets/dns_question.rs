@@ -8,9 +8,7 @@ use hull_engine::network::dns::directory::{Directory, Found};
 use hull_engine::network::dns::policy;
 use hull_engine::network::dns::question::{Question, Refused};
 use hull_engine::network::dns::wants::{Wants, address_data, pointer_data};
-use hull_engine::network::model::{
-    Driver, EndpointRow, EndpointSettings, Link, NetworkRow, NetworkSettings,
-};
+use hull_engine::network::model::{Driver, EndpointRow, EndpointSettings, Link, NetworkRow, NetworkSettings};
 use hull_engine::store::db::Neighbour;
 use hull_guest::protocol::DnsTransport;
 use libfuzzer_sys::fuzz_target;
