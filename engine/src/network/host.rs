@@ -201,21 +201,24 @@ impl<'a> Host<'a> {
     /// Takes an endpoint back, whose addresses its row still has: it gives them up when this is done.
     pub fn disconnect(&mut self, row: &EndpointRow) -> Result<()> {
         let name = port_name(&row.id);
-        if self.firewall.is_there()? {
-            self.firewall.withdraw(&name)?;
-        }
-        self.devices.remove(&name)?;
-        self.forget_connections(row)?;
-        let network = self.store.db().network(&row.network)?;
+        let network = self.store.db().network_of(row)?;
         let mut others = self.store.db().live_endpoints()?;
         others.retain(|other| other.id != row.id);
-        if network.driver == Driver::Bridge && others.iter().all(|other| other.network != row.network) {
-            self.network_down(&network)?;
-        }
+        let is_last =
+            network.driver == Driver::Bridge && others.iter().all(|other| other.network != row.network);
+        let bridge = is_last.then(|| self.bridge(&network));
+        self.devices.remove(&name)?;
+        self.forget_connections(row)?;
         if others.is_empty() {
-            self.all_down()?;
+            self.firewall.remove()?;
+        } else if self.firewall.is_there()? {
+            self.firewall.sweep(|owner| owner != name && bridge.as_deref() != Some(owner))?;
         }
-        Ok(())
+        if let Some(bridge) = bridge {
+            foreign::retract(&self.place, &bridge)?;
+            self.devices.remove_bridge(&bridge)?;
+        }
+        if others.is_empty() { self.as_it_was() } else { Ok(()) }
     }
 
     /// Who gets the addresses next goes on with nothing of what their last owner began.
@@ -230,18 +233,8 @@ impl<'a> Host<'a> {
         Ok(())
     }
 
-    fn network_down(&mut self, network: &NetworkRow) -> Result<()> {
-        let bridge = self.bridge(network);
-        if self.firewall.is_there()? {
-            self.firewall.withdraw_network(&bridge)?;
-        }
-        foreign::retract(&self.place, &bridge)?;
-        Ok(self.devices.remove_bridge(&bridge)?)
-    }
-
-    /// Nobody is on any network: the host is as it was.
-    fn all_down(&mut self) -> Result<()> {
-        self.firewall.remove()?;
+    /// Nobody is on any network: neither does the host route packets for them.
+    fn as_it_was(&mut self) -> Result<()> {
         // Another store's sandboxes may need it, which found it switched on.
         if self.devices.others_are_there()? {
             return Ok(());
@@ -263,7 +256,8 @@ impl<'a> Host<'a> {
             foreign::retract(&self.place, &gone)?;
         }
         if live.is_empty() {
-            self.all_down()?;
+            self.firewall.remove()?;
+            self.as_it_was()?;
         } else if self.firewall.is_there()? {
             self.firewall.sweep(|name| known.contains(name))?;
         }
