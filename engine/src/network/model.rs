@@ -6,6 +6,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use hull_guest::protocol::{Mac, Prefix};
+/// Most that an endpoint carries in a second, as its container sees the direction.
+pub use hull_vmm::config::NetLimits as Rates;
 use serde::{Deserialize, Serialize};
 
 /// Docker's names for the networks that are always there.
@@ -117,25 +119,6 @@ pub struct Link {
     /// The other container's id.
     pub container: String,
     pub alias: String,
-}
-
-/// Most that an endpoint carries in a second, as its container sees the direction.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Rates {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rx_bps: Option<u64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tx_bps: Option<u64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rx_pps: Option<u64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tx_pps: Option<u64>,
-}
-
-impl Rates {
-    pub fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
 }
 
 /// How a sandbox is connected: part of a container's config, or a pod's. Which networks it is on is told by

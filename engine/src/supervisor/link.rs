@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
 use hull_guest::protocol::{CallError, DisconnectArgs, Interface, NetworkConfig, NetworkNamespace, Request};
-use hull_vmm::config::NetLimits;
 
 use super::caller::{chain, failure, state_error};
 use super::guard::Guard;
@@ -14,7 +13,7 @@ use super::keeper::{Keeper, Promise};
 use super::shared::{held, start_thread};
 use super::{STACK, privileges};
 use crate::network::dns::{self, Directory, DnsContext, Remembered, Upstream};
-use crate::network::model::{Mode, Rates};
+use crate::network::model::Mode;
 use crate::network::ports::Work;
 use crate::network::{self, Attached, Endpoint, NetworkError, Place, Plug, Side};
 use crate::sandbox::mode::Isolation;
@@ -256,6 +255,5 @@ fn unconnected(mode: Mode) -> Option<NetworkConfig> {
 }
 
 fn plug_in(sandbox: &Sandbox, plug: &Plug) -> Result<(), LaunchError> {
-    let Rates { rx_bps, tx_bps, rx_pps, tx_pps } = plug.rates;
-    sandbox.plug(plug.device, plug.tap.as_fd(), NetLimits { rx_bps, tx_bps, rx_pps, tx_pps })
+    sandbox.plug(plug.device, plug.tap.as_fd(), plug.rates)
 }
