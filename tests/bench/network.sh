@@ -73,7 +73,7 @@ report_as() {
 network() {
   say "network: hull, docker, podman"
   need iperf3=iperf3 qperf=qperf nft=nftables
-  local busybox services name round client_of host_of rounds=${NET_ROUNDS:-3}
+  local busybox services name round often=${NET_ROUNDS:-3}
   busybox=$(tests/images/busybox.sh); services=$(tests/images/services.sh)
   bench_net=hull-bench-net-$$ net_contenders=() net_servers=()
   network_host "$bench_net-hull"; network_host "$bench_net-podman"
@@ -92,7 +92,7 @@ network() {
     server[$name]=$("net_$name" exec bench-server hostname -I | awk '{print $1}')
     host[$name]=$("net_$name" exec bench-client sh -c "busybox ip route" | awk '$1 == "default" {print $3}')
   done
-  for round in $(seq "$rounds"); do
+  for round in $(seq "$often"); do
     for name in "${net_contenders[@]}"; do
       record "container-to-container-tcp/$name" "$(iperf "$name" "${server[$name]}")"
       record "container-to-container-udp/$name" "$(iperf "$name" "${server[$name]}" -u -b 0 -l 1400)"
@@ -101,7 +101,7 @@ network() {
     done
   done
   report_as "What arrives, in namespaces (iperf3, more is better; hull = 1):" Mbit/s
-  for round in $(seq "$rounds"); do
+  for round in $(seq "$often"); do
     for name in "${net_contenders[@]}"; do
       record "container-to-container-tcp/$name" "$(latency "$name" "${server[$name]}" tcp_lat)"
       record "container-to-container-udp/$name" "$(latency "$name" "${server[$name]}" udp_lat)"
@@ -113,21 +113,34 @@ network() {
   network_start
 }
 
-# What an endpoint adds to a start, each contender by its own run without one.
+# What an endpoint adds to a start, each contender by its own run without one: to the container's first byte, and to the
+# end of its removal.
 network_start() {
-  local starts=(hull_none hull_bridge)
-  start_hull_none() { words -- nsenter "--net=/run/netns/$bench_net-hull" "$build/hull" run --rm --isolation namespace --network none busybox true; }
-  start_hull_bridge() { words -- nsenter "--net=/run/netns/$bench_net-hull" "$build/hull" run --rm --isolation namespace busybox true; }
-  start_docker_none() { words -- docker run --rm --network none busybox true; }
-  start_docker_bridge() { words -- docker run --rm busybox true; }
-  start_podman_none() { words -- nsenter "--net=/run/netns/$bench_net-podman" "${podman[@]}" run --rm --network none busybox true; }
-  start_podman_bridge() { words -- nsenter "--net=/run/netns/$bench_net-podman" "${podman[@]}" run --rm busybox true; }
-  local name
+  local starts=() name on
+  start_of() {
+    local name=$1 on=$2 words=(run --rm)
+    shift 2
+    [ "$name" != hull ] || words+=(--isolation namespace)
+    [ "$on" = bridge ] || words+=(--network none)
+    case $name in
+      hull) words -- nsenter "--net=/run/netns/$bench_net-hull" "$build/hull" "${words[@]}" "$@" ;;
+      podman) words -- nsenter "--net=/run/netns/$bench_net-podman" "${podman[@]}" "${words[@]}" "$@" ;;
+      docker) words -- docker "${words[@]}" "$@" ;;
+    esac
+  }
   for name in "${net_contenders[@]}"; do
-    [ "$name" = hull ] || starts+=("${name}_none" "${name}_bridge")
+    for on in none bridge; do
+      eval "start_${name}_$on() { words --until started; start_of $name $on busybox echo started; }"
+      starts+=("${name}_$on")
+    done
   done
   # The bridge and the rules are there already, as on a host with any other container.
   net_hull run -d --name bench-client --isolation namespace busybox sleep 100000 >/dev/null
   turns "${starts[@]}"
-  report "A container of busybox that runs true, without a network and on the default bridge (hull's without = 1):" hull_none
+  report "A container's first byte, without a network and on the default bridge (hull's without = 1):" hull_none
+  for name in "${net_contenders[@]}"; do
+    for on in none bridge; do eval "start_${name}_$on() { start_of $name $on busybox true; }"; done
+  done
+  turns "${starts[@]}"
+  report "A container that runs true, to its end, without a network and on the default bridge (hull's without = 1):" hull_none
 }
