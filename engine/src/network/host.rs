@@ -168,7 +168,11 @@ impl<'a> Host<'a> {
             let (networks, endpoints) = self.all_rules()?;
             return Ok(self.firewall.repair(&networks, &endpoints)?);
         }
-        let networks = [rules_of_network(network, &self.bridge(network))];
+        let bridge = self.bridge(network);
+        // Added in one step, they are there as a whole: to try again would have the kernel take a transaction
+        // back, for which it waits until all CPUs have passed by.
+        let known = self.firewall.knows(&bridge)?;
+        let networks: Vec<_> = (!known).then(|| rules_of_network(network, &bridge)).into_iter().collect();
         let endpoints: Vec<_> =
             self.rules_of_owner(&row.owner)?.into_iter().map(|(rules, _)| rules).collect();
         let own: Vec<_> = endpoints.into_iter().filter(|rules| rules.port == port_name(&row.id)).collect();

@@ -2,8 +2,8 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use hull_guest::netlink::Errno;
-use hull_guest::netlink::nft::{self, Batch, Element, Field, FoundElement, Set, Table};
+use hull_guest::netlink::nft::{self, Batch, Element, Family, Field, FoundElement, Set, Table};
+use hull_guest::netlink::{Errno, Socket};
 use hull_guest::protocol::{Mac, Prefix};
 
 use super::{
@@ -33,6 +33,12 @@ pub(super) fn add_network(batch: &mut Batch, table: Table, network: &NetworkRule
         let (first, last) = edges(*subnet);
         add(inside, vec![Element::new([Field::from(first)]).through([Field::from(last)])]);
     }
+}
+
+pub(super) fn names_bridge(socket: &mut Socket, table: &str, bridge: &str) -> Result<bool> {
+    let bridges = set(Table::new(Family::Inet, table), &inet::BRIDGES);
+    let found = nft::elements(socket, &bridges).map_err(list_failed(&bridges))?;
+    Ok(found.iter().any(|element| element.comment.as_deref() == Some(bridge)))
 }
 
 pub(super) fn add_endpoint(batch: &mut Batch, inet: Table, bridge: Table, endpoint: &EndpointRules) {

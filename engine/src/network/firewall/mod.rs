@@ -137,6 +137,11 @@ impl Firewall {
         Ok(true)
     }
 
+    /// Whether the rules of the network with this bridge are there.
+    pub fn knows(&mut self, bridge: &str) -> Result<bool> {
+        elements::names_bridge(&mut self.socket, self.table.as_str(), bridge)
+    }
+
     /// Adds networks and endpoints; such that are there already are brought up to date. The tables must be
     /// there.
     pub fn apply(&mut self, networks: &[NetworkRules], endpoints: &[EndpointRules]) -> Result<()> {
