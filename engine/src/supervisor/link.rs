@@ -96,10 +96,18 @@ impl Link {
     fn names(&self, owner: &str) -> impl FnMut() -> Option<Arc<Directory>> + Send + use<> {
         let (keeper, remembered) =
             (self.keeper.clone(), Arc::new(Mutex::new(Remembered::new(owner.to_string()))));
+        // A container may ask as often as it likes: the log hears of it once.
+        let mut told = false;
         move || {
             let remembered = remembered.clone();
             let looked = keeper.run(move |kept| held(&remembered).look(kept.store()?.db()));
-            looked?.inspect_err(|error| eprintln!("Failed to look names up: {}", chain(error))).ok()
+            looked?
+                .inspect_err(|error| {
+                    if !std::mem::replace(&mut told, true) {
+                        eprintln!("Failed to look names up: {}", chain(error));
+                    }
+                })
+                .ok()
         }
     }
 }
