@@ -257,7 +257,10 @@ fn a_killed_pull_leaves_nothing_visible_and_what_is_finished_counts() {
     let told = stdout(store.hull(["pull", &name]).output());
     assert!(told.contains("Already exists"), "{told}");
     let requests = registry.requests();
-    assert!(blobs(&requests).len() < LAYERS + 1, "{requests:#?}");
+    // What the killed pull asked for is answered, and logged, when the proxy lets it through.
+    let own = requests.iter().position(|request| request.contains("/manifests/")).unwrap_or(0);
+    let requests = &requests[own..];
+    assert!(blobs(requests).len() < LAYERS + 1, "{requests:#?}");
     assert_eq!(names(&store.root.join("tmp")), [] as [&str; 0]);
     assert_eq!(store.run([name.as_str(), "cat", "/data/changed"]).output().text(), "changed twice");
 }
