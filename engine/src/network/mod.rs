@@ -47,4 +47,4 @@ pub use error::NetworkError;
 pub use host::Side;
 pub use instance::{Instance, bridge_name, port_name};
 pub use place::Place;
-pub use routes::host_prefixes;
+pub use routes::{host_leads_outside, host_prefixes};

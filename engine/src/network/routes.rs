@@ -8,10 +8,18 @@ use hull_guest::protocol::Prefix;
 /// Of the main tables (proc(5), /proc/net/route; the kernel's net/ipv6/route.c, rt6_info_route), but for
 /// default routes. A table that cannot be read has none.
 pub fn host_prefixes() -> Vec<Prefix> {
+    all().into_iter().filter(|route| route.length != 0).collect()
+}
+
+/// Whether the host has a default route.
+pub fn host_leads_outside() -> bool {
+    all().iter().any(|route| route.length == 0)
+}
+
+fn all() -> Vec<Prefix> {
     let ipv4 = fs::read_to_string("/proc/thread-self/net/route").unwrap_or_default();
     let ipv6 = fs::read_to_string("/proc/thread-self/net/ipv6_route").unwrap_or_default();
-    let all = ipv4.lines().filter_map(ipv4_route).chain(ipv6.lines().filter_map(ipv6_route));
-    all.filter(|route| route.length != 0).collect()
+    ipv4.lines().filter_map(ipv4_route).chain(ipv6.lines().filter_map(ipv6_route)).collect()
 }
 
 /// `eth0 000111AC 00000000 0001 0 0 0 0000FFFF 0 0 0`: in the order of the host's bytes.

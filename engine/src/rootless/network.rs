@@ -1,6 +1,7 @@
 //! The user's network namespace, which pasta(1) connects to the outside.
 //!
-//! Its holder has three children: one that is in the namespace and does nothing, pasta, and one that waits
+//! Its holder has three children: one that is in the namespace and does nothing, pasta (where the host has a
+//! way to the outside), and one that waits
 //! until nobody uses the namespace. They are killed with it. A pasta that ends is started again: what is in
 //! the namespace stays.
 
@@ -25,6 +26,7 @@ use nix::unistd::{ForkResult, Pid, fork, pause};
 
 use super::lock::{NamespaceFile, heard, say};
 use super::{RootlessError, hold, lock, program};
+use crate::network::host_leads_outside;
 use crate::sandbox::{Spawn, cgroup};
 use crate::store::FileLock;
 use crate::supervisor::give_up;
@@ -142,7 +144,8 @@ fn start(run: &Path) -> Result<(), RootlessError> {
 /// The holder. `_user` keeps the user namespace for as long.
 pub fn hold(file: NamespaceFile, starter: OwnedFd, _user: OwnedFd) -> Result<(), RootlessError> {
     let inside = child(|ready| be_inside(&file, ready))?;
-    let mut pasta = Pasta::start(inside)?;
+    // On a host that leads nowhere neither does the namespace, and pasta has nothing to go by.
+    let mut pasta = if host_leads_outside() { Some(Pasta::start(inside)?) } else { None };
     say(starter.as_fd());
     drop(starter);
     let gate = child(|ready| {
@@ -151,7 +154,9 @@ pub fn hold(file: NamespaceFile, starter: OwnedFd, _user: OwnedFd) -> Result<(),
     })?;
     loop {
         match wait().map(|status| status.pid()) {
-            Ok(Some(ended)) if ended == pasta.pid => pasta = pasta.again(inside)?,
+            Ok(Some(ended)) if pasta.as_ref().is_some_and(|pasta| ended == pasta.pid) => {
+                pasta = pasta.map(|pasta| pasta.again(inside)).transpose()?;
+            }
             Ok(Some(ended)) if ended == inside || ended == gate => break,
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(RootlessError::system("wait for pasta")(errno)),
@@ -159,7 +164,7 @@ pub fn hold(file: NamespaceFile, starter: OwnedFd, _user: OwnedFd) -> Result<(),
     }
     // The exclusive lock came along from the gate, whose description of the file is this one: who waits for
     // it finds nobody.
-    for process in [pasta.pid, inside] {
+    for process in pasta.map(|pasta| pasta.pid).into_iter().chain([inside]) {
         let _ = kill(process, Signal::SIGKILL);
         let _ = waitpid(process, None);
     }
