@@ -89,12 +89,15 @@ fn descriptors_are_its_own_few() {
             || target.starts_with("pipe:")
             || target == "/dev/null"
             || target == "/dev/urandom"
+            || target == "/dev/net/tun"
             || target.ends_with(".erofs")
             || target.contains("/sandboxes/")
             || target.contains("memfd:")
             || target.ends_with("(deleted)");
         assert!(expected, "unexpected descriptor {target} in {targets:?}");
     }
+    // Of its only network.
+    assert_eq!(targets.iter().filter(|target| *target == "/dev/net/tun").count(), 1, "{targets:?}");
 }
 
 #[test]
