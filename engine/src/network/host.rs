@@ -110,6 +110,9 @@ impl<'a> Host<'a> {
         self.network_up(network, &bridge)?;
         // Before there is a port that frames could enter by.
         self.judge(row, network)?;
+        if self.store.db().egress_group(&row.owner)?.is_some() {
+            self.forget_connections(row)?;
+        }
         let port = Port { name: &name, bridge: &bridge, mac: live.mac, mtu: network.settings.mtu };
         let tap = match side {
             Side::Machine => Some(self.devices.add_tap(&port)?),
@@ -212,7 +215,9 @@ impl<'a> Host<'a> {
             network.driver == Driver::Bridge && others.iter().all(|other| other.network != row.network);
         let bridge = is_last.then(|| self.bridge(&network));
         self.devices.remove(&name)?;
-        self.forget_connections(row)?;
+        if !self.store.db().published_of(&row.owner)?.is_empty() {
+            self.forget_connections(row)?;
+        }
         if others.is_empty() {
             self.firewall.remove()?;
         } else if self.firewall.is_there()? {
@@ -225,7 +230,8 @@ impl<'a> Host<'a> {
         if others.is_empty() { self.as_it_was() } else { Ok(()) }
     }
 
-    /// Who gets the addresses next goes on with nothing of what their last owner began.
+    /// Who gets addresses goes on with nothing of what their last owner began, past a policy; nor with what
+    /// clients of published ports did. Not for all: the kernel looks through every connection that it knows.
     fn forget_connections(&self, row: &EndpointRow) -> Result<()> {
         let Some(live) = &row.live else { return Ok(()) };
         let addresses = [live.ipv4.map(IpAddr::V4), live.ipv6.map(IpAddr::V6)];
