@@ -14,15 +14,12 @@ use super::device::{DeviceError, Devices, Port};
 use super::egress::{self, Log, LogError};
 use super::firewall::{Allow, EndpointRules, Firewall, FirewallError, NetworkRules, PublishedRule};
 use super::foreign;
-use super::model::{BRIDGE, Driver, EndpointRow, Live, NetworkRow, PublishedRow};
+use super::model::{BRIDGE, Driver, EndpointRow, NetworkRow, PublishedRow, of_family};
 use super::place::Place;
 use super::sysctl::{Forwarding, SysctlError};
 use super::{Instance, bridge_name, port_name};
 use crate::rootless::{self, RootlessError};
 use crate::store::{self, FileLock, Store};
-
-/// Of a network that names its bridge itself, docker's option.
-const BRIDGE_OPTION: &str = "com.docker.network.bridge.name";
 
 #[derive(Debug, thiserror::Error)]
 pub enum HostError {
@@ -176,9 +173,8 @@ impl<'a> Host<'a> {
         // back, for which it waits until all CPUs have passed by.
         let known = self.firewall.knows(&bridge)?;
         let networks: Vec<_> = (!known).then(|| rules_of_network(network, &bridge)).into_iter().collect();
-        let endpoints: Vec<_> =
-            self.rules_of_owner(&row.owner)?.into_iter().map(|(rules, _)| rules).collect();
-        let own: Vec<_> = endpoints.into_iter().filter(|rules| rules.port == port_name(&row.id)).collect();
+        let mut own = self.rules_of_owner(&row.owner)?;
+        own.retain(|rules| rules.port == port_name(&row.id));
         Ok(self.firewall.apply(&networks, &own)?)
     }
 
@@ -209,16 +205,14 @@ impl<'a> Host<'a> {
     pub fn disconnect(&mut self, row: &EndpointRow) -> Result<()> {
         let name = port_name(&row.id);
         let network = self.store.db().network_of(row)?;
-        let mut others = self.store.db().live_endpoints()?;
-        others.retain(|other| other.id != row.id);
-        let is_last =
-            network.driver == Driver::Bridge && others.iter().all(|other| other.network != row.network);
+        let others = self.store.db().live_beside(row)?;
+        let is_last = network.driver == Driver::Bridge && !others.on_its_network;
         let bridge = is_last.then(|| self.bridge(&network));
         self.devices.remove(&name)?;
         if !self.store.db().published_of(&row.owner)?.is_empty() {
             self.forget_connections(row)?;
         }
-        if others.is_empty() {
+        if !others.anywhere {
             self.firewall.remove()?;
         } else if self.firewall.is_there()? {
             self.firewall.sweep(|owner| owner != name && bridge.as_deref() != Some(owner))?;
@@ -227,17 +221,16 @@ impl<'a> Host<'a> {
             foreign::retract(&self.place, &bridge)?;
             self.devices.remove_bridge(&bridge)?;
         }
-        if others.is_empty() { self.as_it_was() } else { Ok(()) }
+        if others.anywhere { Ok(()) } else { self.as_it_was() }
     }
 
     /// Who gets addresses goes on with nothing of what their last owner began, past a policy; nor with what
     /// clients of published ports did. Not for all: the kernel looks through every connection that it knows.
     fn forget_connections(&self, row: &EndpointRow) -> Result<()> {
         let Some(live) = &row.live else { return Ok(()) };
-        let addresses = [live.ipv4.map(IpAddr::V4), live.ipv6.map(IpAddr::V6)];
         let mut socket = self.place.enter(conntrack::open).map_err(DeviceError::Place)?;
         let socket = socket.as_mut().map_err(|error| HostError::Connections(error.clone()))?;
-        for address in addresses.into_iter().flatten() {
+        for address in live.addresses() {
             conntrack::forget(socket, address).map_err(HostError::Connections)?;
         }
         Ok(())
@@ -275,11 +268,7 @@ impl<'a> Host<'a> {
     }
 
     fn bridge(&self, network: &NetworkRow) -> String {
-        match network.settings.options.get(BRIDGE_OPTION) {
-            Some(name) => name.clone(),
-            None if network.name == BRIDGE => self.instance.default_bridge(),
-            None => bridge_name(&network.id),
-        }
+        if network.name == BRIDGE { self.instance.default_bridge() } else { bridge_name(&network.id) }
     }
 
     fn all_rules(&self) -> Result<(Vec<NetworkRules>, Vec<EndpointRules>)> {
@@ -292,17 +281,18 @@ impl<'a> Host<'a> {
         let owners: HashSet<&str> = live.iter().map(|row| row.owner.as_str()).collect();
         let mut endpoints = Vec::new();
         for owner in owners {
-            endpoints.extend(self.rules_of_owner(owner)?.into_iter().map(|(rules, _)| rules));
+            endpoints.extend(self.rules_of_owner(owner)?);
         }
         Ok((networks, endpoints))
     }
 
-    /// Of all that it has on bridges, by position, with their rows.
-    fn rules_of_owner(&self, owner: &str) -> Result<Vec<(EndpointRules, EndpointRow)>> {
+    /// Of all that it has on bridges, by position.
+    fn rules_of_owner(&self, owner: &str) -> Result<Vec<EndpointRules>> {
         let db = self.store.db();
+        let egress = egress::rules_of(self.store, owner)?;
         let (mut all, mut carried) = (Vec::new(), false);
         for row in db.endpoints_of(owner)? {
-            let Some(live) = row.live.clone() else { continue };
+            let Some(live) = &row.live else { continue };
             let network = db.network(&row.network)?;
             if network.driver != Driver::Bridge {
                 carried |= leads_out(&network);
@@ -316,28 +306,21 @@ impl<'a> Host<'a> {
                 protocol: row.container.protocol,
                 host: row.address,
                 host_port: row.host_port,
-                container: target(&live, row.address),
+                // Of the other family only the relay reaches it.
+                container: of_family(row.address, live.ipv4, live.ipv6)
+                    .unwrap_or(Ipv4Addr::UNSPECIFIED.into()),
                 container_port: row.container.number,
             };
-            let addresses = [live.ipv4.map(IpAddr::V4), live.ipv6.map(IpAddr::V6)];
-            let rules = EndpointRules {
+            all.push(EndpointRules {
                 port: port_name(&row.id),
                 mac: live.mac,
-                addresses: addresses.into_iter().flatten().collect(),
+                addresses: live.addresses().collect(),
                 published: published.iter().map(rule).collect(),
-                egress: egress::rules_of(self.store, owner)?,
-            };
-            all.push((rules, row));
+                egress: egress.clone(),
+            });
         }
         Ok(all)
     }
-}
-
-/// Of the family of the host's address, else the other, which only the relay reaches.
-fn target(live: &Live, address: IpAddr) -> IpAddr {
-    let (ipv4, ipv6) = (live.ipv4.map(IpAddr::V4), live.ipv6.map(IpAddr::V6));
-    let target = if address.is_ipv4() { ipv4.or(ipv6) } else { ipv6.or(ipv4) };
-    target.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
 }
 
 fn rules_of_network(network: &NetworkRow, bridge: &str) -> NetworkRules {

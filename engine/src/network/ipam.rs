@@ -52,8 +52,12 @@ pub fn release_endpoint(store: &Store, owner: &str, endpoint: &str) -> Result<()
 pub fn choose(network: &NetworkRow, wishes: &EndpointSettings, others: &[Live]) -> Result<Live, IpamError> {
     let pool = |ipv4| network.settings.pools.iter().find(|pool| pool.subnet.is_ipv4() == ipv4);
     let taken = |ipv4| {
-        let addresses = others.iter().flat_map(|live| [live.ipv4.map(IpAddr::V4), live.ipv6.map(IpAddr::V6)]);
-        addresses.flatten().filter(|address| address.is_ipv4() == ipv4).map(number).collect::<BTreeSet<_>>()
+        others
+            .iter()
+            .flat_map(Live::addresses)
+            .filter(|address| address.is_ipv4() == ipv4)
+            .map(number)
+            .collect::<BTreeSet<_>>()
     };
     let one = |ipv4, wish: Option<IpAddr>| match (pool(ipv4), wish) {
         (None, None) => Ok(None),

@@ -312,6 +312,18 @@ pub struct Live {
     pub mac: Mac,
 }
 
+impl Live {
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + use<> {
+        self.ipv4.map(IpAddr::V4).into_iter().chain(self.ipv6.map(IpAddr::V6))
+    }
+}
+
+/// Of two addresses the one of the same family as `address`, if it is there, else the other.
+pub fn of_family(address: IpAddr, ipv4: Option<Ipv4Addr>, ipv6: Option<Ipv6Addr>) -> Option<IpAddr> {
+    let (ipv4, ipv6) = (ipv4.map(IpAddr::V4), ipv6.map(IpAddr::V6));
+    if address.is_ipv4() { ipv4.or(ipv6) } else { ipv6.or(ipv4) }
+}
+
 /// A published port as it was bound, as long as the sandbox is up.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PublishedRow {

@@ -11,6 +11,8 @@
 mod ask;
 mod conf;
 mod hosts;
+#[cfg(test)]
+pub(crate) mod test_server;
 mod wire;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

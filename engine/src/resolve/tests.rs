@@ -1,6 +1,4 @@
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, UdpSocket};
-use std::sync::{Arc, Mutex};
+use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
 use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
@@ -8,62 +6,14 @@ use hickory_proto::rr::rdata::{A, AAAA, CNAME};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 
 use super::conf::Conf;
+use super::test_server::NameServer;
 use super::*;
 
-/// A name server by UDP and TCP that answers as its test says, until the test's process ends.
-struct Server {
-    address: SocketAddr,
-    asked: Arc<Mutex<Vec<String>>>,
-}
-
-type Answers = dyn Fn(&Query, Message, bool) -> Vec<Message> + Send + Sync;
-
-impl Server {
-    /// The answer is told the question, an empty answer to it, and whether it came by TCP.
-    fn start(answer: impl Fn(&Query, Message, bool) -> Vec<Message> + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let socket = UdpSocket::bind(address).unwrap();
-        let asked = Arc::new(Mutex::new(Vec::new()));
-        let (answer, seen): (Arc<Answers>, _) = (Arc::new(answer), Arc::clone(&asked));
-        let (by_tcp, seen_by_tcp) = (Arc::clone(&answer), Arc::clone(&asked));
-        std::thread::spawn(move || {
-            let mut buffer = [0; 512];
-            while let Ok((length, from)) = socket.recv_from(&mut buffer) {
-                for message in replies(&buffer[..length], &*answer, &seen, false) {
-                    socket.send_to(&message, from).unwrap();
-                }
-            }
-        });
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                let mut stream = stream.unwrap();
-                let mut length = [0; 2];
-                stream.read_exact(&mut length).unwrap();
-                let mut message = vec![0; u16::from_be_bytes(length).into()];
-                stream.read_exact(&mut message).unwrap();
-                for message in replies(&message, &*by_tcp, &seen_by_tcp, true) {
-                    let length = u16::try_from(message.len()).unwrap().to_be_bytes();
-                    stream.write_all(&[&length, message.as_slice()].concat()).unwrap();
-                }
-            }
-        });
-        Self { address, asked }
-    }
-
-    fn asked(&self) -> Vec<String> {
-        self.asked.lock().unwrap().clone()
-    }
-}
-
-fn replies(bytes: &[u8], answer: &Answers, seen: &Mutex<Vec<String>>, tcp: bool) -> Vec<Vec<u8>> {
-    let question = Message::from_vec(bytes).unwrap();
-    let query = question.queries[0].clone();
-    let way = if tcp { "tcp" } else { "udp" };
-    seen.lock().unwrap().push(format!("{way} {} {}", query.query_type(), query.name()));
-    let mut empty = Message::new(question.metadata.id, MessageType::Response, OpCode::Query);
-    empty.add_query(query.clone());
-    answer(&query, empty, tcp).iter().map(|message| message.to_vec().unwrap()).collect()
+/// A name server that is told the question, an empty answer to it, and whether it came by TCP.
+fn server(answer: impl Fn(&Query, Message, bool) -> Vec<Message> + Send + Sync + 'static) -> NameServer {
+    NameServer::start(move |query, empty, tcp| {
+        answer(query, empty, tcp).iter().map(|message| message.to_vec().unwrap()).collect()
+    })
 }
 
 fn record(name: &Name, data: RData) -> Record {
@@ -83,7 +33,7 @@ fn both(query: &Query, mut answer: Message, _tcp: bool) -> Vec<Message> {
     vec![answer]
 }
 
-fn conf(servers: &[&Server]) -> Conf {
+fn conf(servers: &[&NameServer]) -> Conf {
     let servers = servers.iter().map(|server| server.address).collect();
     Conf { servers, timeout: Duration::from_secs(10), attempts: 1, ..Conf::default() }
 }
@@ -98,14 +48,14 @@ fn addresses(text: &[&str]) -> Vec<IpAddr> {
 
 #[test]
 fn both_kinds_are_asked_for_at_once() {
-    let server = Server::start(both);
+    let server = server(both);
     assert_eq!(look_up(&conf(&[&server]), "my_registry.example").unwrap(), addresses(&["192.0.2.1", "::1"]));
     assert_eq!(server.asked(), ["udp A my_registry.example.", "udp AAAA my_registry.example."]);
 }
 
 #[test]
 fn aliases_are_followed_and_other_names_ignored() {
-    let server = Server::start(|query, mut answer, _| {
+    let server = server(|query, mut answer, _| {
         let (alias, other) =
             (Name::from_ascii("cdn.example.").unwrap(), Name::from_ascii("x.example.").unwrap());
         answer.add_answer(v4(&other, 66));
@@ -121,7 +71,7 @@ fn aliases_are_followed_and_other_names_ignored() {
 
 #[test]
 fn an_alias_of_itself_ends() {
-    let server = Server::start(|query, mut answer, _| {
+    let server = server(|query, mut answer, _| {
         answer.add_answer(record(query.name(), RData::CNAME(CNAME(query.name().clone()))));
         vec![answer]
     });
@@ -130,7 +80,7 @@ fn an_alias_of_itself_ends() {
 
 #[test]
 fn what_is_cut_off_is_asked_for_by_tcp() {
-    let server = Server::start(|query, mut answer, tcp| {
+    let server = server(|query, mut answer, tcp| {
         if !tcp {
             answer.metadata.truncation = true;
         } else if query.query_type() == RecordType::A {
@@ -150,7 +100,7 @@ fn what_is_cut_off_is_asked_for_by_tcp() {
 
 #[test]
 fn answers_to_other_questions_are_ignored() {
-    let server = Server::start(|query, answer, _| {
+    let server = server(|query, answer, _| {
         let mut forged = Message::new(answer.metadata.id ^ 1, MessageType::Response, OpCode::Query);
         forged.add_query(query.clone());
         forged.add_answer(v4(query.name(), 66));
@@ -169,7 +119,7 @@ fn answers_to_other_questions_are_ignored() {
 
 #[test]
 fn the_search_list_is_gone_through_until_a_name_is_there() {
-    let server = Server::start(|query, mut answer, tcp| {
+    let server = server(|query, mut answer, tcp| {
         if query.name().to_string() == "hub.b.example." {
             return both(query, answer, tcp);
         }
@@ -185,12 +135,12 @@ fn the_search_list_is_gone_through_until_a_name_is_there() {
 
 #[test]
 fn a_server_that_fails_is_followed_by_the_next() {
-    let failing = Server::start(|_, mut answer, _| {
+    let failing = server(|_, mut answer, _| {
         answer.metadata.response_code = ResponseCode::ServFail;
         vec![answer]
     });
     let gone = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let good = Server::start(both);
+    let good = server(both);
     let mut conf = conf(&[&failing, &good]);
     conf.servers.insert(0, gone);
     assert_eq!(look_up(&conf, "r.example").unwrap().len(), 2);
@@ -201,12 +151,12 @@ fn a_server_that_fails_is_followed_by_the_next() {
 
 #[test]
 fn silence_has_an_end_but_half_an_answer_is_one() {
-    let silent = Server::start(|_, _, _| Vec::new());
+    let silent = server(|_, _, _| Vec::new());
     let conf_of_silent = Conf { timeout: Duration::from_millis(50), attempts: 2, ..conf(&[&silent]) };
     assert!(matches!(look_up(&conf_of_silent, "r.example"), Err(Error::Unanswered { .. })));
     assert_eq!(silent.asked().len(), 4);
     // Some drop what they are asked about IPv6.
-    let half = Server::start(|query, answer, tcp| match query.query_type() {
+    let half = server(|query, answer, tcp| match query.query_type() {
         RecordType::A => both(query, answer, tcp),
         _ => Vec::new(),
     });

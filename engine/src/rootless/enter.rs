@@ -8,7 +8,6 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use nix::fcntl::FlockArg;
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, Gid, Pid, Uid, fork, getgid, getuid, setresgid, setresuid};
@@ -17,7 +16,6 @@ use super::ids::{self, IdMap};
 use super::lock::{self, NamespaceFile, heard, say};
 use super::{RootlessError, hold, program};
 use crate::sandbox::{Spawn, cgroup};
-use crate::store::FileLock;
 
 /// Name of the file in the run folder.
 const FILE: &str = "user";
@@ -72,10 +70,7 @@ fn become_root() -> Result<(), RootlessError> {
 
 /// Makes the namespace and leaves a process behind that holds it.
 fn make(run: &Path) -> Result<(), RootlessError> {
-    let path = run.join("enter.lock");
-    let failed =
-        |error| RootlessError::File { what: "lock", path: path.clone(), source: io::Error::other(error) };
-    let _alone = FileLock::wait(&path, FlockArg::LockExclusive).map_err(failed)?;
+    let _alone = lock::alone(run, "enter.lock")?;
     // Locks of this description are the holder's alone.
     let file = NamespaceFile::open(run, FILE)?;
     if file.holder()?.is_some() {

@@ -8,8 +8,10 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use nix::errno::Errno;
+use nix::fcntl::FlockArg;
 
 use super::RootlessError;
+use crate::store::FileLock;
 
 /// A namespace's file.
 #[derive(Debug)]
@@ -29,6 +31,13 @@ pub fn membership() -> Option<BorrowedFd<'static>> {
 
 pub fn keep_membership(file: NamespaceFile) {
     let _ = MEMBERSHIP.set(file);
+}
+
+/// The right to make a namespace, of one process at a time.
+pub fn alone(run: &Path, name: &str) -> Result<FileLock, RootlessError> {
+    let path = run.join(name);
+    let locked = FileLock::wait(&path, FlockArg::LockExclusive).map_err(io::Error::other);
+    locked.map_err(RootlessError::file("lock", &path))
 }
 
 impl NamespaceFile {

@@ -16,8 +16,8 @@ use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use hull_guest::netlink::route::Rtnetlink;
 use nix::errno::Errno;
-use nix::fcntl::FlockArg;
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{Signal, kill};
@@ -28,10 +28,11 @@ use super::lock::{NamespaceFile, heard, say};
 use super::{RootlessError, hold, lock, program};
 use crate::network::host_leads_outside;
 use crate::sandbox::{Spawn, cgroup};
-use crate::store::FileLock;
 use crate::supervisor::give_up;
 
 const FILE: &str = "network";
+/// The loopback device is the first of each network namespace.
+const LOOPBACK: u32 = 1;
 /// pasta's device in the namespace.
 const DEVICE: &str = "host0";
 /// A pasta that ended sooner than that would only do so again.
@@ -105,10 +106,7 @@ fn has_ended(process: &OwnedFd) -> bool {
 /// Starts the holder and waits until the namespace is connected.
 fn start(run: &Path) -> Result<(), RootlessError> {
     check()?;
-    let path = run.join("network-start.lock");
-    let failed =
-        |error| RootlessError::File { what: "lock", path: path.clone(), source: io::Error::other(error) };
-    let _alone = FileLock::wait(&path, FlockArg::LockExclusive).map_err(failed)?;
+    let _alone = lock::alone(run, "network-start.lock")?;
     let file = NamespaceFile::open(run, FILE)?;
     if file.holder()?.is_some() {
         return Ok(());
@@ -212,18 +210,9 @@ fn be_inside(file: &NamespaceFile, ready: std::os::fd::BorrowedFd<'_>) {
     }
 }
 
-/// netdevice(7)
 fn loopback_up() -> io::Result<()> {
-    let socket = std::net::UdpSocket::bind("0.0.0.0:0")?;
-    // SAFETY: a plain struct for which zeros are valid.
-    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    for (slot, byte) in request.ifr_name.iter_mut().zip(b"lo") {
-        *slot = libc::c_char::from_ne_bytes([*byte]);
-    }
-    request.ifr_ifru.ifru_flags = libc::c_short::try_from(libc::IFF_UP).unwrap_or(1);
-    // SAFETY: SIOCSIFFLAGS reads one ifreq, which lives here.
-    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    let up = Rtnetlink::open().and_then(|mut route| route.set_up(LOOPBACK));
+    up.map_err(io::Error::other)
 }
 
 struct Pasta {

@@ -154,11 +154,9 @@ pub fn orphans(store: &Store) {
             if_dead(store, &row.id, || drop(container_remove::ended(store, &row.id)));
         }
     }
-    for row in &store.db().live_endpoints().unwrap_or_default() {
-        // Its sandbox ended when the host's network could not be changed.
-        if store.db().sandbox(&row.owner).is_ok_and(|sandbox| sandbox.is_none()) {
-            if_dead(store, &row.owner, || container_remove::unplug(store, &row.owner));
-        }
+    // Their sandbox ended when the host's network could not be changed.
+    for owner in &store.db().stranded().unwrap_or_default() {
+        if_dead(store, owner, || container_remove::unplug(store, owner));
     }
     let (Ok(mut ids), Ok(pods)) = (store.db().container_ids(), store.db().pods()) else { return };
     ids.extend(pods.into_iter().map(|pod| pod.id));

@@ -3,15 +3,14 @@
 
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 
 use hull_guest::protocol::{CallError, DisconnectArgs, Interface, NetworkConfig, NetworkNamespace, Request};
 
 use super::caller::{chain, failure, state_error};
 use super::guard::Guard;
 use super::keeper::{Keeper, Promise};
-use super::shared::{held, start_thread};
-use super::{STACK, privileges};
+use super::shared::{held, start_thread, start_thread_in};
 use crate::network::dns::{self, Directory, DnsContext, Remembered, Upstream};
 use crate::network::model::Mode;
 use crate::network::ports::Work;
@@ -114,15 +113,7 @@ impl Link {
 
 /// In the network namespace of the sandboxes' networks, without privileges.
 fn start_relay(place: Place, work: Work) -> Option<JoinHandle<()>> {
-    let entered = move || match place.enter_for_good() {
-        Ok(()) => match privileges::give_up() {
-            Ok(()) => work(),
-            Err(error) => eprintln!("Failed to give up privileges: {error}"),
-        },
-        Err(error) => eprintln!("Failed to enter the network namespace of the bridges: {error}"),
-    };
-    let started = thread::Builder::new().name("ports".to_string()).stack_size(STACK).spawn(entered);
-    started.inspect_err(|error| eprintln!("Failed to start a thread (ports): {error}")).ok()
+    start_thread_in(place, "ports", work)
 }
 
 impl Link {

@@ -15,6 +15,7 @@ use super::keeper::Keeper;
 use super::slot::Slot;
 use super::task::{self, Order, TaskHandle};
 use super::{ContainerPlan, STACK, privileges};
+use crate::network::Place;
 use crate::sandbox::mode::Isolation;
 use crate::sandbox::{self, LaunchError, Parts, Sandbox, vm};
 
@@ -209,9 +210,22 @@ pub fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// A thread without privileges. None: there is none to be had, which is told in the supervisor's log.
 pub fn start_thread(name: &str, work: impl FnOnce() + Send + 'static) -> Option<JoinHandle<()>> {
-    let unprivileged = move || match privileges::give_up() {
-        Ok(()) => work(),
-        Err(error) => eprintln!("Failed to give up privileges: {error}"),
+    start_thread_in(Place::Current, name, work)
+}
+
+/// The same, in the network namespace of the bridges.
+pub fn start_thread_in(
+    place: Place,
+    name: &str,
+    work: impl FnOnce() + Send + 'static,
+) -> Option<JoinHandle<()>> {
+    let unprivileged = move || {
+        let failed = |what: &'static str| move |error| eprintln!("Failed to {what}: {error}");
+        let entered = place.enter_for_good().map_err(failed("enter the network namespace of the bridges"));
+        let harmless = entered.and_then(|()| privileges::give_up().map_err(failed("give up privileges")));
+        if harmless.is_ok() {
+            work();
+        }
     };
     let started = thread::Builder::new().name(name.to_string()).stack_size(STACK).spawn(unprivileged);
     started.inspect_err(|error| eprintln!("Failed to start a thread ({name}): {error}")).ok()

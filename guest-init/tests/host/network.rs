@@ -85,14 +85,18 @@ fn handed(interfaces: Vec<Interface>) -> NetworkConfig {
     NetworkConfig { namespace: NetworkNamespace::Handed, interfaces, dns: false }
 }
 
-#[test]
-fn containers_share_the_handed_network_and_reach_what_is_plugged_in() {
-    if image().is_none() {
-        return;
-    }
+/// A host's network namespace, a sandbox's that is plugged into it, and its agent. None: not possible here.
+fn plugged_in() -> Option<(Namespace, Namespace, Agent)> {
+    image()?;
     let (host, inside) = (Namespace::new(), Namespace::new());
     host.plug("hv0", "10.99.0.1/24", mac(2), &inside);
-    let Some(agent) = Agent::start_with(Some(inside.handed())) else { return };
+    let agent = Agent::start_with(Some(inside.handed()))?;
+    Some((host, inside, agent))
+}
+
+#[test]
+fn containers_share_the_handed_network_and_reach_what_is_plugged_in() {
+    let Some((_host, _inside, agent)) = plugged_in() else { return };
     let eth0 = interface("eth0", 2, &["10.99.0.2/24"], Some("10.99.0.1"));
     configure(&agent, handed(vec![eth0])).unwrap();
     let shown = agent
@@ -112,12 +116,7 @@ fn containers_share_the_handed_network_and_reach_what_is_plugged_in() {
 
 #[test]
 fn interfaces_come_and_go_while_a_container_runs() {
-    if image().is_none() {
-        return;
-    }
-    let (host, inside) = (Namespace::new(), Namespace::new());
-    host.plug("hv0", "10.99.0.1/24", mac(2), &inside);
-    let Some(agent) = Agent::start_with(Some(inside.handed())) else { return };
+    let Some((host, inside, agent)) = plugged_in() else { return };
     let eth0 = interface("eth0", 2, &["10.99.0.2/24"], Some("10.99.0.1"));
     configure(&agent, handed(vec![eth0])).unwrap();
     let spec = agent.spec(&["sh", "-c", "echo up; sleep 600"]);
@@ -162,12 +161,7 @@ fn interfaces_come_and_go_while_a_container_runs() {
 
 #[test]
 fn pod_has_the_network_of_the_sandbox_and_a_container_may_join_anothers() {
-    if image().is_none() {
-        return;
-    }
-    let (host, inside) = (Namespace::new(), Namespace::new());
-    host.plug("hv0", "10.99.0.1/24", mac(2), &inside);
-    let Some(agent) = Agent::start_with(Some(inside.handed())) else { return };
+    let Some((_host, _inside, agent)) = plugged_in() else { return };
     let network = Some(handed(vec![interface("eth0", 2, &["10.99.0.2/24", "fd00:99::2/64"], None)]));
     let pod = Some(PodConfig { hostname: "shared".into(), domainname: String::new() });
     agent

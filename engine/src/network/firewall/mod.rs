@@ -172,16 +172,6 @@ impl Firewall {
         batch.commit(&mut self.socket).map_err(failed(|| format!("make the nftables tables {}", self.table)))
     }
 
-    /// Takes back an endpoint's rules; no error where there are none.
-    pub fn withdraw(&mut self, port: &str) -> Result<()> {
-        self.sweep(|owner| owner != port)
-    }
-
-    /// Takes back a network's rules; those of its endpoints must be gone.
-    pub fn withdraw_network(&mut self, bridge: &str) -> Result<()> {
-        self.sweep(|owner| owner != bridge)
-    }
-
     /// Takes back the rules of all ports and bridges but those that `stays` knows.
     pub fn sweep(&mut self, stays: impl Fn(&str) -> bool) -> Result<()> {
         let mut batch = Batch::new();

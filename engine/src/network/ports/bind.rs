@@ -8,7 +8,7 @@ use super::PortError;
 use super::parse::MOST;
 use super::socket::PortSocket;
 use crate::descriptors;
-use crate::network::model::{Networking, Port, Protocol, Publish, PublishedRow};
+use crate::network::model::{Networking, Port, Protocol, Publish, PublishedRow, of_family};
 use crate::store::Store;
 
 const EVERYWHERE: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
@@ -112,9 +112,7 @@ fn take_everywhere(container: Port, addresses: &[IpAddr], port: u16) -> Result<V
 impl BoundPort {
     /// At the sandbox's address of the same family, if it has one.
     pub fn target(&self, ipv4: Option<Ipv4Addr>, ipv6: Option<Ipv6Addr>) -> Option<SocketAddr> {
-        let (ipv4, ipv6) = (ipv4.map(IpAddr::V4), ipv6.map(IpAddr::V6));
-        let address = if self.at.is_ipv4() { ipv4.or(ipv6) } else { ipv6.or(ipv4) };
-        address.map(|address| SocketAddr::new(address, self.container.number))
+        of_family(self.at.ip(), ipv4, ipv6).map(|address| SocketAddr::new(address, self.container.number))
     }
 }
 

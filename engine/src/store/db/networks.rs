@@ -69,6 +69,13 @@ pub(super) fn published_from(row: &Row<'_>) -> rusqlite::Result<PublishedRow> {
     })
 }
 
+/// Endpoints that are up beside one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Others {
+    pub on_its_network: bool,
+    pub anywhere: bool,
+}
+
 impl Database {
     /// Adds what `make` makes of the networks that there are, in one transaction; its own error adds nothing.
     pub fn add_networks<E>(
@@ -162,6 +169,28 @@ impl Database {
             db.prepare_cached(&format!("{ENDPOINT} WHERE mac IS NOT NULL ORDER BY owner, position"))?
                 .query_map([], endpoint_from)?
                 .collect()
+        })
+    }
+
+    /// Which others than this one are up.
+    pub fn live_beside(&self, row: &EndpointRow) -> Result<Others> {
+        const OTHER: &str = "SELECT 1 FROM endpoints WHERE mac IS NOT NULL AND id <> ?1";
+        self.read("look for other endpoints", |db| {
+            let anywhere = db.prepare_cached(&format!("{OTHER} LIMIT 1"))?.exists([&row.id])?;
+            let there = format!("{OTHER} AND network = ?2 LIMIT 1");
+            let on_its_network = db.prepare_cached(&there)?.exists([&row.id, &row.network])?;
+            Ok(Others { on_its_network, anywhere })
+        })
+    }
+
+    /// Whose endpoints are up though their sandbox is not.
+    pub fn stranded(&self) -> Result<Vec<String>> {
+        self.read("look for stranded endpoints", |db| {
+            db.prepare_cached(
+                "SELECT DISTINCT owner FROM endpoints WHERE mac IS NOT NULL AND owner NOT IN (SELECT id FROM sandboxes)",
+            )?
+            .query_map([], |row| row.get(0))?
+            .collect()
         })
     }
 

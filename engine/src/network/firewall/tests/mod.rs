@@ -97,11 +97,11 @@ fn published_ports_lead_in_from_outside_and_from_the_host() {
     assert!(ask_briefly(&b.place, "172.20.0.2:80").is_err());
 
     // Another takes the port over whose supervisor was killed.
-    world.firewall.withdraw_network("hl9").unwrap();
+    world.firewall.sweep(|owner| owner != "hl9").unwrap();
     let c = world.sandbox_with(&two, &["172.21.0.3/16"], vec![publish("0.0.0.0", 8080, "172.21.0.3")], None);
     serve(&c.place, "[::]:80", "another");
     assert_eq!(ask(&world.outside, "10.9.0.1:8080").unwrap(), "another");
-    world.firewall.withdraw(&c.rules.port).unwrap();
+    world.firewall.sweep(|owner| owner != c.rules.port).unwrap();
     assert_eq!(ask(&world.outside, "10.9.0.1:8080").unwrap(), "relay");
     assert_eq!(ask(&world.outside, "10.9.0.1:8081").unwrap(), "sandbox");
 }
@@ -183,7 +183,7 @@ fn policies_hold_for_what_an_endpoint_begins() {
 
     let ruleset = world.ruleset();
     assert!(ruleset.contains("group 77"), "{ruleset}");
-    world.firewall.withdraw(&a.rules.port).unwrap();
+    world.firewall.sweep(|owner| owner != a.rules.port).unwrap();
     let ruleset = world.ruleset();
     assert!(!ruleset.contains(&a.rules.port), "{ruleset}");
 }
