@@ -12,6 +12,7 @@ use super::restart::RestartPolicy;
 use crate::logs::LogConfig;
 use crate::network::model::Networking;
 use crate::store::ContainerRow;
+use crate::volume::MountPoint;
 
 /// Seconds a container has between its stop signal and SIGKILL (docker's number).
 pub const STOP_TIMEOUT: i64 = 10;
@@ -43,8 +44,12 @@ pub struct Config {
     /// Whether the first client that feeds the container ends its stdin when it leaves.
     #[serde(default)]
     pub stdin_once: bool,
+    /// In memory.
     #[serde(default)]
     pub mounts: Vec<Mount>,
+    /// From outside, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub volumes: Vec<MountPoint>,
     #[serde(default)]
     pub read_only: bool,
     #[serde(default)]

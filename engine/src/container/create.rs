@@ -267,6 +267,7 @@ fn config(
         process,
         stdin_once: asked.stdin_once,
         mounts: asked.options.mounts.clone(),
+        volumes: Vec::new(),
         read_only: asked.options.read_only,
         resources: asked.options.resources.clone(),
         storage_bytes: asked.storage_bytes,

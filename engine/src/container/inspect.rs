@@ -227,15 +227,14 @@ fn security(process: &Process) -> Vec<&'static str> {
 }
 
 fn tmpfs(mounts: &[Mount]) -> Value {
-    let options = |mount: &Mount| match mount {
-        Mount::Tmpfs { target, size, mode, options } => {
-            let mut words = options.clone();
-            words.extend(size.map(|bytes| format!("size={bytes}")));
-            words.push(format!("mode={mode:o}"));
-            (shown(target), words.join(","))
-        }
+    let options = |mount: &Mount| {
+        let Mount::Tmpfs { target, size, mode, options } = mount else { return None };
+        let mut words = options.clone();
+        words.extend(size.map(|bytes| format!("size={bytes}")));
+        words.push(format!("mode={mode:o}"));
+        Some((shown(target), words.join(",")))
     };
-    let mounts: BTreeMap<String, String> = mounts.iter().map(options).collect();
+    let mounts: BTreeMap<String, String> = mounts.iter().filter_map(options).collect();
     if mounts.is_empty() { Value::Null } else { json!(mounts) }
 }
 

@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     fn options(word: &str) -> String {
-        let Mount::Tmpfs { options, .. } = parse(word).unwrap();
+        let Mount::Tmpfs { options, .. } = parse(word).unwrap() else { panic!() };
         options.join(",")
     }
 
@@ -67,7 +67,7 @@ mod tests {
 
     #[test]
     fn size_and_mode_are_read_and_the_rest_refused() {
-        let Mount::Tmpfs { size, mode, .. } = parse("/a:size=64k,mode=700").unwrap();
+        let Mount::Tmpfs { size, mode, .. } = parse("/a:size=64k,mode=700").unwrap() else { panic!() };
         assert_eq!((size, mode), (Some(65536), 0o700));
         for bad in ["tmp", "/", "/a:uid=1", "/a:size=x", "/a:mode=9"] {
             assert!(parse(bad).is_err(), "{bad}");

@@ -168,7 +168,9 @@ pub fn validate_process(process: Process) -> Result<ValidProcess, SpecError> {
 }
 
 fn validate_mount(mount: Mount) -> Result<Tmpfs, SpecError> {
-    let Mount::Tmpfs { target, size, mode, options } = mount;
+    let Mount::Tmpfs { target, size, mode, options } = mount else {
+        return Err(SpecError::Word { field: "mounts", word: "bind".to_owned() });
+    };
     check_path("mounts", &target)?;
     check_mode("mounts", mode)?;
     let mut attributes = MountAttrFlags::empty();

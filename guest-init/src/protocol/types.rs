@@ -196,6 +196,56 @@ pub enum Mount {
         /// mount(2) words: `ro rw nosuid suid nodev dev noexec exec`.
         options: Vec<String>,
     },
+    Bind(Bind),
+}
+
+/// A folder or a file from outside the container, at a path of it. The target is made if it is missing: a folder, or
+/// an empty file.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bind {
+    pub source: BindSource,
+    /// A folder below the source, or a file, to mount in its place; resolved without leaving the source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subpath: Option<Text>,
+    pub target: Text,
+    pub readonly: bool,
+    /// What is mounted below the source comes along.
+    pub recursive: bool,
+    #[serde(default)]
+    pub propagation: Propagation,
+    /// The source is an empty folder: what the image has at the target is copied into it first, with the owner and
+    /// mode of the target itself.
+    #[serde(default)]
+    pub copy_image: bool,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum BindSource {
+    /// On a host.
+    Path { path: Text },
+    /// In a guest: a name in the root of the file system that the host shares (virtio-fs, tag [`SHARE_TAG`]).
+    Share { name: String },
+    /// In a guest: an ext4 of its own, of which the folder [`DISK_FOLDER`] is mounted, made if it is missing.
+    Disk { disk: Disk },
+}
+
+/// The virtio-fs tag of the one file system that a sandbox's host shares.
+pub const SHARE_TAG: &str = "hull";
+/// What is shown of a block volume's file system: its root holds ext4's own `lost+found`.
+pub const DISK_FOLDER: &str = "data";
+
+/// How mounts made below a bind mount on one side show on the other (mount_namespaces(7)). A guest's are its own.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Propagation {
+    #[default]
+    Private,
+    /// The host's show in the container.
+    Slave,
+    /// Both ways.
+    Shared,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -204,6 +254,13 @@ pub struct OverlaidFile {
     pub target: Text,
     pub content: Text,
     pub mode: u32,
+    #[serde(default)]
+    pub uid: u32,
+    #[serde(default)]
+    pub gid: u32,
+    /// Neither it nor its mode can be changed.
+    #[serde(default)]
+    pub readonly: bool,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -96,6 +96,9 @@ impl Files {
             target: target.into(),
             content: content.into(),
             mode: MODE,
+            uid: 0,
+            gid: 0,
+            readonly: false,
         };
         vec![
             file("/etc/hosts", self.hosts(hostname, host)),

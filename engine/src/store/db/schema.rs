@@ -5,7 +5,7 @@
 use rusqlite::{Connection, TransactionBehavior};
 
 /// Steps in order; the database's `user_version` counts those done.
-const STEPS: [&str; 3] = [FIRST, LIFE, NETWORKS];
+const STEPS: [&str; 4] = [FIRST, LIFE, NETWORKS, VOLUMES];
 
 #[allow(clippy::cast_possible_truncation)] // a handful
 pub const VERSION: u32 = STEPS.len() as u32;
@@ -149,6 +149,29 @@ CREATE TABLE egress (
     owner TEXT PRIMARY KEY,
     log_group INTEGER NOT NULL
 ) WITHOUT ROWID;
+";
+
+/// - `volume_users`: which containers were made with a volume; it is not removed as long as there is one.
+/// - `volume_mounts`: there while a sandbox has its driver keep a volume mounted.
+const VOLUMES: &str = "
+CREATE TABLE volumes (
+    name TEXT PRIMARY KEY,
+    driver TEXT NOT NULL,
+    created INTEGER NOT NULL,
+    config TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE volume_users (
+    volume TEXT NOT NULL REFERENCES volumes(name),
+    container TEXT NOT NULL REFERENCES containers(id) ON DELETE CASCADE,
+    PRIMARY KEY (volume, container)
+) WITHOUT ROWID;
+CREATE INDEX volume_users_container ON volume_users(container);
+CREATE TABLE volume_mounts (
+    volume TEXT NOT NULL,
+    sandbox TEXT NOT NULL,
+    PRIMARY KEY (volume, sandbox)
+) WITHOUT ROWID;
+CREATE INDEX volume_mounts_sandbox ON volume_mounts(sandbox);
 ";
 
 /// Runs the steps that are missing, in one transaction. The caller holds the writers' lock.
