@@ -6,7 +6,7 @@ DESTDIR ?=
 UNITS = $(PREFIX)/lib/systemd/system
 TARGET_DIR ?= $(or $(CARGO_TARGET_DIR),target)
 RELEASE = $(TARGET_DIR)/x86_64-unknown-linux-gnu/release
-BINARIES = hull hull-vmm hull-init
+BINARIES = hull hull-vmm hull-init hull-fs
 SHARED = bash-completion/completions zsh/site-functions fish/vendor_completions.d man/man1
 
 .PHONY: all run test bench abuse fuzz binaries kernel deps install uninstall clean
@@ -44,6 +44,7 @@ install: ## Install to $(PREFIX)
 	install -D -m 755 build/hull $(DESTDIR)$(PREFIX)/bin/hull
 	install -D -m 755 build/hull-vmm $(DESTDIR)$(PREFIX)/lib/hull/hull-vmm
 	install -D -m 755 build/hull-init $(DESTDIR)$(PREFIX)/lib/hull/hull-init
+	install -D -m 755 build/hull-fs $(DESTDIR)$(PREFIX)/lib/hull/hull-fs
 	install -D -m 644 build/vmlinux $(DESTDIR)$(PREFIX)/lib/hull/vmlinux
 	install -d $(DESTDIR)$(UNITS)
 	sed 's|@PREFIX@|$(PREFIX)|' engine/systemd/hull.service.in >$(DESTDIR)$(UNITS)/hull.service
