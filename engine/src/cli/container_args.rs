@@ -11,11 +11,12 @@ use super::health_args::HealthArgs;
 use super::network_args::{Network, NetworkArgs};
 use super::progress::{self, Stream};
 use super::resource_args::{FixedArgs, LimitArgs};
+use super::volume_args::VolumeArgs;
 use crate::container::create::{self, Asked};
 use crate::container::limits::LimitError;
 use crate::container::restart::RestartPolicy;
 use crate::container::spec::Options;
-use crate::container::{caps, limits, names, signals, tmpfs};
+use crate::container::{caps, limits, names, signals};
 use crate::image::platform;
 use crate::image::pull::{Policy, Wanted};
 use crate::logs::LogConfig;
@@ -70,9 +71,8 @@ pub struct ContainerArgs {
     /// Mount the container's root file system read-only
     #[arg(long)]
     read_only: bool,
-    /// Mount an empty file system in memory
-    #[arg(long, value_name = "PATH[:OPTIONS]")]
-    tmpfs: Vec<String>,
+    #[command(flatten)]
+    volumes: VolumeArgs,
     /// Add a capability, or ALL
     #[arg(long, value_name = "CAPABILITY")]
     cap_add: Vec<String>,
@@ -152,6 +152,7 @@ impl ContainerArgs {
             anyhow::bail!("--rm conflicts with --restart: what is removed when it ends cannot start again");
         }
         let resources = self.resources()?;
+        let volumes = self.volumes.read()?;
         let network = self.network.read(self.hostname.is_some())?;
         let share = self.share(&network)?;
         let network = match network {
@@ -183,7 +184,6 @@ impl ContainerArgs {
             seccomp_unconfined,
             rlimits: self.ulimit.iter().map(|word| limits::ulimit(word)).collect::<Result<_, _>>()?,
             init: self.init,
-            mounts: self.tmpfs.iter().map(|word| tmpfs::parse(word)).collect::<Result<_, _>>()?,
             read_only: self.read_only,
             resources,
         };
@@ -207,6 +207,7 @@ impl ContainerArgs {
             pod: self.pod,
             network,
             share,
+            volumes,
         })
     }
 

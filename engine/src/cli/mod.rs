@@ -45,6 +45,7 @@ mod system_prune;
 mod tag;
 mod top;
 mod update;
+mod volume_args;
 
 use std::path::PathBuf;
 

@@ -12,7 +12,7 @@ use super::restart::RestartPolicy;
 use crate::logs::LogConfig;
 use crate::network::model::Networking;
 use crate::store::ContainerRow;
-use crate::volume::MountPoint;
+use crate::volume::{MountPoint, parse::Shown};
 
 /// Seconds a container has between its stop signal and SIGKILL (docker's number).
 pub const STOP_TIMEOUT: i64 = 10;
@@ -50,6 +50,9 @@ pub struct Config {
     /// From outside, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub volumes: Vec<MountPoint>,
+    /// How these were asked for.
+    #[serde(default, skip_serializing_if = "Shown::is_empty")]
+    pub shown_mounts: Shown,
     #[serde(default)]
     pub read_only: bool,
     #[serde(default)]

@@ -31,6 +31,7 @@ use crate::sandbox::probe;
 use crate::sandbox::probe::boot_id;
 use crate::store::{self, ContainerRow, NewSandbox, PodRow, Store};
 use crate::time::now_ns;
+use crate::volume;
 
 /// Users that VMMs run as: a range of 65,536 above what distributions and useradd hand out. A user namespace
 /// has its own.
@@ -63,6 +64,7 @@ pub struct Asked {
     pub network: options::Asked,
     /// `--network`, `--ipc`, `--pid container:NAME`: the names.
     pub share: Share,
+    pub volumes: volume::parse::Asked,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -115,6 +117,8 @@ pub enum CreateError {
     NotInPod { option: &'static str, name: String },
     #[error("{option} container:{name}: {name} is in another pod, and a container can be in one only")]
     OtherPod { option: &'static str, name: String },
+    #[error(transparent)]
+    Volumes(#[from] volume::options::OptionsError),
 }
 
 /// A container that has no row yet.
@@ -128,6 +132,8 @@ pub struct New {
     pub pod: Option<PodRow>,
     /// Its places on networks; none in a pod, which has them.
     pub endpoints: Vec<EndpointRow>,
+    /// What is to be mounted; its config has it once it is added.
+    volumes: volume::options::Plan,
     /// To be told to the user once it is made.
     pub warnings: Vec<String>,
 }
@@ -165,8 +171,12 @@ pub fn plan(context: &Context, store: &Store, mut asked: Asked) -> Result<New, C
         asked.options.hostname = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
     }
     let config = config(context, &id, &image, &asked, planned.networking)?;
+    let of_image = image.config.config.volumes.keys().map(String::as_str);
+    let place = volume::options::Place { mode, in_pod: pod.is_some() };
+    let volumes = volume::options::plan(store, place, &asked.volumes, of_image)?;
     let warnings = warning.into_iter().chain(planned.warnings).collect();
-    Ok(New { id, image, mode, config, name: asked.name, pod, endpoints: planned.endpoints, warnings })
+    let (name, endpoints) = (asked.name, planned.endpoints);
+    Ok(New { id, image, mode, config, name, pod, endpoints, volumes, warnings })
 }
 
 /// Turns the names into ids. Whose namespaces it shares, their pod it is in.
@@ -266,8 +276,9 @@ fn config(
         entrypoint_words: spec::entrypoint_words(&defaults, &asked.options),
         process,
         stdin_once: asked.stdin_once,
-        mounts: asked.options.mounts.clone(),
+        mounts: asked.volumes.tmpfs.clone(),
         volumes: Vec::new(),
+        shown_mounts: asked.volumes.shown.clone(),
         read_only: asked.options.read_only,
         resources: asked.options.resources.clone(),
         storage_bytes: asked.storage_bytes,
@@ -309,7 +320,8 @@ fn defaults(image: &Image) -> ImageDefaults {
 
 /// Adds the container: its folder, then its row, and with it its sandbox's where it is about to start. The
 /// name it got, and the user its VMM becomes.
-pub fn add(store: &Store, new: &New, starting: bool) -> Result<(ContainerRow, Option<u32>), CreateError> {
+pub fn add(store: &Store, new: &mut New, starting: bool) -> Result<(ContainerRow, Option<u32>), CreateError> {
+    new.config.volumes = new.volumes.make()?;
     let folder = store.paths().container(&new.id);
     DirBuilder::new()
         .mode(0o700)

@@ -61,11 +61,11 @@ pub fn run(context: &Context, asked: Asked, manner: &Manner) -> Result<u8, RunEr
     }
     let store = Store::open(&context.root, &context.run)?;
     sweep::dead(context, &store);
-    let new = create::plan(context, &store, asked)?;
+    let mut new = create::plan(context, &store, asked)?;
     for warning in &new.warnings {
         eprintln!("hull: warning: {}", escape(warning));
     }
-    let (_, supervised) = start::new(context, &store, &new)?;
+    let (_, supervised) = start::new(context, &store, &mut new)?;
     write_id(manner.cid_file.as_deref(), &new.id)?;
     match signals {
         None => start_detached(supervised),
@@ -88,12 +88,12 @@ pub fn create(
     }
     let store = Store::open(&context.root, &context.run)?;
     sweep::dead(context, &store);
-    let new = create::plan(context, &store, asked)?;
+    let mut new = create::plan(context, &store, asked)?;
     for warning in &new.warnings {
         eprintln!("hull: warning: {}", escape(warning));
     }
     let _creating = Creating::begin(&store)?;
-    let (row, _) = create::add(&store, &new, false)?;
+    let (row, _) = create::add(&store, &mut new, false)?;
     write_id(cid_file, &row.id)?;
     Ok(row.id)
 }

@@ -1,8 +1,8 @@
 //! From an image's defaults and the user's options to the agent's [`ContainerSpec`].
 
 use hull_guest::protocol::{
-    ContainerSpec, Mount, OverlaidFile, Process, Resources, Rlimit, Root, RootSource, Seccomp, Share,
-    TerminalSize, Text,
+    ContainerSpec, OverlaidFile, Process, Resources, Rlimit, Root, RootSource, Seccomp, Share, TerminalSize,
+    Text,
 };
 
 use super::config::Config;
@@ -50,7 +50,6 @@ pub struct Options {
     pub seccomp_unconfined: bool,
     pub rlimits: Vec<Rlimit>,
     pub init: bool,
-    pub mounts: Vec<Mount>,
     pub read_only: bool,
     pub resources: Resources,
 }

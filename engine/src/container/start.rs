@@ -63,7 +63,11 @@ impl Supervised {
 }
 
 /// A new container that is started at once.
-pub fn new(context: &Context, store: &Store, new: &New) -> Result<(ContainerRow, Supervised), StartError> {
+pub fn new(
+    context: &Context,
+    store: &Store,
+    new: &mut New,
+) -> Result<(ContainerRow, Supervised), StartError> {
     let root = root_for(store, &new.image, new.mode)?;
     let _creating = Creating::begin(store)?;
     if new.pod.is_some() {

@@ -1,8 +1,10 @@
-//! `--tmpfs PATH[:OPTIONS]`.
+//! File systems in memory: `--tmpfs PATH[:OPTIONS]`, and what `--mount type=tmpfs` has in common with it.
 
 use hull_guest::protocol::Mount;
 
 use super::size;
+
+const MODE: u32 = 0o1777;
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TmpfsError {
@@ -14,15 +16,29 @@ pub enum TmpfsError {
     Option { word: String, option: String },
 }
 
-/// Docker's defaults: writable, nosuid, nodev, noexec, mode 1777.
+/// Without options docker's defaults: writable, nosuid, nodev, noexec, mode 1777.
+fn usual() -> Vec<String> {
+    ["rw", "nosuid", "nodev", "noexec"].map(str::to_string).to_vec()
+}
+
+/// One of `--mount`, which has no other options.
+pub fn mount(target: &str, readonly: bool, size: Option<u64>, mode: Option<u32>) -> Mount {
+    let mut options = usual();
+    if readonly {
+        options.retain(|word| word != "rw");
+        options.push("ro".to_string());
+    }
+    Mount::Tmpfs { target: target.into(), size, mode: mode.unwrap_or(MODE), options }
+}
+
 pub fn parse(word: &str) -> Result<Mount, TmpfsError> {
     let (target, options) = word.split_once(':').unwrap_or((word, ""));
     if !target.starts_with('/') || target.trim_matches('/').is_empty() {
         return Err(TmpfsError::NotAbsolute(word.to_string()));
     }
     let refuse = |option: &str| TmpfsError::Option { word: word.to_string(), option: option.to_string() };
-    let mut flags = vec!["rw".to_string(), "nosuid".into(), "nodev".into(), "noexec".into()];
-    let (mut bytes, mut mode) = (None, 0o1777);
+    let mut flags = usual();
+    let (mut bytes, mut mode) = (None, MODE);
     for option in options.split(',').filter(|option| !option.is_empty()) {
         match option.split_once('=') {
             Some(("size", value)) => bytes = Some(size::parse(value).map_err(|_| refuse(option))?),

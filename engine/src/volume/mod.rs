@@ -4,5 +4,7 @@
 //! config, and rows of the volumes they name. Each start turns them into what the agent is told.
 
 pub mod model;
+pub mod options;
+pub mod parse;
 
 pub use model::{Kind, MountPoint, VolumeRow, VolumeSettings};

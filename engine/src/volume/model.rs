@@ -60,9 +60,6 @@ pub struct MountPoint {
     /// What `-v` had behind the last colon, which docker's inspect shows.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub mode: String,
-    /// Whether it came as `--mount`, which inspect shows elsewhere.
-    #[serde(default)]
-    pub by_mount: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,6 +74,10 @@ pub enum Kind {
     },
     Volume {
         name: String,
+        /// Made for this container, or for another whose volumes it has, by which it was not named: it goes with
+        /// the last of them (`--rm`, `rm -v`).
+        #[serde(default)]
+        anonymous: bool,
         /// Whether an empty volume gets what the image has at the target.
         copy: bool,
     },

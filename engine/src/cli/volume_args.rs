@@ -1,0 +1,39 @@
+//! Options of volumes, binds and file systems in memory.
+
+use clap::Args;
+
+use crate::container::tmpfs;
+use crate::volume::parse::{self, Asked, Words};
+
+#[derive(Debug, Args)]
+pub struct VolumeArgs {
+    /// Mount a folder or file of the host, or a volume. Options: ro, nocopy, [r]private, [r]slave, [r]shared; z and
+    /// Z change nothing, since no container here is labelled
+    #[arg(short, long, value_name = "[SOURCE:]TARGET[:OPTIONS]")]
+    volume: Vec<String>,
+    /// The same and more in words: type=bind|volume|tmpfs,src=...,dst=...[,ro]...
+    #[arg(long, value_name = "KEY=VALUE,...")]
+    mount: Vec<String>,
+    /// Mount what a container has mounted
+    #[arg(long, value_name = "CONTAINER[:ro]")]
+    volumes_from: Vec<String>,
+    /// What keeps volumes that are made for the container [default: local]
+    #[arg(long, value_name = "DRIVER")]
+    volume_driver: Option<String>,
+    /// Mount an empty file system in memory
+    #[arg(long, value_name = "PATH[:OPTIONS]")]
+    tmpfs: Vec<String>,
+}
+
+impl VolumeArgs {
+    pub fn read(&self) -> Result<Asked, anyhow::Error> {
+        let tmpfs = self.tmpfs.iter().map(|word| tmpfs::parse(word)).collect::<Result<_, _>>()?;
+        let words = Words {
+            volumes: &self.volume,
+            mounts: &self.mount,
+            volumes_from: &self.volumes_from,
+            driver: self.volume_driver.as_deref(),
+        };
+        Ok(parse::parse(&words, tmpfs)?)
+    }
+}

@@ -1,0 +1,208 @@
+//! What a container is to have mounted: the options, the volumes of other containers, the image's VOLUME.
+//!
+//! Docker's precedence: what an option names at a target wins over `--volumes-from`, and both over the volumes of
+//! its own that the image, or `-v TARGET`, asks for; of several containers the last wins.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io;
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+
+use hull_guest::protocol::Propagation;
+
+use super::model::{Kind, MountPoint};
+use super::parse::{self, Asked, AskedMount, AskedVolume, From, MountError, Source};
+use crate::container::config::{Config, UnreadableConfig};
+use crate::container::names;
+use crate::sandbox::mode::Isolation;
+use crate::store::{self, Store};
+
+/// Volumes that an image may ask for. Each is a folder on the host; no image has more than a few.
+const MAX_OF_IMAGE: usize = 128;
+
+#[derive(Debug, thiserror::Error)]
+pub enum OptionsError {
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    #[error(transparent)]
+    Config(#[from] UnreadableConfig),
+    #[error("invalid mount config for type \"bind\": bind source path does not exist: {}", .0.display())]
+    NoSource(PathBuf),
+    #[error("Failed to look at the bind mount's source {}", path.display())]
+    Source { path: PathBuf, source: io::Error },
+    #[error(
+        "{} is a {what}, which a virtual machine cannot share with the host: use --isolation namespace, or mount \
+         something else",
+        path.display()
+    )]
+    Special { path: PathBuf, what: &'static str },
+    #[error(
+        "Mounts at {target} cannot be shared with the host's: a virtual machine's mounts are its own. Leave out \
+         {word}, or use --isolation namespace"
+    )]
+    Propagation { target: String, word: &'static str },
+    #[error(
+        "The volume for {0} is a block volume, a disk of the container's own machine; a pod's container cannot get \
+         one. Run it without --pod, or use another kind of volume"
+    )]
+    BlockInPod(String),
+    #[error("Failed to read /dev/urandom")]
+    Random(#[source] io::Error),
+    #[error("The image asks for a volume (VOLUME) that cannot be")]
+    OfImage(#[source] MountError),
+    #[error("The image asks for {0} volumes (VOLUME); hull makes at most {MAX_OF_IMAGE} for one")]
+    TooManyOfImage(usize),
+}
+
+/// What a container is to have, before any of it is made.
+#[derive(Debug, Default)]
+pub struct Plan {
+    planned: Vec<Planned>,
+}
+
+#[derive(Debug)]
+struct Planned {
+    point: MountPoint,
+    /// Some: a volume that is to be there, and whose name the point gets.
+    volume: Option<AskedVolume>,
+}
+
+impl Plan {
+    /// What the container's config has of it.
+    pub fn make(&self) -> Result<Vec<MountPoint>, OptionsError> {
+        let mut points = Vec::new();
+        for Planned { point, .. } in &self.planned {
+            let mut point = point.clone();
+            if let Kind::Volume { name, anonymous: true, .. } = &mut point.kind
+                && name.is_empty()
+            {
+                *name = names::new_id().map_err(OptionsError::Random)?;
+            }
+            points.push(point);
+        }
+        Ok(points)
+    }
+}
+
+/// Where the container is to run.
+#[derive(Debug, Clone, Copy)]
+pub struct Place {
+    pub mode: Isolation,
+    pub in_pod: bool,
+}
+
+/// Checks what is asked for, and orders it: outer mounts come first. `of_image`: the image's VOLUME entries.
+pub fn plan<'a>(
+    store: &Store,
+    place: Place,
+    asked: &Asked,
+    of_image: impl ExactSizeIterator<Item = &'a str>,
+) -> Result<Plan, OptionsError> {
+    let mut by_target = BTreeMap::new();
+    for from in &asked.from {
+        others(store, from, &mut by_target)?;
+    }
+    for mount in &asked.mounts {
+        by_target.insert(mount.target.clone(), planned(mount));
+    }
+    let in_memory: BTreeSet<String> = asked.tmpfs.iter().filter_map(parse::tmpfs_target).collect();
+    by_target.retain(|target, _| !in_memory.contains(target));
+    let mut own = asked.targets.clone();
+    own.extend(targets_of_image(of_image)?);
+    for target in own.into_iter().filter(|target| !in_memory.contains(target)) {
+        by_target.entry(target.clone()).or_insert_with(|| own_volume(target, asked.driver.clone()));
+    }
+    let mut planned: Vec<Planned> = by_target.into_values().collect();
+    planned.sort_by_key(|planned| planned.point.target.matches('/').count());
+    planned.iter().try_for_each(|planned| check(planned, place))?;
+    Ok(Plan { planned })
+}
+
+fn planned(mount: &AskedMount) -> Planned {
+    let (kind, volume) = match &mount.source {
+        Source::Bind { path, create } => (Kind::Bind { source: path.clone(), create: *create }, None),
+        Source::Volume(volume) => {
+            let name = volume.name.clone().unwrap_or_default();
+            let (anonymous, copy) = (volume.name.is_none(), !volume.nocopy);
+            (Kind::Volume { name, anonymous, copy }, Some(volume.clone()))
+        }
+    };
+    let point = MountPoint {
+        kind,
+        target: mount.target.clone(),
+        readonly: mount.readonly,
+        propagation: mount.propagation,
+        recursive: mount.recursive,
+        subpath: mount.subpath.clone(),
+        mode: mount.mode.clone(),
+    };
+    Planned { point, volume }
+}
+
+fn own_volume(target: String, driver: Option<String>) -> Planned {
+    let point = MountPoint {
+        kind: Kind::Volume { name: String::new(), anonymous: true, copy: true },
+        target,
+        readonly: false,
+        propagation: Propagation::Private,
+        recursive: true,
+        subpath: None,
+        mode: String::new(),
+    };
+    Planned { point, volume: Some(AskedVolume { driver, ..AskedVolume::default() }) }
+}
+
+/// What another container has. Its volumes are as it left them: nothing is copied into them.
+fn others(store: &Store, from: &From, all: &mut BTreeMap<String, Planned>) -> Result<(), OptionsError> {
+    let row = store.db().container(&from.container)?;
+    for mut point in Config::from_row(&row)?.volumes {
+        point.readonly |= from.readonly;
+        point.mode.clear();
+        let mut volume = None;
+        if let Kind::Volume { name, copy, .. } = &mut point.kind {
+            *copy = false;
+            volume = Some(AskedVolume { name: Some(name.clone()), ..AskedVolume::default() });
+        }
+        all.insert(point.target.clone(), Planned { point, volume });
+    }
+    Ok(())
+}
+
+/// The image's word is not to be trusted. Docker takes relative ones, and mounts them from the root.
+fn targets_of_image<'a>(words: impl ExactSizeIterator<Item = &'a str>) -> Result<Vec<String>, OptionsError> {
+    if words.len() > MAX_OF_IMAGE {
+        return Err(OptionsError::TooManyOfImage(words.len()));
+    }
+    words.map(|word| parse::target(&format!("/{word}")).map_err(OptionsError::OfImage)).collect()
+}
+
+/// Whether that can be, where the container is to run.
+fn check(Planned { point, volume }: &Planned, place: Place) -> Result<(), OptionsError> {
+    let in_machine = place.mode == Isolation::Vm;
+    if in_machine && place.in_pod && volume.as_ref().is_some_and(AskedVolume::is_block) {
+        return Err(OptionsError::BlockInPod(point.target.clone()));
+    }
+    if in_machine && point.propagation != Propagation::Private {
+        let word = parse::propagation_word(point.propagation, point.recursive);
+        return Err(OptionsError::Propagation { target: point.target.clone(), word });
+    }
+    let Kind::Bind { source, create } = &point.kind else { return Ok(()) };
+    match fs::metadata(source) {
+        Ok(metadata) if in_machine => special(source, metadata.file_type()),
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && *create => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(OptionsError::NoSource(source.clone())),
+        Err(error) => Err(OptionsError::Source { path: source.clone(), source: error }),
+    }
+}
+
+fn special(path: &Path, kind: fs::FileType) -> Result<(), OptionsError> {
+    let what = match kind {
+        kind if kind.is_socket() => "socket",
+        kind if kind.is_block_device() || kind.is_char_device() => "device",
+        kind if kind.is_fifo() => "named pipe",
+        _ => return Ok(()),
+    };
+    Err(OptionsError::Special { path: path.to_path_buf(), what })
+}
