@@ -69,6 +69,7 @@ impl Machine {
             disks: disks_and_slots(&root, &folder),
             nets: Vec::new(),
             vsock: Some(VsockConfig { cid: 3, socket: FileSource::Path(socket.clone()) }),
+            fs: None,
             boot_log: None,
             jail: Some(JailConfig { uid: UID, gid: UID }),
             control: Some(CONTROL),

@@ -9,12 +9,14 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use crate::config::{DiskConfig, FileSource, MAX_DISKS, MAX_SEGMENTS, Segment, ValidConfig, VsockConfig};
+use crate::config::{
+    DiskConfig, FileSource, FsConfig, MAX_DISKS, MAX_SEGMENTS, Segment, ValidConfig, VsockConfig,
+};
 
 /// Descriptors below are standard input, output and error, which stay.
 const FIRST_FREE: RawFd = 3;
-/// Descriptors of the largest machine: its disks, with a timer each; vCPUs, queues, network devices and up to
-/// 1024 vsock connections.
+/// Descriptors of the largest machine: its disks, with a timer each; vCPUs, queues, network devices, a shared file
+/// system and up to 1024 vsock connections.
 pub const MAX_OPEN: u64 = (MAX_DISKS * MAX_SEGMENTS) as u64 + 2048;
 
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +25,8 @@ pub enum FileError {
     Open { what: &'static str, file: FileSource, source: io::Error },
     #[error("Failed to bind the vsock socket {0}")]
     Bind(FileSource, #[source] io::Error),
+    #[error("Failed to connect to the file server's socket {0}")]
+    Connect(FileSource, #[source] io::Error),
     #[error("The {what} ({file}) is not a socket")]
     NotASocket { what: &'static str, file: FileSource },
 }
@@ -43,6 +47,8 @@ pub struct Files {
     pub disks: Vec<DiskFiles>,
     /// Context id and listening socket.
     pub vsock: Option<(u32, UnixListener)>,
+    /// Tag, and the socket to the server.
+    pub fs: Option<(String, UnixStream)>,
     pub boot_log: Option<File>,
 }
 
@@ -57,6 +63,7 @@ impl Files {
             initrd,
             disks: config.disks.iter().map(open_disk).collect::<Result<_, _>>()?,
             vsock: config.vsock.as_ref().map(listen).transpose()?,
+            fs: config.fs.as_ref().map(connect).transpose()?,
             boot_log,
         })
     }
@@ -131,6 +138,20 @@ fn listen(config: &VsockConfig) -> Result<(u32, UnixListener), FileError> {
         }
     };
     Ok((config.cid, listener))
+}
+
+fn connect(config: &FsConfig) -> Result<(String, UnixStream), FileError> {
+    let what = "file server's socket";
+    let socket = match &config.socket {
+        FileSource::Path(path) => {
+            UnixStream::connect(path).map_err(|source| FileError::Connect(config.socket.clone(), source))?
+        }
+        FileSource::Fd(_) => {
+            let file = open(what, &config.socket, Access::Read)?;
+            UnixStream::from(into_socket(what, &config.socket, file)?)
+        }
+    };
+    Ok((config.tag.clone(), socket))
 }
 
 fn into_socket(what: &'static str, named: &FileSource, file: File) -> Result<OwnedFd, FileError> {

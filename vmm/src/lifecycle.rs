@@ -9,6 +9,7 @@
 //! later ones are consequences and are dropped. The main thread then takes the vCPUs out of the guest
 //! and reports that one cause.
 
+use std::error::Error;
 use std::fmt;
 use std::io;
 use std::sync::OnceLock;
@@ -129,6 +130,18 @@ impl fmt::Display for ExitCause {
             ExitCause::SetupFailed { reason } => write!(f, "The machine could not be started: {reason}"),
         }
     }
+}
+
+/// An error and its causes, on one line.
+pub(crate) fn in_words(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
 }
 
 /// The end of one machine: at most one cause, and an event that wakes the main thread.

@@ -21,7 +21,7 @@ use crate::files::{self, FileError, Files};
 use crate::jail::{self, JailError};
 use crate::kvm::kick::{self, kick};
 use crate::kvm::{self, KvmError};
-use crate::lifecycle::{ExitCause, Stop};
+use crate::lifecycle::{ExitCause, Stop, in_words};
 use crate::machine::{Machine, MachineError};
 
 /// Stack of a vCPU's thread: the depth of bus and devices.
@@ -226,7 +226,7 @@ fn fill_disk(
         }
         DiskContent::File(file) => slot.fill_read_write(files.take(file)?),
     };
-    filled.map_err(|error| chain(&error))
+    filled.map_err(|error| in_words(&error))
 }
 
 fn find_net(machine: &Machine, net: usize) -> Result<&NetHandle, String> {
@@ -243,11 +243,11 @@ fn plug_net(
     let handle = find_net(machine, net)?;
     crate::config::check_net_limits(net, limits).map_err(|error| error.to_string())?;
     let tap = Sent::new(files).take(tap)?;
-    handle.plug(tap, limits).map_err(|error| chain(&error))
+    handle.plug(tap, limits).map_err(|error| in_words(&error))
 }
 
 fn unplug_net(machine: &Machine, net: usize) -> Result<(), String> {
-    find_net(machine, net)?.unplug().map_err(|error| chain(&error))
+    find_net(machine, net)?.unplug().map_err(|error| in_words(&error))
 }
 
 fn limit_net(machine: &Machine, net: usize, limits: &NetLimits) -> Result<(), String> {
@@ -287,17 +287,5 @@ fn leave_guest(threads: &[JoinHandle<()>], all_ended: &Receiver<()>) {
 }
 
 fn setup_failed(error: &dyn Error) -> ExitCause {
-    ExitCause::SetupFailed { reason: chain(error) }
-}
-
-/// An error and its causes, on one line.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
+    ExitCause::SetupFailed { reason: in_words(error) }
 }

@@ -86,6 +86,7 @@ pub fn launch(plan: &Plan, parts: &Parts) -> Result<Sandbox, LaunchError> {
         disks,
         nets: nets(plan),
         vsock: Some(vsock),
+        fs: None,
         boot_log: boot_log(plan)?.map(|log| handed.source(log)),
         jail: plan.uid.map(|uid| JailConfig { uid, gid: uid }),
         control: Some(control),

@@ -30,6 +30,8 @@ pub const MAX_NETS: usize = 6;
 pub const MIN_MTU: u16 = 1280;
 /// Segments of one read-only disk: merged metadata and one a layer.
 pub const MAX_SEGMENTS: usize = 1024;
+/// Longest tag of a shared file system, in bytes (VirtIO 1.2, 5.11.4).
+pub const MAX_TAG: usize = 36;
 /// Bytes of a sector, the unit of virtio-blk addresses (VirtIO 1.2, 5.2.4).
 pub const SECTOR: u64 = 512;
 
@@ -58,6 +60,9 @@ pub struct VmConfig {
     pub nets: Vec<NetConfig>,
     #[serde(default)]
     pub vsock: Option<VsockConfig>,
+    /// A shared file system. Guest memory is shared with its server then, and private otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fs: Option<FsConfig>,
     /// Serial console; what the guest writes goes here. Off when absent.
     #[serde(default)]
     pub boot_log: Option<FileSource>,
@@ -198,6 +203,18 @@ pub struct VsockConfig {
     /// The guest's context id, 3 or more.
     pub cid: u32,
     /// Path to bind, or an already listening socket's descriptor.
+    pub socket: FileSource,
+}
+
+/// virtio-fs, served by a process of its own that speaks vhost-user and sees all of the guest's memory. The
+/// machine ends when that process does.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FsConfig {
+    /// What the guest mounts it by: 1 to [`MAX_TAG`] bytes, no control characters.
+    pub tag: String,
+    /// A unix stream socket that is connected to the server, or its path to connect to. Whether the server
+    /// has accepted already does not matter: it is first needed when the guest looks at the device.
     pub socket: FileSource,
 }
 

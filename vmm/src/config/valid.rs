@@ -4,8 +4,9 @@ use std::collections::HashSet;
 use std::os::fd::RawFd;
 
 use super::{
-    DiskConfig, DiskLimits, FileSource, JailConfig, MAX_DISKS, MAX_MEMORY_MIB, MAX_NETS, MAX_SEGMENTS,
-    MAX_VCPUS, MIN_MEMORY_MIB, MIN_MTU, NetConfig, NetLimits, Segment, VmConfig, VsockConfig, mac,
+    DiskConfig, DiskLimits, FileSource, FsConfig, JailConfig, MAX_DISKS, MAX_MEMORY_MIB, MAX_NETS,
+    MAX_SEGMENTS, MAX_TAG, MAX_VCPUS, MIN_MEMORY_MIB, MIN_MTU, NetConfig, NetLimits, Segment, VmConfig,
+    VsockConfig, mac,
 };
 
 /// Longest id: it is shown in messages, not stored.
@@ -44,6 +45,8 @@ pub enum ConfigError {
     NetLimit { net: usize, limit: &'static str },
     #[error("vsock context id {0} is reserved; it must be {FIRST_CID} or more, below {max}", max = u32::MAX)]
     Cid(u32),
+    #[error("the file system's tag {0:?} is not 1 to {MAX_TAG} bytes of printable characters")]
+    Tag(String),
     #[error("descriptor {0} is named twice, or is no descriptor number")]
     Descriptor(RawFd),
     #[error("the jail's uid and gid must be of somebody without rights, not {0}:{1}")]
@@ -63,6 +66,7 @@ pub struct ValidConfig {
     pub(crate) disks: Vec<DiskConfig>,
     pub(crate) nets: Vec<NetConfig>,
     pub(crate) vsock: Option<VsockConfig>,
+    pub(crate) fs: Option<FsConfig>,
     pub(crate) boot_log: Option<FileSource>,
     pub(crate) jail: Option<JailConfig>,
     pub(crate) control: Option<RawFd>,
@@ -91,6 +95,14 @@ impl VmConfig {
             }
             _ => {}
         }
+        match self.fs {
+            Some(FsConfig { tag, .. })
+                if !(1..=MAX_TAG).contains(&tag.len()) || tag.chars().any(char::is_control) =>
+            {
+                return Err(ConfigError::Tag(tag));
+            }
+            _ => {}
+        }
         match self.jail {
             Some(JailConfig { uid, gid }) if [uid, gid].iter().any(|id| [0, u32::MAX].contains(id)) => {
                 return Err(ConfigError::JailUser(uid, gid));
@@ -107,6 +119,7 @@ impl VmConfig {
             disks: self.disks,
             nets: self.nets,
             vsock: self.vsock,
+            fs: self.fs,
             boot_log: self.boot_log,
             jail: self.jail,
             control: self.control,
@@ -135,8 +148,9 @@ impl ValidConfig {
             DiskConfig::ReadWrite { file, .. } => file.iter().collect::<Vec<_>>(),
         });
         let vsock = self.vsock.iter().map(|vsock| &vsock.socket);
+        let fs = self.fs.iter().map(|fs| &fs.socket);
         let sources = [&self.kernel].into_iter().chain(&self.initrd).chain(&self.boot_log);
-        sources.chain(disks).chain(vsock).filter_map(FileSource::fd).chain(self.control)
+        sources.chain(disks).chain(vsock).chain(fs).filter_map(FileSource::fd).chain(self.control)
     }
 }
 
@@ -309,9 +323,27 @@ mod tests {
     }
 
     #[test]
+    fn a_tag_fits_its_field_and_can_be_printed() {
+        let with = |tag: &str| config(&format!(r#","fs":{{"tag":"{tag}","socket":{{"fd":9}}}}"#)).validate();
+        let longest = "h".repeat(MAX_TAG);
+        let valid = with(&longest).unwrap();
+        assert_eq!(valid.descriptors().collect::<Vec<_>>(), [9]);
+        assert_eq!(valid.fs.unwrap().tag, longest);
+        for (written, tag) in [("", ""), (r"a\u0000", "a\0"), (r"a\n", "a\n")] {
+            assert_eq!(with(written).unwrap_err(), ConfigError::Tag(tag.to_owned()));
+        }
+        let long = "ü".repeat(MAX_TAG / 2) + "x";
+        assert_eq!(with(&long).unwrap_err(), ConfigError::Tag(long));
+    }
+
+    #[test]
     fn a_descriptor_has_one_owner() {
         assert_eq!(
             config(r#","initrd":{"fd":7},"control":7"#).validate().unwrap_err(),
+            ConfigError::Descriptor(7)
+        );
+        assert_eq!(
+            config(r#","fs":{"tag":"t","socket":{"fd":7}},"control":7"#).validate().unwrap_err(),
             ConfigError::Descriptor(7)
         );
         assert_eq!(config(r#","initrd":{"fd":-1}"#).validate().unwrap_err(), ConfigError::Descriptor(-1));

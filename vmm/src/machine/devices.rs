@@ -1,7 +1,7 @@
 //! Console and virtio devices: address, interrupt, and the words that tell the kernel.
 
 use std::fs::File;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::{Arc, Mutex};
 
 use super::{Builder, CMDLINE_LOG, CMDLINE_QUIET, MachineError};
@@ -11,6 +11,7 @@ use crate::devices::serial::{self, BootLog, Console, SharedLog};
 use crate::devices::virtio::balloon::Balloon;
 use crate::devices::virtio::block::{Block, DiskHandle};
 use crate::devices::virtio::device::VirtioDevice;
+use crate::devices::virtio::fs::Fs;
 use crate::devices::virtio::mmio::{MmioTransport, WINDOW, reg};
 use crate::devices::virtio::net::{Net, NetHandle};
 use crate::devices::virtio::rng::Rng;
@@ -23,13 +24,13 @@ const FIRST_IRQ: u8 = 5;
 /// Devices that every machine has: rng and balloon.
 const FIXED_DEVICES: usize = 2;
 
-/// The largest machine, with a vsock device, has pins for all its devices.
-const _: () = assert!(FIRST_IRQ as usize + MAX_DISKS + MAX_NETS + 1 + FIXED_DEVICES <= MAX_PINS as usize);
+/// The largest machine, with a vsock and a file system device, has pins for all its devices.
+const _: () = assert!(FIRST_IRQ as usize + MAX_DISKS + MAX_NETS + 2 + FIXED_DEVICES <= MAX_PINS as usize);
 
 /// Interrupts up to the last one that this machine's devices use.
 pub(super) fn interrupts(config: &ValidConfig) -> Result<u8, MachineError> {
-    let (disks, nets, vsock) = (config.disks.len(), config.nets.len(), usize::from(config.vsock.is_some()));
-    let devices = disks + nets + vsock + FIXED_DEVICES;
+    let single = usize::from(config.vsock.is_some()) + usize::from(config.fs.is_some());
+    let devices = config.disks.len() + config.nets.len() + single + FIXED_DEVICES;
     let count = u8::try_from(devices).ok().and_then(|devices| FIRST_IRQ.checked_add(devices));
     count.filter(|count| *count <= MAX_PINS).ok_or(MachineError::Interrupts)
 }
@@ -57,13 +58,14 @@ impl Builder {
         Ok(Some(log))
     }
 
-    /// Disks in their order, so that the guest names them vda, vdb and so on; then vsock, network devices,
-    /// rng, balloon.
+    /// Disks in their order, so that the guest names them vda, vdb and so on; then vsock, file system,
+    /// network devices, rng, balloon.
     pub(super) fn add_virtio(
         &mut self,
         disks: Vec<DiskFiles>,
         nets: &[NetConfig],
         vsock: Option<(u32, UnixListener)>,
+        fs: Option<(String, UnixStream)>,
     ) -> Result<Handles, MachineError> {
         let mut place = 0;
         let mut handles = Handles::default();
@@ -74,6 +76,9 @@ impl Builder {
         }
         if let Some((cid, listener)) = vsock {
             self.add_device(&mut place, Box::new(Vsock::new(cid, listener)))?;
+        }
+        if let Some((tag, socket)) = fs {
+            self.add_device(&mut place, Box::new(Fs::new(&tag, socket)))?;
         }
         for config in nets {
             let net = Net::new(config.mac, config.mtu).map_err(MachineError::Device)?;

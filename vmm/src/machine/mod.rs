@@ -94,7 +94,8 @@ struct Builder {
 impl Machine {
     /// Builds it from a valid config and its opened files. `kvm` is closed when this returns.
     pub fn build(config: &ValidConfig, mut files: Files, kvm: Kvm) -> Result<Self, MachineError> {
-        let memory = Arc::new(memory::allocate(config.memory_bytes)?);
+        let allocate = if config.fs.is_some() { memory::allocate_shared } else { memory::allocate };
+        let memory = Arc::new(allocate(config.memory_bytes)?);
         let vm = Vm::new(&kvm, memory.clone())?;
         let mut builder = Builder::new(vm, memory, devices::interrupts(config)?)?;
         builder.cmdline.add(CMDLINE)?;
@@ -102,7 +103,7 @@ impl Machine {
             builder.cmdline.add(CMDLINE_ONE_VCPU)?;
         }
         let disks = std::mem::take(&mut files.disks);
-        let handles = builder.add_virtio(disks, &config.nets, files.vsock.take())?;
+        let handles = builder.add_virtio(disks, &config.nets, files.vsock.take(), files.fs.take())?;
         for (disk, config) in handles.disks.iter().zip(&config.disks) {
             disk.limit(config.limits());
         }

@@ -12,7 +12,7 @@ use super::interrupt::Interrupt;
 use super::queue::Queue;
 use super::worker::{Poll, Task, TaskError, Token, Worker};
 use super::{feature, iovec};
-use crate::memory::GuestMemory;
+use crate::memory::{self, GuestMemory};
 
 const DEVICE_ID: u32 = 5;
 /// Inflate, deflate, reporting. Linux counts only queues that exist, so that reporting is the third
@@ -111,7 +111,10 @@ impl Task for BalloonTask {
         match token {
             Event::Inflate => self.inflate.drain(memory, interrupt, |_| 0)?,
             Event::Deflate => self.deflate.drain(memory, interrupt, |_| 0)?,
-            Event::Report => self.reports.drain(memory, interrupt, give_back)?,
+            Event::Report => {
+                let advice = memory::discard_advice(memory);
+                self.reports.drain(memory, interrupt, |ranges| give_back(ranges, advice))?;
+            }
         }
         Ok(())
     }
@@ -119,11 +122,11 @@ impl Task for BalloonTask {
 
 /// The ranges of a report are its writable buffers. They are the guest's own pages, so that one that lies
 /// harms itself only.
-fn give_back(mut chain: Chain<'_>) -> u32 {
+fn give_back(mut chain: Chain<'_>, advice: i32) -> u32 {
     let count = chain.writer.len();
     if let Ok(ranges) = chain.writer.take(count) {
         // Pages that stay are no harm: the report is a hint.
-        let _ = iovec::discard(&ranges);
+        let _ = iovec::discard(&ranges, advice);
     }
     0
 }

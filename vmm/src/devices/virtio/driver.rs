@@ -2,10 +2,12 @@
 //! memory and without KVM.
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
-use vm_memory::{Bytes, GuestAddress};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use vm_memory::{Bytes, FileOffset, GuestAddress};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::device::VirtioDevice;
@@ -110,7 +112,20 @@ pub struct Driver {
 impl Driver {
     pub fn new(device: Box<dyn VirtioDevice>) -> Self {
         let ranges = [(GuestAddress(0), usize::try_from(MEMORY).unwrap())];
-        let memory = Arc::new(GuestMemory::from_ranges(&ranges).unwrap());
+        Self::with_memory(device, GuestMemory::from_ranges(&ranges).unwrap())
+    }
+
+    /// In memory that a process outside of this one could map.
+    pub fn on_shared_memory(device: Box<dyn VirtioDevice>) -> Self {
+        let file = File::from(memfd_create("test", MFdFlags::MFD_CLOEXEC).unwrap());
+        file.set_len(MEMORY).unwrap();
+        let place = Some(FileOffset::new(file, 0));
+        let ranges = [(GuestAddress(0), usize::try_from(MEMORY).unwrap(), place)];
+        Self::with_memory(device, GuestMemory::from_ranges_with_files(&ranges).unwrap())
+    }
+
+    fn with_memory(device: Box<dyn VirtioDevice>, memory: GuestMemory) -> Self {
+        let memory = Arc::new(memory);
         let line = Arc::new(Line(EventFd::new(EFD_NONBLOCK).unwrap()));
         let failure = Failure::new().unwrap();
         let transport =
@@ -354,6 +369,18 @@ impl Driver {
         while self.status() & status::DEVICE_NEEDS_RESET == 0 {
             self.wait_interrupt();
         }
+    }
+
+    /// Waits until the device's host side has failed.
+    pub fn wait_failure(&mut self) {
+        assert!(readable(self.failure.event().as_raw_fd(), PATIENCE_MS), "no failure was reported");
+    }
+
+    /// All rings.
+    pub fn low_memory(&self) -> Vec<u8> {
+        let mut content = vec![0; usize::try_from(BUFFERS).unwrap()];
+        self.memory.read_slice(&mut content, GuestAddress(0)).unwrap();
+        content
     }
 
     /// Has an edge come that was not waited for?

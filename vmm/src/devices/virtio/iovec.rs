@@ -71,9 +71,9 @@ pub fn send(socket: BorrowedFd<'_>, slices: &Slices<'_>) -> io::Result<usize> {
     outcome(unsafe { libc::sendmsg(socket.as_raw_fd(), &message, libc::MSG_NOSIGNAL) })
 }
 
-/// madvise(2), MADV_DONTNEED: gives the whole pages of guest buffers back to the host; they read as zeros
-/// when they are next touched. For private anonymous memory, which guest memory is.
-pub fn discard(slices: &Slices<'_>) -> io::Result<()> {
+/// madvise(2): gives the whole pages of guest buffers back to the host; they read as zeros when they are next
+/// touched. `advice` is that of [`crate::memory::discard_advice`].
+pub fn discard(slices: &Slices<'_>, advice: i32) -> io::Result<()> {
     for vector in vectors(slices) {
         let start = vector.iov_base as usize;
         let first = start.next_multiple_of(PAGE);
@@ -81,7 +81,7 @@ pub fn discard(slices: &Slices<'_>) -> io::Result<()> {
         let Some(len) = end.checked_sub(first).filter(|len| *len > 0) else { continue };
         // SAFETY: the range lies inside of the vector, which is mapped guest memory that `slices` borrows.
         // Its bytes change as if the guest had written zeros: nobody holds a reference to them.
-        if unsafe { libc::madvise(first as *mut libc::c_void, len, libc::MADV_DONTNEED) } != 0 {
+        if unsafe { libc::madvise(first as *mut libc::c_void, len, advice) } != 0 {
             return Err(io::Error::last_os_error());
         }
     }

@@ -15,6 +15,7 @@ use super::status::{self, Move};
 use super::worker::Worker;
 use crate::devices::bus::BusDevice;
 use crate::devices::irq::IrqLine;
+use crate::lifecycle::in_words;
 use crate::memory::GuestMemory;
 
 /// Registers (VirtIO 1.2, 4.2.2), by their offset from the start of the window.
@@ -212,7 +213,8 @@ impl MmioTransport {
             Ok(worker) => self.worker = Some(worker),
             Err(error) => {
                 self.interrupt.needs_reset();
-                self.failure.report(format!("Failed to start device {}: {error}", self.device.name()));
+                let device = self.device.name();
+                self.failure.report(format!("Failed to start device {device}: {}", in_words(&error)));
             }
         }
     }

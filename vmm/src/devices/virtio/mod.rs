@@ -19,6 +19,7 @@ pub mod block;
 pub mod chain;
 pub mod device;
 pub mod failure;
+pub mod fs;
 pub mod interrupt;
 mod iovec;
 pub mod mmio;

@@ -38,6 +38,8 @@ pub enum QueueError {
     Ring(#[source] virtio_queue::Error),
     #[error("Buffer {head} has no room for a packet's header")]
     NoRoom { head: u16 },
+    #[error("The process that serves the queue has given it up")]
+    GivenUp,
     #[error(transparent)]
     Chain(#[from] ChainError),
 }
@@ -89,6 +91,14 @@ pub struct Queue {
     kick: Arc<EventFd>,
     /// Where the used ring stood when it was last decided whether to signal.
     signalled: u16,
+}
+
+/// Where the parts of a queue lie in guest memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Addresses {
+    pub desc: u64,
+    pub driver: u64,
+    pub device: u64,
 }
 
 /// What [`Queue::drain`] has taken.
@@ -156,6 +166,12 @@ impl Queue {
         // The index, which is what the driver looks at, is written with the last one.
         self.ring.set_next_used(next);
         self.push(memory, *head, *written)
+    }
+
+    /// For a process outside of this one that is to serve the queue.
+    pub fn addresses(&self) -> Addresses {
+        let (desc, driver, device) = (self.ring.desc_table(), self.ring.avail_ring(), self.ring.used_ring());
+        Addresses { desc, driver, device }
     }
 
     /// The queue's size as the driver chose it.

@@ -9,6 +9,8 @@ use super::balloon::Balloon;
 use super::block::Block;
 use super::device::VirtioDevice;
 use super::driver::{Buffer, Descriptor, Driver, INDIRECT, MEMORY, NEXT, WRITE};
+use super::fs::Fs;
+use super::fs::tests::server::{Manners, Server};
 use super::mmio::reg;
 use super::net::Net;
 use super::rng::Rng;
@@ -34,6 +36,13 @@ fn socket_device() -> Box<dyn VirtioDevice> {
     let folder = tempfile::tempdir().unwrap();
     let listener = UnixListener::bind(folder.path().join("vsock.sock")).unwrap();
     Box::new(Vsock::new(3, listener))
+}
+
+fn served_device() -> Box<dyn VirtioDevice> {
+    let (server, socket) = Server::start(Manners::default());
+    // It ends when the device closes the socket.
+    std::mem::forget(server);
+    Box::new(Fs::new("hull", socket))
 }
 
 const READ_SECTOR_0: [u8; 16] = [0; 16];
@@ -74,10 +83,18 @@ const SUBJECTS: [Subject; 7] = [
     Subject { name: "vsock", make: socket_device, queue: 1, chain: || vec![Buffer::Out(&[0; 44])] },
 ];
 
+/// Its rings are walked by another process, to which the same applies.
+const SERVED: Subject = Subject { name: "fs", make: served_device, queue: 1, chain: read_sector };
+
+/// On memory of either kind, where both will do.
 fn each(check: impl Fn(&Subject, &mut Driver)) {
     for subject in &SUBJECTS {
         println!("device: {}", subject.name);
         check(subject, &mut Driver::new((subject.make)()));
+    }
+    for subject in SUBJECTS.iter().chain([&SERVED]) {
+        println!("device on shared memory: {}", subject.name);
+        check(subject, &mut Driver::on_shared_memory((subject.make)()));
     }
 }
 

@@ -11,6 +11,7 @@ use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 use super::failure::Failure;
 use super::interrupt::Interrupt;
 use super::queue::QueueError;
+use crate::lifecycle::in_words;
 
 /// Enough for the deepest task; each device has a thread, and stacks count as private memory.
 const STACK_BYTES: usize = 128 * 1024;
@@ -77,6 +78,12 @@ pub trait Task: Send + 'static {
     fn before_sleep(&mut self, _: &Poll<Self::Token>) -> Result<(), TaskError> {
         Ok(())
     }
+
+    /// The last thing, however the task came to its end. A task whose queues somebody else serves takes them
+    /// back here: once the thread is gone the device touches no guest memory.
+    fn stop(&mut self) -> Result<(), TaskError> {
+        Ok(())
+    }
 }
 
 /// A running task. Dropping it stops the thread and waits for its end.
@@ -96,17 +103,18 @@ impl Worker {
         let stop = EventFd::new(EFD_NONBLOCK | EFD_CLOEXEC)?;
         poll.add_raw(stop.as_raw_fd(), EventSet::IN, STOP)?;
         task.watch(&poll)?;
-        let thread =
-            Builder::new().name(device.to_owned()).stack_size(STACK_BYTES).spawn(move || {
-                match serve(&mut task, &poll) {
-                    Ok(()) => {}
-                    Err(TaskError::Guest(_)) => interrupt.needs_reset(),
-                    Err(TaskError::Host(error)) => {
-                        interrupt.needs_reset();
-                        failure.report(format!("Device {device} failed: {error}"));
-                    }
+        let thread = Builder::new().name(device.to_owned()).stack_size(STACK_BYTES).spawn(move || {
+            let served = serve(&mut task, &poll);
+            // If both fail, the second is a consequence.
+            match served.and(task.stop()) {
+                Ok(()) => {}
+                Err(TaskError::Guest(_)) => interrupt.needs_reset(),
+                Err(TaskError::Host(error)) => {
+                    interrupt.needs_reset();
+                    failure.report(format!("Device {device} failed: {}", in_words(&error)));
                 }
-            })?;
+            }
+        })?;
         Ok(Self { stop, thread: Some(thread) })
     }
 }

@@ -1,0 +1,92 @@
+//! What the device's thread does while the rings are the server's.
+
+use std::io;
+use std::sync::Arc;
+
+use vmm_sys_util::epoll::EventSet;
+use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
+
+use super::session::{Session, Signals};
+use crate::devices::virtio::interrupt::Interrupt;
+use crate::devices::virtio::queue::{Queue, QueueError};
+use crate::devices::virtio::worker::{Poll, Task, TaskError, Token};
+use crate::memory::GuestMemory;
+
+pub struct FsTask {
+    session: Arc<Session>,
+    signals: Signals,
+    interrupt: Interrupt,
+}
+
+impl FsTask {
+    /// Hands the queues to the server, which has them until [`Task::stop`].
+    pub fn start(
+        session: Arc<Session>,
+        memory: &GuestMemory,
+        features: u64,
+        queues: Vec<Queue>,
+        interrupt: Interrupt,
+    ) -> io::Result<Self> {
+        let event = || EventFd::new(EFD_NONBLOCK | EFD_CLOEXEC);
+        let signals = Signals { call: event()?, error: event()? };
+        session.start(memory, features, &queues, &signals).map_err(io::Error::other)?;
+        Ok(Self { session, signals, interrupt })
+    }
+}
+
+#[derive(Clone, Copy)]
+pub enum Event {
+    /// The server has used buffers.
+    Call,
+    /// The server has given a queue up.
+    Broken,
+    /// The server has ended, or says what nobody asked for.
+    Server,
+}
+
+impl Token for Event {
+    fn encode(self) -> u64 {
+        match self {
+            Self::Call => 0,
+            Self::Broken => 1,
+            Self::Server => 2,
+        }
+    }
+
+    fn decode(data: u64) -> Option<Self> {
+        match data {
+            0 => Some(Self::Call),
+            1 => Some(Self::Broken),
+            2 => Some(Self::Server),
+            _ => None,
+        }
+    }
+}
+
+impl Task for FsTask {
+    type Token = Event;
+
+    fn watch(&mut self, poll: &Poll<Event>) -> io::Result<()> {
+        poll.add_event(&self.signals.call, Event::Call)?;
+        poll.add_event(&self.signals.error, Event::Broken)?;
+        poll.add(&*self.session, EventSet::IN | EventSet::READ_HANG_UP, Event::Server)
+    }
+
+    fn on_event(&mut self, token: Event, ready: EventSet, _: &Poll<Event>) -> Result<(), TaskError> {
+        match token {
+            Event::Call => {
+                // Fails only when there is nothing to clear.
+                let _ = self.signals.call.read();
+                self.interrupt.used_buffer();
+                Ok(())
+            }
+            Event::Broken => Err(QueueError::GivenUp.into()),
+            Event::Server => Err(io::Error::other(Session::interpret(ready)).into()),
+        }
+    }
+
+    /// After this the server touches no guest memory (VirtIO 1.2, 2.4.1).
+    fn stop(&mut self) -> Result<(), TaskError> {
+        Ok(self.session.stop().map_err(io::Error::other)?)
+    }
+}
