@@ -8,7 +8,7 @@ use crate::image::Reference;
 use crate::store::{self, EventKind, EventRow, Since, Store};
 
 /// The keys that `--filter` takes.
-pub const FILTERS: [&str; 7] = ["container", "event", "image", "label", "network", "pod", "type"];
+pub const FILTERS: [&str; 8] = ["container", "event", "image", "label", "network", "pod", "type", "volume"];
 /// Events read at once.
 const BATCH: u32 = 256;
 /// Events whose action goes on behind this word, with a colon.
@@ -69,6 +69,7 @@ impl Wanted {
             && self.named("container", EventKind::Container, event)
             && self.named("pod", EventKind::Pod, event)
             && self.named("network", EventKind::Network, event)
+            && self.named("volume", EventKind::Volume, event)
             && filters.labels("label", &event.attributes)
             && self.image(event)
     }
@@ -93,7 +94,7 @@ impl Wanted {
         let (id, name) = match event.kind {
             EventKind::Container => ("", event.attributes.get("image")),
             EventKind::Image => (event.actor.as_str(), event.attributes.get("name")),
-            EventKind::Pod | EventKind::Network => ("", None),
+            EventKind::Pod | EventKind::Network | EventKind::Volume => ("", None),
         };
         let name = name.map_or("", String::as_str);
         let bare = name.parse::<Reference>().map(|name| name.familiar_repository()).unwrap_or_default();

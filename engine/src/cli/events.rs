@@ -169,7 +169,7 @@ fn line(event: &EventRow) -> String {
 fn from(event: &EventRow) -> &str {
     match event.kind {
         EventKind::Container => event.attributes.get("image").map_or("", String::as_str),
-        EventKind::Image | EventKind::Pod | EventKind::Network => "",
+        EventKind::Image | EventKind::Pod | EventKind::Network | EventKind::Volume => "",
     }
 }
 

@@ -14,6 +14,7 @@ use crate::context::Context;
 use crate::store::db::states::Change;
 use crate::store::{ContainerRow, ContainerState, SandboxRow, Store};
 use crate::supervisor::chain;
+use crate::volume;
 
 /// The exit code of a container that was killed together with what ran it: as if by SIGKILL.
 const KILLED: i32 = 137;
@@ -158,6 +159,7 @@ pub fn orphans(store: &Store) {
     for owner in &store.db().stranded().unwrap_or_default() {
         if_dead(store, owner, || container_remove::unplug(store, owner));
     }
+    volume::sweep(store);
     let (Ok(mut ids), Ok(pods)) = (store.db().container_ids(), store.db().pods()) else { return };
     ids.extend(pods.into_iter().map(|pod| pod.id));
     let known = |id: &str| ids.contains(id);

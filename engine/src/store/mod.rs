@@ -71,6 +71,14 @@ pub enum Error {
     EndpointExists { owner: String, network: String },
     #[error("{owner} is on {positions} networks, and more it cannot be on")]
     NoFreeEndpoint { owner: String, positions: u8 },
+    #[error("The name \"{0}\" is in use by another volume")]
+    VolumeNameTaken(String),
+    #[error("remove {name}: volume is in use - [{}]", .users.join(", "))]
+    VolumeInUse { name: String, users: Vec<String> },
+    #[error(
+        "Volume {name} is a disk of its own (kind=block), which one container or pod can have at a time, and {sandbox} has it"
+    )]
+    VolumeBusy { name: String, sandbox: String },
     #[error("Pod {name} has {containers} container(s); remove them first")]
     PodInUse { name: String, containers: u32 },
     #[error("Container {id} is {is}, so it cannot be {change}")]
@@ -94,12 +102,15 @@ impl Error {
             Self::NameTaken(_)
             | Self::PodNameTaken(_)
             | Self::NetworkNameTaken(_)
+            | Self::VolumeNameTaken(_)
             | Self::EndpointExists { .. }
             | Self::State { .. }
             | Self::SandboxExists(_)
             | Self::Ambiguous { .. } => Kind::Conflict,
             Self::PodInUse { .. }
             | Self::NetworkInUse { .. }
+            | Self::VolumeInUse { .. }
+            | Self::VolumeBusy { .. }
             | Self::NoFreeEndpoint { .. }
             | Self::NoFreeUid { .. } => Kind::InUse,
             Self::Newer { .. } => Kind::Invalid,

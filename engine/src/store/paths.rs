@@ -132,6 +132,17 @@ impl Paths {
         self.root.join("volumes")
     }
 
+    /// All of a volume: what it shows lies in a folder or file below.
+    pub fn volume(&self, name: &str) -> PathBuf {
+        self.volumes().join(name)
+    }
+
+    /// Held by whoever makes, removes, mounts or unmounts a volume. There only meanwhile. A volume's name may be as
+    /// long as a file's.
+    pub fn volume_lock(&self, name: &str) -> PathBuf {
+        self.locks().join(format!("volume-{}", Digest::of(name.as_bytes()).hex()))
+    }
+
     pub fn run_sandboxes(&self) -> PathBuf {
         self.run.join("sandboxes")
     }
@@ -175,6 +186,8 @@ mod tests {
             paths.blob_lock(&digest),
             paths.layer(&digest),
             paths.merged_root(&digest),
+            paths.volume("v"),
+            paths.volume_lock("v"),
             paths.tmp().join("x"),
         ] {
             assert!(folders.contains(&file.parent().unwrap().to_owned()), "{}", file.display());

@@ -23,6 +23,7 @@ pub enum EventKind {
     Pod,
     Image,
     Network,
+    Volume,
 }
 
 impl EventKind {
@@ -32,6 +33,7 @@ impl EventKind {
             Self::Pod => "pod",
             Self::Image => "image",
             Self::Network => "network",
+            Self::Volume => "volume",
         }
     }
 }
@@ -40,7 +42,7 @@ impl FromStr for EventKind {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let found = [Self::Container, Self::Pod, Self::Image, Self::Network]
+        let found = [Self::Container, Self::Pod, Self::Image, Self::Network, Self::Volume]
             .into_iter()
             .find(|kind| kind.as_str() == text);
         found.ok_or_else(|| format!("unknown kind of event \"{text}\""))
@@ -57,7 +59,7 @@ pub struct EventRow {
     pub kind: EventKind,
     /// Docker's words.
     pub action: String,
-    /// The container's, pod's, image's or network's id.
+    /// The container's, pod's, image's or network's id, the volume's name.
     pub actor: String,
     pub attributes: Attributes,
 }
@@ -83,7 +85,7 @@ impl Database {
         self.write("record an event", |tx| {
             let row = match kind {
                 EventKind::Container => container_with_id(tx, actor)?,
-                EventKind::Pod | EventKind::Image | EventKind::Network => None,
+                EventKind::Pod | EventKind::Image | EventKind::Network | EventKind::Volume => None,
             };
             match row {
                 Some(row) => of_container(tx, &row, action, attributes)?,

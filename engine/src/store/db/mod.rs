@@ -19,6 +19,7 @@ pub mod removal;
 pub mod sandboxes;
 mod schema;
 pub mod states;
+pub mod volumes;
 pub mod watch;
 
 use std::path::PathBuf;

@@ -21,7 +21,7 @@ pub(super) fn json_column<T: DeserializeOwned>(row: &Row<'_>, index: usize) -> r
         .map_err(|error| rusqlite::Error::FromSqlConversionFailure(index, Type::Text, error.into()))
 }
 
-fn to_json(value: &impl serde::Serialize) -> String {
+pub(super) fn to_json(value: &impl serde::Serialize) -> String {
     // Strings, numbers and maps with string keys: nothing JSON refuses.
     serde_json::to_string(value).unwrap_or_default()
 }

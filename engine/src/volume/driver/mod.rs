@@ -1,0 +1,175 @@
+//! What a container is shown of a volume, and how that comes and goes with the sandboxes that have it.
+//!
+//! A row of `volume_mounts` comes before anything is mounted and goes after it is unmounted: what a killed supervisor
+//! leaves is found by its rows, and taken back by a sweep. Everything is done with the volume's lock in hand.
+
+pub mod block;
+pub mod local;
+mod loopdev;
+pub mod mounts;
+pub mod plugin;
+
+use std::path::PathBuf;
+
+use self::local::Local;
+use self::plugin::Plugin;
+use super::folder::{self, Folder, open_folder};
+use super::model::LOCAL;
+use super::{VolumeError, VolumeRow, populate};
+use crate::rootless::in_user_namespace;
+use crate::sandbox::mode::Isolation;
+use crate::store::{Kind, Store};
+use crate::supervisor::chain;
+
+/// What a container is to be given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Mounted {
+    Folder(PathBuf),
+    /// Of a virtual machine: see [`block::open`].
+    Disk(PathBuf),
+}
+
+enum Driver {
+    Local(Local),
+    Plugin(Plugin),
+}
+
+fn driver(row: &VolumeRow) -> Result<Driver, VolumeError> {
+    if row.driver != LOCAL {
+        return Ok(Driver::Plugin(Plugin::find(&row.driver)?));
+    }
+    let local = local::read(&row.settings.options)
+        .map_err(|source| VolumeError::Options { name: row.name.clone(), source })?;
+    Ok(Driver::Local(match (local, row.settings.block_bytes) {
+        (Local::Block(_), Some(bytes)) => Local::Block(bytes),
+        (local, _) => local,
+    }))
+}
+
+/// Whether it is a folder of the store and nothing else.
+fn is_plain(row: &VolumeRow) -> bool {
+    row.driver == LOCAL && row.settings.options.is_empty()
+}
+
+/// Makes what the volume is to show. Its folder is there, its row is not.
+pub(super) fn create(row: &VolumeRow, folder: &Folder) -> Result<(), VolumeError> {
+    match driver(row)? {
+        Driver::Local(Local::Plain | Local::Mount(_)) => open_folder(&folder.data()),
+        Driver::Local(Local::Block(bytes)) => Ok(block::create(&folder.disk(), bytes)?),
+        Driver::Plugin(plugin) => Ok(plugin.create(&row.name, &row.settings.options)?),
+    }
+}
+
+/// Has the plugin remove it; what lies in the volume's folder goes with that.
+pub(super) fn remove(row: &VolumeRow) -> Result<(), VolumeError> {
+    match row.driver.as_str() {
+        LOCAL => Ok(()),
+        name => Ok(Plugin::find(name)?.remove(&row.name)?),
+    }
+}
+
+/// Mounts a volume for a sandbox; again and again changes nothing. Waits while it is filled for another
+/// ([`populate`]). A block volume is a disk if the sandbox is a virtual machine.
+pub fn mount(store: &Store, row: &VolumeRow, sandbox: &str, mode: Isolation) -> Result<Mounted, VolumeError> {
+    let _lock = folder::lock(store, &row.name)?;
+    // It may have changed, or gone, before the lock was free.
+    let row = store.db().volume(&row.name)?;
+    let folder = Folder::of(store, &row.name);
+    let has_it = store.db().mounts_of(&row.name)?.iter().any(|other| other == sandbox);
+    if !has_it && populate::is_own(&row) {
+        populate::settle(&folder, &row)?;
+    }
+    let block = row.settings.block_bytes.is_some();
+    if block && mode == Isolation::Namespace {
+        block::check_host(&row)?;
+    }
+    let new = store.db().add_volume_mount(&row.name, sandbox, block)?;
+    show(store, &row, &folder, sandbox, mode).inspect_err(|_| {
+        if new {
+            // The first error is the one to tell; what is left is swept.
+            let _ = unmount_locked(store, &row, &folder, sandbox);
+        }
+    })
+}
+
+fn show(
+    store: &Store,
+    row: &VolumeRow,
+    folder: &Folder,
+    sandbox: &str,
+    mode: Isolation,
+) -> Result<Mounted, VolumeError> {
+    match (driver(row)?, mode) {
+        (Driver::Local(Local::Plain), _) => Ok(Mounted::Folder(folder.data())),
+        (Driver::Local(Local::Mount(mounting)), _) => {
+            mounting.mount(&folder.data())?;
+            Ok(Mounted::Folder(folder.data()))
+        }
+        (Driver::Local(Local::Block(_)), Isolation::Namespace) => {
+            Ok(Mounted::Folder(block::mount_on_host(row, folder)?))
+        }
+        (Driver::Local(Local::Block(_)), Isolation::Vm) => {
+            if !row.settings.written_by_machine {
+                let mut settings = row.settings.clone();
+                settings.written_by_machine = true;
+                store.db().change_volume(&row.name, &settings)?;
+            }
+            Ok(Mounted::Disk(folder.disk()))
+        }
+        (Driver::Plugin(plugin), _) => Ok(Mounted::Folder(plugin.mount(&row.name, sandbox)?)),
+    }
+}
+
+/// Where a volume that is mounted on the host shows what it has.
+pub(super) fn shown(store: &Store, row: &VolumeRow) -> Result<PathBuf, VolumeError> {
+    let folder = Folder::of(store, &row.name);
+    match driver(row)? {
+        Driver::Local(Local::Block(_)) => Ok(block::shown(&folder)),
+        Driver::Local(_) => Ok(folder.data()),
+        Driver::Plugin(plugin) => Ok(plugin.path(&row.name)?),
+    }
+}
+
+/// Takes all volumes back from a sandbox that has ended. What cannot be taken back keeps its row, for a sweep.
+pub fn unmount_all(store: &Store, sandbox: &str) -> Result<(), VolumeError> {
+    let mut outcome = Ok(());
+    for name in store.db().mounted_by(sandbox)? {
+        let one = unmount(store, &name, sandbox);
+        outcome = outcome.and(one);
+    }
+    outcome
+}
+
+fn unmount(store: &Store, name: &str, sandbox: &str) -> Result<(), VolumeError> {
+    let _lock = folder::lock(store, name)?;
+    let folder = Folder::of(store, name);
+    match store.db().volume(name) {
+        Ok(row) => unmount_locked(store, &row, &folder, sandbox),
+        Err(error) if error.kind() == Kind::NotFound => Ok(store.db().remove_volume_mount(name, sandbox)?),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn unmount_locked(store: &Store, row: &VolumeRow, folder: &Folder, sandbox: &str) -> Result<(), VolumeError> {
+    let last = store.db().mounts_of(&row.name)?.iter().all(|other| other == sandbox);
+    if row.driver != LOCAL {
+        tell_plugin(row, sandbox)?;
+    } else if last && !is_plain(row) && !in_user_namespace() {
+        // A user's mounts were the supervisor's own, and have gone with it.
+        mounts::unmount(&folder.data())?;
+        mounts::unmount(&folder.mounted_disk())?;
+    }
+    Ok(store.db().remove_volume_mount(&row.name, sandbox)?)
+}
+
+/// What a plugin answers is its own affair, as with docker; one that does not answer is asked again by a sweep.
+fn tell_plugin(row: &VolumeRow, sandbox: &str) -> Result<(), VolumeError> {
+    let told = Plugin::find(&row.driver).and_then(|plugin| plugin.unmount(&row.name, sandbox));
+    match told {
+        Err(error) if error.is_answer() => {
+            eprintln!("Failed to unmount volume {}: {}", row.name, chain(&error));
+            Ok(())
+        }
+        other => Ok(other?),
+    }
+}

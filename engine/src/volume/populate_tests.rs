@@ -1,0 +1,103 @@
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+
+use super::super::catalog::{Wanted, ensure};
+use super::*;
+use crate::sandbox::mode::Isolation;
+
+/// A store with the volume "web", which "one" has mounted; what it shows.
+fn fixture() -> (tempfile::TempDir, Store, VolumeRow, std::path::PathBuf) {
+    let (folder, store) = Store::temporary();
+    let row = ensure(&store, Wanted { name: Some("web".into()), ..Wanted::default() }).unwrap();
+    mount(&store, &row, "one");
+    let data = Folder::of(&store, "web").data();
+    (folder, store, row, data)
+}
+
+fn mount(store: &Store, row: &VolumeRow, sandbox: &str) {
+    let mounted = driver::mount(store, row, sandbox, Isolation::Namespace).unwrap();
+    assert_eq!(mounted, driver::Mounted::Folder(Folder::of(store, "web").data()));
+}
+
+#[test]
+fn an_empty_volume_is_filled_once() {
+    let (_folder, store, row, data) = fixture();
+    let population = begin(&store, &row).unwrap().unwrap();
+    fs::write(data.join("file"), "of the image").unwrap();
+    population.finish().unwrap();
+    assert!(begin(&store, &row).unwrap().is_none());
+    assert!(!Folder::of(&store, "web").copying().exists());
+}
+
+#[test]
+fn an_image_that_has_nothing_leaves_the_volume_to_the_next() {
+    let (_folder, store, row, _) = fixture();
+    begin(&store, &row).unwrap().unwrap().finish().unwrap();
+    assert!(begin(&store, &row).unwrap().is_some());
+}
+
+#[test]
+fn a_copy_that_was_cut_short_is_begun_again_from_nothing() {
+    let (outside, store, row, data) = fixture();
+    drop(begin(&store, &row).unwrap().unwrap());
+    fs::create_dir(data.join("half")).unwrap();
+    symlink(outside.path(), data.join("half/out")).unwrap();
+    fs::set_permissions(&data, fs::Permissions::from_mode(0o700)).unwrap();
+    let population = begin(&store, &row).unwrap().unwrap();
+    assert_eq!(fs::read_dir(&data).unwrap().count(), 0);
+    assert_eq!(data.metadata().unwrap().mode() & 0o777, 0o755);
+    assert!(outside.path().join("lib").exists());
+    population.finish().unwrap();
+}
+
+#[test]
+fn whoever_mounts_a_volume_next_finds_no_half_of_a_copy() {
+    let (_folder, store, row, data) = fixture();
+    drop(begin(&store, &row).unwrap().unwrap());
+    fs::write(data.join("half"), "x").unwrap();
+    driver::unmount_all(&store, "one").unwrap();
+    mount(&store, &row, "two");
+    assert_eq!(fs::read_dir(&data).unwrap().count(), 0);
+    fs::write(data.join("own"), "of the second").unwrap();
+    driver::unmount_all(&store, "two").unwrap();
+    mount(&store, &row, "three");
+    assert!(begin(&store, &row).unwrap().is_none());
+    assert!(data.join("own").exists());
+}
+
+#[test]
+fn nothing_is_cleared_where_others_had_the_volume_before_the_copy() {
+    let (_folder, store, row, data) = fixture();
+    mount(&store, &row, "two");
+    drop(begin(&store, &row).unwrap().unwrap());
+    fs::write(data.join("own"), "of the first").unwrap();
+    driver::unmount_all(&store, "two").unwrap();
+    mount(&store, &row, "three");
+    assert!(begin(&store, &row).unwrap().is_none());
+    assert!(data.join("own").exists());
+}
+
+#[test]
+fn a_process_does_not_wait_for_its_own_copy() {
+    let (_folder, store, row, _) = fixture();
+    let held = begin(&store, &row).unwrap().unwrap();
+    assert!(matches!(begin(&store, &row), Err(VolumeError::BeingFilled { .. })));
+    // Its own sandbox has it already; that does not wait either.
+    mount(&store, &row, "one");
+    drop(held);
+    assert!(begin(&store, &row).unwrap().is_some());
+}
+
+#[test]
+fn another_sandbox_waits_until_the_copy_is_done() {
+    let (_folder, store, row, data) = fixture();
+    let held = begin(&store, &row).unwrap().unwrap();
+    std::thread::scope(|scope| {
+        let second = scope.spawn(|| {
+            mount(&store, &row, "two");
+            assert!(data.join("file").exists());
+        });
+        fs::write(data.join("file"), "of the image").unwrap();
+        held.finish().unwrap();
+        second.join().unwrap();
+    });
+}
