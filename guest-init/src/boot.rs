@@ -57,7 +57,7 @@ fn serve() -> Result<(), StepError> {
     set_default_limits()?;
     namespaces::loopback_up()?;
     let listener = Listener::vsock().step("listen on vsock")?;
-    let agent = Agent::new(Place::Guest, listener, None, None)?;
+    let agent = Agent::new(Place::Guest, listener, None, None, None)?;
     // Held until the refusal has come; the kernel then forgets it.
     let _doorbell = ring_doorbell();
     agent.run().map(drop)

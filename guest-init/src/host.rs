@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 
+use rustix::fs::{Mode, OFlags};
 use rustix::mount::{MountPropagationFlags, mount_change};
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
@@ -64,6 +65,8 @@ pub fn run(descriptors: &Descriptors) -> Result<(), StepError> {
     let life = take(descriptors.life).step("take over the supervisor's socket")?;
     let network = descriptors.network.map(take).transpose().step("take over the network namespace")?;
     set_dumpable_behavior(DumpableBehavior::NotDumpable).step("become non-dumpable")?;
+    let mounts = rustix::fs::open("/proc/self/ns/mnt", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .step("open the host's mount namespace")?;
     // SAFETY: NEWNS touches neither descriptors nor memory.
     unsafe { unshare_unsafe(UnshareFlags::NEWNS) }.step("make a mount namespace")?;
     // What is mounted here stays here and dies with us; what the host unmounts goes away here too.
@@ -71,7 +74,7 @@ pub fn run(descriptors: &Descriptors) -> Result<(), StepError> {
     mount_change("/", slave).step("cut mounts off from the host's")?;
     sys::ignore_sigpipe();
     let listener = Listener::unix(listen).step("prepare the listening socket")?;
-    Agent::new(Place::Host, listener, Some(life), network)?.run().map(drop)
+    Agent::new(Place::Host, listener, Some(life), network, Some(mounts))?.run().map(drop)
 }
 
 /// A close-on-exec copy of an inherited descriptor, which is closed.

@@ -84,11 +84,13 @@ enum Answer {
 }
 
 impl Agent {
+    /// `handed` and `mounts`: a host's, the network namespace for its containers and its mount namespace.
     pub fn new(
         place: Place,
         listener: Listener,
         life: Option<OwnedFd>,
         handed: Option<OwnedFd>,
+        mounts: Option<OwnedFd>,
     ) -> Result<Self, StepError> {
         let reaper = Reaper::new().step("watch for signals")?;
         let epoll = epoll::create(CreateFlags::CLOEXEC).step("make an epoll instance")?;
@@ -99,7 +101,7 @@ impl Agent {
             listening: true,
             life,
             reaper,
-            surroundings: Surroundings::discover()?,
+            surroundings: Surroundings::discover(mounts)?,
             sessions: Slab::new(),
             streams: Slab::new(),
             tasks: Slab::new(),

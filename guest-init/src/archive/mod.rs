@@ -3,7 +3,7 @@
 
 mod header;
 mod tree;
-mod xattrs;
+pub mod xattrs;
 
 pub use header::{BLOCK, Entry, Kind, end, padding};
 pub use tree::{Output, write};

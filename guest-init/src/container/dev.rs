@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, makedev, mknodat, openat2, symlinkat};
 use rustix::io::Errno;
-use rustix::mount::mount_bind;
+use rustix::mount::{OpenTreeFlags, open_tree};
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 
@@ -88,14 +88,12 @@ pub fn open_terminal(size: TerminalSize) -> Result<Terminal, StepError> {
 /// The container's first terminal, which is also its console.
 pub fn open_console(size: TerminalSize) -> Result<Terminal, StepError> {
     let terminal = open_terminal(size)?;
-    let console = rustix::fs::open(
-        "/dev/console",
-        OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC,
-        Mode::from_raw_mode(0o600),
-    );
-    console.step("make /dev/console")?;
+    // In a /dev of the user's it may be there.
+    let console = paths::open_in_dev("console", paths::Kind::File)?;
     // The first terminal of a new devpts instance.
-    mount_bind("/dev/pts/0", "/dev/console").step("put the terminal on /dev/console")?;
+    let clone = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let first = open_tree(CWD, "/dev/pts/0", clone).step("copy the terminal")?;
+    attach(first, console, "/dev/console")?;
     Ok(terminal)
 }
 

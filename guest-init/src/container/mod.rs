@@ -23,17 +23,21 @@ pub mod network;
 mod outside;
 mod overlaid;
 mod paths;
+mod requested;
 pub mod rlimits;
 mod rootfs;
 mod seccomp;
 mod setup;
 pub mod shared;
 pub mod spec;
+mod targets;
 pub mod task;
 pub mod top;
 mod user;
 
 pub use self::rootfs::view::open as root_view;
+
+use std::os::fd::OwnedFd;
 
 use rustix::process::Rlimit;
 
@@ -52,12 +56,15 @@ pub struct Surroundings {
     pub layout: Layout,
     /// The limit of open descriptors that a container inherits.
     pub descriptors: Rlimit,
+    /// Host: the mount namespace that the agent was started in, where the paths of binds are looked up. What has
+    /// been mounted there since shows, and mounts can be shared with it.
+    pub mounts: Option<OwnedFd>,
 }
 
 impl Surroundings {
     /// Looks at this machine and fits the agent's own limits to its work.
-    pub fn discover() -> Result<Self, StepError> {
-        Ok(Surroundings { layout: Layout::discover()?, descriptors: rlimits::raise_descriptors() })
+    pub fn discover(mounts: Option<OwnedFd>) -> Result<Self, StepError> {
+        Ok(Surroundings { layout: Layout::discover()?, descriptors: rlimits::raise_descriptors(), mounts })
     }
 }
 
@@ -106,7 +113,7 @@ fn fork_first_process(
         Fork::Child => {
             let launch =
                 Launch { process: &spec.process, channels: &channels, descriptors: surroundings.descriptors };
-            FirstProcess { spec, cgroup, layout: &surroundings.layout, joined, launch }.run()
+            FirstProcess { spec, cgroup, surroundings, joined, launch }.run()
         }
     }
 }

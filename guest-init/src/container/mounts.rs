@@ -49,16 +49,15 @@ pub fn proc(made: Option<OwnedFd>) -> Result<(), StepError> {
     }
 }
 
-/// /dev with what belongs below it.
-pub fn dev(shm: ShmSource) -> Result<(), StepError> {
+/// An empty /dev.
+pub fn dev() -> Result<(), StepError> {
+    let options: &[(&str, &[u8])] = &[("mode", b"755"), ("size", DEV_BYTES)];
+    Fixed { kind: "tmpfs", target: "/dev", options, attributes: NO_SUID }.mount()
+}
+
+/// What belongs below /dev.
+pub fn below_dev(shm: ShmSource) -> Result<(), StepError> {
     let sealed = NO_SUID.union(NO_DEV).union(NO_EXEC);
-    Fixed {
-        kind: "tmpfs",
-        target: "/dev",
-        options: &[("mode", b"755"), ("size", DEV_BYTES)],
-        attributes: NO_SUID,
-    }
-    .mount()?;
     let options: &[(&str, &[u8])] = &[("ptmxmode", b"0666"), ("mode", b"0620"), ("gid", b"5")];
     // A user namespace without that group has root's terminals.
     let options = if has_group(TTY) { options } else { &options[..2] };

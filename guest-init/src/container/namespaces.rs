@@ -1,12 +1,12 @@
 //! What a new set of namespaces needs to be of use.
 
 use std::ffi::c_ulong;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
-use rustix::thread::{UnshareFlags, unshare_unsafe};
+use rustix::thread::{ThreadNameSpaceType, UnshareFlags, move_into_thread_name_spaces, unshare_unsafe};
 
 use crate::error::{Step, StepError};
 
@@ -14,6 +14,18 @@ use crate::error::{Step, StepError};
 pub fn enter_cgroup_namespace() -> Result<(), StepError> {
     // SAFETY: NEWCGROUP touches neither descriptors nor memory.
     unsafe { unshare_unsafe(UnshareFlags::NEWCGROUP) }.step("make a cgroup namespace")
+}
+
+/// Does something in another mount namespace, and returns from it. Back here, the root is this one's.
+pub fn visit<T>(mounts: &OwnedFd, errand: impl FnOnce() -> T) -> Result<T, StepError> {
+    let own = rustix::fs::open("/proc/self/ns/mnt", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .step("open the mount namespace")?;
+    let enter =
+        |namespace: &OwnedFd| move_into_thread_name_spaces(namespace.as_fd(), ThreadNameSpaceType::MOUNT);
+    enter(mounts).step("visit another mount namespace")?;
+    let brought = errand();
+    enter(&own).step("return from another mount namespace")?;
+    Ok(brought)
 }
 
 /// A session keyring of its own: the agent's, inherited, would hand out the host's keys. keyrings(7)

@@ -1,4 +1,4 @@
-//! What the host lays over the image: files of its own, and tmpfs mounts.
+//! Files that the host lays over the image's.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -7,7 +7,6 @@ use rustix::mount::{MountAttrFlags, OpenTreeFlags, open_tree};
 
 use super::paths;
 use super::rootfs::fsapi::{self, FsContext};
-use super::spec::Tmpfs;
 use crate::error::{Step, StepError, shown};
 use crate::protocol::{OverlaidFile, Text};
 
@@ -54,20 +53,6 @@ pub fn bind(files: Vec<Prepared<'_>>) -> Result<(), StepError> {
         let path = file.target.as_bytes();
         let target = paths::open_or_make_file(path)?;
         fsapi::attach(file.mount, target.as_fd(), &shown(path).to_string())?;
-    }
-    Ok(())
-}
-
-/// Mounts the tmpfs file systems asked for, in order.
-pub fn mount_tmpfs(mounts: &[Tmpfs]) -> Result<(), StepError> {
-    for tmpfs in mounts {
-        let path = tmpfs.target.as_bytes();
-        let target = paths::open_or_make_folder(path)?;
-        let mut context = FsContext::open("tmpfs")?.set("mode", format!("{:o}", tmpfs.mode).as_bytes())?;
-        if let Some(size) = tmpfs.size {
-            context = context.set("size", size.to_string().as_bytes())?;
-        }
-        fsapi::attach(context.mount(tmpfs.attributes)?, target.as_fd(), &shown(path).to_string())?;
     }
     Ok(())
 }

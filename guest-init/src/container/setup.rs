@@ -1,15 +1,16 @@
 //! The set-up of a container by its first process: everything that needs the agent's place and powers.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 
-use super::cgroup::{Cgroup, Layout};
+use super::cgroup::Cgroup;
 use super::dev::Terminal;
 use super::launch::{Launch, Prepared, Streams};
 use super::mounts::ShmSource;
 use super::outside::Outside;
+use super::requested::{self, Ready};
 use super::shared::{Joined, Network};
 use super::spec::ValidSpec;
-use super::{dev, mounts, namespaces, overlaid, paths, rootfs, user};
+use super::{Surroundings, dev, mounts, namespaces, overlaid, paths, rootfs, user};
 use crate::error::StepError;
 
 /// The namespaces the first process is made in. The cgroup namespace comes later: its root is the cgroup
@@ -21,7 +22,7 @@ pub const NAMESPACES: libc::c_int =
 pub struct FirstProcess<'a> {
     pub spec: &'a ValidSpec,
     pub cgroup: &'a Cgroup,
-    pub layout: &'a Layout,
+    pub surroundings: &'a Surroundings,
     pub joined: &'a Joined,
     pub launch: Launch<'a>,
 }
@@ -33,9 +34,11 @@ impl FirstProcess<'_> {
     }
 
     fn prepare(&self) -> Result<Prepared, StepError> {
-        self.launch.cut_loose(self.cgroup.raw().chain(self.joined.raw()))?;
+        let mounts = &self.surroundings.mounts;
+        let kept = self.cgroup.raw().chain(self.joined.raw()).chain(mounts.iter().map(AsRawFd::as_raw_fd));
+        self.launch.cut_loose(kept)?;
         self.cgroup.join_v1()?;
-        let late_joins = self.cgroup.late_joins(self.layout, &self.spec.cgroup);
+        let late_joins = self.cgroup.late_joins(&self.surroundings.layout, &self.spec.cgroup);
         namespaces::enter_cgroup_namespace()?;
         namespaces::join_session_keyring()?;
         let shm = self.joined.enter()?;
@@ -48,11 +51,17 @@ impl FirstProcess<'_> {
         }
         let root = rootfs::mount(&self.spec.root.source)?;
         let files = overlaid::prepare(&self.spec.files)?;
+        let mut requested = requested::prepare(&self.spec.mounts, mounts.as_ref())?;
         let outside = Outside::prepare()?;
         rootfs::enter(&root)?;
         drop(root);
-        self.furnish(files, shm, outside)?;
+        requested::copy_image(&requested)?;
+        let instead_of_dev = requested::instead_of_dev(&mut requested);
+        self.furnish(instead_of_dev, shm, outside)?;
+        // What the user mounts may be in front of the terminals.
         let (streams, controller) = self.open_streams()?;
+        requested.into_iter().try_for_each(Ready::mount)?;
+        overlaid::bind(files)?;
         self.finish_root()?;
         let identity = user::look_up(self.spec.process.user.as_bytes(), &paths::open_proc()?)?;
         Ok(Prepared { identity, streams, controller, late_joins })
@@ -61,7 +70,7 @@ impl FirstProcess<'_> {
     /// What is mounted in the root, from here seen at "/".
     fn furnish(
         &self,
-        files: Vec<overlaid::Prepared<'_>>,
+        dev: Option<Ready<'_>>,
         shm: Option<OwnedFd>,
         outside: Option<Outside>,
     ) -> Result<(), StepError> {
@@ -71,11 +80,14 @@ impl FirstProcess<'_> {
             None => (None, None, None),
         };
         mounts::proc(proc)?;
-        mounts::dev(shm.map_or(ShmSource::New(spec.resources.shm_bytes), ShmSource::Shared))?;
-        dev::populate(nodes)?;
-        mounts::sys(&self.cgroup.view(), sys)?;
-        overlaid::mount_tmpfs(&spec.tmpfs)?;
-        overlaid::bind(files)
+        let shm = shm.map_or(ShmSource::New(spec.resources.shm_bytes), ShmSource::Shared);
+        let has_nodes = matches!(dev, Some(Ready::Bind(_)));
+        dev.map_or_else(mounts::dev, Ready::mount)?;
+        mounts::below_dev(shm)?;
+        if !has_nodes {
+            dev::populate(nodes)?;
+        }
+        mounts::sys(&self.cgroup.view(), sys)
     }
 
     fn open_streams(&self) -> Result<(Streams, Option<OwnedFd>), StepError> {

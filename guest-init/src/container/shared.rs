@@ -210,12 +210,7 @@ impl Joined {
 
 /// A mount can be copied by those of its mount namespace only.
 fn fetch_shm(other: &OwnedFd) -> Result<OwnedFd, StepError> {
-    let own = rustix::fs::open("/proc/self/ns/mnt", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-        .step("open the mount namespace")?;
-    move_into_thread_name_spaces(other.as_fd(), Namespaces::MOUNT).step("visit the other container")?;
-    let shm = copy_shm();
-    move_into_thread_name_spaces(own.as_fd(), Namespaces::MOUNT).step("return from the other container")?;
-    shm
+    namespaces::visit(other, copy_shm)?
 }
 
 /// What is at /dev/shm may be of the other container's making: links lead nowhere, and it has to be a mount.

@@ -1,16 +1,20 @@
 //! From what the host asks to what can be done: everything in a spec is checked here, once.
 
+mod mounts;
+
 use std::ffi::CString;
 
-use rustix::mount::MountAttrFlags;
 use rustix::thread::CapabilitySet;
+
+pub use self::mounts::{Tmpfs, ValidMount};
 
 use super::caps;
 use super::rlimits::{self, Limit};
+use super::targets::{self, TargetError};
 use crate::error::shown;
 use crate::protocol::{
-    CallError, ContainerSpec, ErrorKind, Mount, OverlaidFile, Process, Resources, Root, RootSource, Seccomp,
-    Share, TerminalSize, Text,
+    CallError, ContainerSpec, ErrorKind, OverlaidFile, Process, Resources, Root, RootSource, Seccomp, Share,
+    TerminalSize, Text,
 };
 
 /// HOST_NAME_MAX of linux/limits.h.
@@ -32,6 +36,10 @@ pub enum SpecError {
     Nul { field: &'static str, value: String },
     #[error("{field}: {value} is not an absolute path without `..`")]
     Path { field: &'static str, value: String },
+    #[error("{0}")]
+    Target(#[from] TargetError),
+    #[error("mounts: {0}")]
+    Bind(&'static str),
     #[error("{field}: unknown word {word:?}")]
     Word { field: &'static str, word: String },
     #[error("{field}: mode {mode:o} has bits beyond 7777")]
@@ -67,7 +75,9 @@ pub struct ValidSpec {
     pub domainname: String,
     pub root: Root,
     pub process: ValidProcess,
-    pub tmpfs: Vec<Tmpfs>,
+    /// In order.
+    pub mounts: Vec<ValidMount>,
+    /// But for those that a bind of the user takes the place of.
     pub files: Vec<OverlaidFile>,
     pub masked_paths: Vec<String>,
     pub readonly_paths: Vec<String>,
@@ -91,13 +101,6 @@ pub struct ValidProcess {
     pub init: bool,
 }
 
-pub struct Tmpfs {
-    pub target: Text,
-    pub size: Option<u64>,
-    pub mode: u32,
-    pub attributes: MountAttrFlags,
-}
-
 /// Checks a spec for an agent that lives in `place`.
 pub fn validate(spec: ContainerSpec, place: Place) -> Result<ValidSpec, SpecError> {
     check_id("id", &spec.id)?;
@@ -117,14 +120,16 @@ pub fn validate(spec: ContainerSpec, place: Place) -> Result<ValidSpec, SpecErro
         check_path("masked_paths and readonly_paths", &Text::from(path.as_str()))?;
     }
     let cgroup = check_cgroup(spec.cgroup, &spec.id, place)?;
+    let mounts = spec.mounts.into_iter().map(|mount| mounts::validate(mount, place));
+    let mounts = mounts.collect::<Result<Vec<_>, _>>()?;
     Ok(ValidSpec {
         process: validate_process(spec.process)?,
-        tmpfs: spec.mounts.into_iter().map(validate_mount).collect::<Result<_, _>>()?,
+        files: without_bound(spec.files, &mounts),
+        mounts,
         id: spec.id,
         hostname: spec.hostname,
         domainname: spec.domainname,
         root: spec.root,
-        files: spec.files,
         masked_paths: spec.masked_paths,
         readonly_paths: spec.readonly_paths,
         resources: spec.resources,
@@ -167,28 +172,11 @@ pub fn validate_process(process: Process) -> Result<ValidProcess, SpecError> {
     })
 }
 
-fn validate_mount(mount: Mount) -> Result<Tmpfs, SpecError> {
-    let Mount::Tmpfs { target, size, mode, options } = mount else {
-        return Err(SpecError::Word { field: "mounts", word: "bind".to_owned() });
-    };
-    check_path("mounts", &target)?;
-    check_mode("mounts", mode)?;
-    let mut attributes = MountAttrFlags::empty();
-    for word in options {
-        let (flag, on) = match word.as_str() {
-            "ro" => (MountAttrFlags::MOUNT_ATTR_RDONLY, true),
-            "rw" => (MountAttrFlags::MOUNT_ATTR_RDONLY, false),
-            "nosuid" => (MountAttrFlags::MOUNT_ATTR_NOSUID, true),
-            "suid" => (MountAttrFlags::MOUNT_ATTR_NOSUID, false),
-            "nodev" => (MountAttrFlags::MOUNT_ATTR_NODEV, true),
-            "dev" => (MountAttrFlags::MOUNT_ATTR_NODEV, false),
-            "noexec" => (MountAttrFlags::MOUNT_ATTR_NOEXEC, true),
-            "exec" => (MountAttrFlags::MOUNT_ATTR_NOEXEC, false),
-            _ => return Err(SpecError::Word { field: "mounts", word }),
-        };
-        attributes.set(flag, on);
-    }
-    Ok(Tmpfs { target, size, mode, attributes })
+/// The user's own bind of such a file wins, as docker has it.
+fn without_bound(mut files: Vec<OverlaidFile>, mounts: &[ValidMount]) -> Vec<OverlaidFile> {
+    let bound = |path: &[u8]| mounts.iter().any(|mount| targets::clean(mount.target()) == path);
+    files.retain(|file| !bound(&targets::clean(file.target.as_bytes())));
+    files
 }
 
 /// A guest has no files of the host, and a host agent must never mount the host's own disks.

@@ -11,7 +11,7 @@ fn idle(agent: &Agent) -> ContainerSpec {
     idle_as(agent, |_| ())
 }
 
-fn idle_as(agent: &Agent, change: impl FnOnce(&mut ContainerSpec)) -> ContainerSpec {
+pub fn idle_as(agent: &Agent, change: impl FnOnce(&mut ContainerSpec)) -> ContainerSpec {
     let mut spec = agent.spec(&["sleep", "600"]);
     change(&mut spec);
     agent.create(&spec).unwrap();
@@ -31,7 +31,7 @@ fn run(agent: &Agent, exec: &ExecSpec) -> Ran {
     Ran { started: started.err(), out, err, status }
 }
 
-fn shell(agent: &Agent, spec: &ContainerSpec, script: &str) -> String {
+pub fn shell(agent: &Agent, spec: &ContainerSpec, script: &str) -> String {
     let ran = run(agent, &agent.exec(spec, &["sh", "-c", script]));
     assert!(ran.started.is_none(), "{:?}", ran.started);
     ran.out + &ran.err

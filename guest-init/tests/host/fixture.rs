@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -75,7 +75,23 @@ fn make_image() -> Result<(TempDir, PathBuf), String> {
     fs::write(root.join("bin/no-interpreter"), "#!/nowhere/sh\n").unwrap();
     fs::set_permissions(root.join("bin/no-interpreter"), fs::Permissions::from_mode(0o755)).unwrap();
     fs::write(root.join("secret/file"), "hidden").unwrap();
-    symlink("/tmp/../../../..", root.join("escape")).unwrap();
+    let data = root.join("image/data");
+    fs::create_dir_all(data.join("inner")).unwrap();
+    fs::write(data.join("file"), "in the image\n").unwrap();
+    fs::write(data.join("inner/deep"), "deep in the image\n").unwrap();
+    symlink("/etc/shadow", data.join("link")).unwrap();
+    chown(&data, Some(7), Some(8)).unwrap();
+    fs::set_permissions(&data, fs::Permissions::from_mode(0o2750)).unwrap();
+    let links = [
+        ("/tmp/../../../..", "escape"),
+        ("/proc", "to-proc"),
+        ("/nowhere-in-the-image", "dangling"),
+        ("tmp/../nowhere-in-the-image-either", "dangling-file"),
+        ("loop", "loop"),
+    ];
+    for (target, name) in links {
+        symlink(target, root.join(name)).unwrap();
+    }
     let image = folder.path().join("image.erofs");
     let made = Command::new("mkfs.erofs").arg(&image).arg(&root).output();
     match made {

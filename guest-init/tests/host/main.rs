@@ -6,6 +6,7 @@
 
 mod fixture;
 
+mod binds;
 mod control;
 mod dns;
 mod exec;

@@ -15,7 +15,7 @@ use rustix::mount::{MountAttrFlags, UnmountFlags, unmount};
 
 use self::overlay::Writable;
 use crate::error::{Step, StepError, shown};
-use crate::protocol::{RootSource, Text};
+use crate::protocol::{Disk, RootSource, Text};
 
 /// Mounts that may lie on the new root when it is entered: the old root, and what was on that.
 const MAX_STACKED: usize = 16;
@@ -66,16 +66,28 @@ fn take_off_old_root(root: &OwnedFd) -> Result<(), StepError> {
 }
 
 fn writable_disk(path: &str) -> Result<Writable, StepError> {
-    let disk = fsapi::FsContext::open("ext4")?
-        .set("source", path.as_bytes())?
-        // Space that files give up goes back to the host.
-        .flag("discard")?
-        .mount(MountAttrFlags::empty())?;
-    fsapi::attach_aside(&disk, "the writable disk")?;
+    let disk = mount_ext4(path, MountAttrFlags::empty())?;
     Ok(Writable {
         upper: overlay::open_or_make(&disk, "upper")?,
         work: overlay::open_or_make(&disk, "work")?,
     })
+}
+
+/// A folder in the root of a disk of its own, made if it is missing. Of a disk that is mounted already this is one
+/// more mount.
+pub fn folder_of_disk(disk: Disk, name: &str, attributes: MountAttrFlags) -> Result<OwnedFd, StepError> {
+    let disk = mount_ext4(&disks::wait_for(disk)?, attributes)?;
+    overlay::open_or_make(&disk, name)
+}
+
+fn mount_ext4(path: &str, attributes: MountAttrFlags) -> Result<OwnedFd, StepError> {
+    let disk = fsapi::FsContext::open("ext4")?
+        .set("source", path.as_bytes())?
+        // Space that files give up goes back to the host.
+        .flag("discard")?
+        .mount(attributes)?;
+    fsapi::attach_aside(&disk, "a writable disk")?;
+    Ok(disk)
 }
 
 fn open_folder(path: &Text) -> Result<OwnedFd, StepError> {

@@ -83,16 +83,3 @@ fn values_that_cannot_be_meant_are_refused_by_field() {
         assert!(told.starts_with(field), "{field} {told}");
     }
 }
-
-#[test]
-fn tmpfs_options_are_read_as_words_and_unknown_ones_refused() {
-    let tmpfs = |options: &[&str]| Mount::Tmpfs {
-        target: "/t".into(),
-        size: None,
-        mode: 0o1777,
-        options: options.iter().map(|word| (*word).to_owned()).collect(),
-    };
-    let valid = validate_mount(tmpfs(&["ro", "nosuid", "noexec", "exec", "rw"])).unwrap();
-    assert_eq!(valid.attributes, MountAttrFlags::MOUNT_ATTR_NOSUID);
-    assert!(validate_mount(tmpfs(&["huge=always"])).is_err());
-}

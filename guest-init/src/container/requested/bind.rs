@@ -1,0 +1,79 @@
+//! One bind, from its source to its place.
+
+use std::os::fd::OwnedFd;
+
+use rustix::fs::FileType;
+use rustix::mount::MountAttrFlags;
+
+use super::source::{self, Sources};
+use super::{copy, propagation};
+use crate::container::paths::{self, Kind};
+use crate::container::rootfs::fsapi::attach;
+use crate::container::{mount_attr, targets};
+use crate::error::{Step, StepError, shown};
+use crate::protocol::Bind;
+
+/// PROC_SUPER_MAGIC of linux/magic.h.
+const PROC_MAGIC: u64 = 0x9fa0;
+
+/// A source, detached from where it was.
+pub struct Taken<'a> {
+    bind: &'a Bind,
+    mount: OwnedFd,
+    kind: Kind,
+}
+
+impl<'a> Taken<'a> {
+    pub fn take(bind: &'a Bind, sources: &mut Sources<'_>) -> Result<Self, StepError> {
+        let mount = sources.take(bind)?;
+        propagation::set(&mount, bind)?;
+        let kind = if is_folder(&mount)? { Kind::Folder } else { Kind::File };
+        Ok(Taken { bind, mount, kind })
+    }
+
+    pub fn target(&self) -> &'a [u8] {
+        self.bind.target.as_bytes()
+    }
+
+    /// Before it is read-only, and before anything is mounted that the image's own files would be behind.
+    pub fn copy_image(&self) -> Result<(), StepError> {
+        match (self.bind.copy_image, self.kind) {
+            (true, Kind::Folder) => copy::from_image(self.target(), &self.mount),
+            (false, _) | (true, Kind::File) => Ok(()),
+        }
+    }
+
+    pub fn attach(self) -> Result<(), StepError> {
+        let path = self.target();
+        let target = paths::open_or_make(path, self.kind)?;
+        targets::check(&target, self.is_proc()?)?;
+        if is_folder(&target)? != (self.kind == Kind::Folder) {
+            return Err(self.mismatch());
+        }
+        if self.bind.readonly {
+            mount_attr::add_to_all(&self.mount, MountAttrFlags::MOUNT_ATTR_RDONLY)
+                .step(format_args!("make the mount of {} read-only", shown(path)))?;
+        }
+        attach(self.mount, target, &shown(path).to_string())
+    }
+
+    /// Docker's words.
+    fn mismatch(&self) -> StepError {
+        let (source, target) = (source::name(self.bind), shown(self.target()));
+        StepError::setup(format!(
+            "error mounting \"{source}\" to rootfs at \"{target}\": not a directory: Are you trying to mount a \
+             directory onto a file (or vice-versa)? Check if the specified host path exists and is the expected \
+             type"
+        ))
+    }
+
+    fn is_proc(&self) -> Result<bool, StepError> {
+        let kind = rustix::fs::fstatfs(&self.mount).step("look at what is to be mounted")?.f_type;
+        Ok(u64::try_from(kind).ok() == Some(PROC_MAGIC))
+    }
+}
+
+fn is_folder(fd: &OwnedFd) -> Result<bool, StepError> {
+    let stat = rustix::fs::fstat(fd).step("look at one side of a bind")?;
+    Ok(FileType::from_raw_mode(stat.st_mode).is_dir())
+}

@@ -1,0 +1,139 @@
+//! Where binds come from.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+use rustix::io::Errno;
+use rustix::mount::{MountAttrFlags, OpenTreeFlags, open_tree};
+
+use super::propagation;
+use crate::container::namespaces;
+use crate::container::rootfs;
+use crate::container::rootfs::fsapi::{self, FsContext};
+use crate::error::{Step, StepError, shown};
+use crate::protocol::{Bind, BindSource, DISK_FOLDER, ErrorKind, Propagation, SHARE_TAG, Text};
+use crate::sys::in_user_namespace;
+
+/// openat2(2) gives up where folders are renamed while it looks.
+const MAX_TRIES: usize = 64;
+
+/// The sources of one container.
+pub struct Sources<'a> {
+    /// The mount namespace of the host's paths.
+    hosts: Option<&'a OwnedFd>,
+    /// What the host shares with this guest, once it is mounted.
+    shared: Option<OwnedFd>,
+}
+
+impl<'a> Sources<'a> {
+    pub fn new(hosts: Option<&'a OwnedFd>) -> Self {
+        Sources { hosts, shared: None }
+    }
+
+    /// A detached mount of what a bind names.
+    pub fn take(&mut self, bind: &Bind) -> Result<OwnedFd, StepError> {
+        match &bind.source {
+            BindSource::Path { path } => match self.hosts {
+                Some(hosts) => namespaces::visit(hosts, || of_path(path, bind))?,
+                None => of_path(path, bind),
+            },
+            BindSource::Share { name } => clone(&self.open_share(name)?, bind),
+            BindSource::Disk { disk } => {
+                let no_devices = MountAttrFlags::MOUNT_ATTR_NODEV;
+                clone(&rootfs::folder_of_disk(*disk, DISK_FOLDER, no_devices)?, bind)
+            }
+        }
+    }
+
+    /// A name in the root of what the host shares. The one mount of it is private to this set-up; another
+    /// container's is of the same superblock.
+    fn open_share(&mut self, name: &str) -> Result<OwnedFd, StepError> {
+        let root = match self.shared.take() {
+            Some(root) => root,
+            None => {
+                let sealed = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
+                let root = FsContext::open("virtiofs")?.set("source", SHARE_TAG.as_bytes())?.mount(sealed)?;
+                fsapi::attach_aside(&root, "what the host shares")?;
+                root
+            }
+        };
+        let flags = OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
+        let share = open_tree(&root, name, flags).step(format_args!("open the host's share {name}"));
+        self.shared = Some(root);
+        share
+    }
+}
+
+/// What a message calls the source of a bind.
+pub fn name(bind: &Bind) -> String {
+    let subpath = match &bind.subpath {
+        Some(subpath) => format!("/{}", shown(subpath.as_bytes())),
+        None => String::new(),
+    };
+    match &bind.source {
+        BindSource::Path { path } => format!("{}{subpath}", shown(path.as_bytes())),
+        BindSource::Share { name } => format!("{name}{subpath}"),
+        BindSource::Disk { disk } => format!("disk {}{subpath}", disk.index),
+    }
+}
+
+/// In the host's mount namespace.
+fn of_path(path: &Text, bind: &Bind) -> Result<OwnedFd, StepError> {
+    // Not a clone yet. Unlike open(2) with O_PATH this looks behind an automount point.
+    let source = match open_tree(CWD, path.as_bytes(), OpenTreeFlags::OPEN_TREE_CLOEXEC) {
+        Err(Errno::NOENT) => {
+            let why = format!("bind source path does not exist: {}", shown(path.as_bytes()));
+            return Err(StepError::setup(why));
+        }
+        other => other.step(format_args!("open the bind source {}", shown(path.as_bytes())))?,
+    };
+    clone(&source, bind)
+}
+
+/// A detached mount of `source`, or of what is below it.
+fn clone(source: &OwnedFd, bind: &Bind) -> Result<OwnedFd, StepError> {
+    let below = match &bind.subpath {
+        Some(subpath) => Some(open_below(source, subpath.as_bytes(), bind)?),
+        None => None,
+    };
+    let source = below.as_ref().unwrap_or(source);
+    if bind.propagation != Propagation::Private {
+        propagation::check(source, bind)?;
+    }
+    let mut flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    flags.set(OpenTreeFlags::AT_RECURSIVE, bind.recursive);
+    match open_tree(source, c"", flags) {
+        // mount_namespaces(7), "Restrictions on mount namespaces".
+        Err(Errno::INVAL) if in_user_namespace() && !bind.recursive => Err(StepError::setup(format!(
+            "Failed to bind {} without what is mounted below it: a user without root may not see what that \
+                 hides",
+            name(bind)
+        ))),
+        other => other.step(format_args!("bind {}", name(bind))),
+    }
+}
+
+/// A path below a folder, which nothing on the way leads out of.
+fn open_below(folder: &OwnedFd, path: &[u8], bind: &Bind) -> Result<OwnedFd, StepError> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match openat2(folder.as_fd(), path, flags, Mode::empty(), resolve) {
+            Err(Errno::AGAIN) if tries < MAX_TRIES => (),
+            Err(Errno::XDEV) => {
+                return Err(StepError::setup(format!(
+                    "cannot access path {}: it leads out of the volume",
+                    name(bind)
+                )));
+            }
+            Err(cause) => {
+                let what = format!("cannot access path {}", name(bind));
+                return Err(StepError::because(ErrorKind::Setup, what, cause));
+            }
+            Ok(found) => return Ok(found),
+        }
+    }
+}
