@@ -75,14 +75,14 @@ fn info_counts_what_is_there_and_takes_a_format() {
 #[test]
 fn version_names_every_part() {
     let text = hull(["version"]).text();
-    for part in ["hull ", "hull-vmm ", "hull-init "] {
+    for part in ["hull ", "hull-vmm ", "hull-init ", "hull-fs "] {
         let line =
             text.lines().find(|line| line.starts_with(part)).unwrap_or_else(|| panic!("no {part}:\n{text}"));
         assert!(line.contains(env!("CARGO_PKG_VERSION")), "{line}");
     }
     let format = "{{.Client.Version}} {{range .Server.Components}}{{.Name}}={{.Version}} {{end}}";
     let release = env!("CARGO_PKG_VERSION");
-    let expected = format!("{release} hull-vmm={release} hull-init={release}");
+    let expected = format!("{release} hull-vmm={release} hull-init={release} hull-fs={release}");
     assert_eq!(hull(["version", "--format", format]).text(), expected);
 }
 

@@ -86,7 +86,7 @@ impl User {
         for folder in ["", "run"] {
             chown(home.join(folder), Some(uid), Some(uid)).unwrap();
         }
-        for part in ["hull", "hull-init", "hull-vmm", "vmlinux"] {
+        for part in ["hull", "hull-fs", "hull-init", "hull-vmm", "vmlinux"] {
             if paths::binary(part).exists() {
                 fs::copy(paths::binary(part), home.join("bin").join(part)).unwrap();
             }

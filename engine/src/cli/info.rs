@@ -172,7 +172,7 @@ fn memory() -> u64 {
     kib * 1024
 }
 
-const PARTS: [&str; 2] = ["hull-vmm", "hull-init"];
+const PARTS: [&str; 3] = ["hull-vmm", "hull-init", "hull-fs"];
 
 pub fn version(args: &FormatArgs) -> Exit {
     let release = env!("CARGO_PKG_VERSION");

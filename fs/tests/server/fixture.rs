@@ -1,0 +1,111 @@
+//! A hull-fs, its supervisor's end and a guest that has mounted it.
+
+use std::ffi::CString;
+use std::fs;
+use std::io::Read;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use hull_fs::control::{Client, ControlError};
+use rustix::fs::CWD;
+use rustix::io::{FdFlags, fcntl_setfd};
+use rustix::mount::{OpenTreeFlags, open_tree};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use tempfile::TempDir;
+
+use crate::fuse::Guest;
+use crate::machine::Machine;
+
+/// Whether what the tests do is allowed; says so if not.
+pub fn allowed() -> bool {
+    let root = rustix::process::geteuid().is_root();
+    if !root {
+        eprintln!("skipped: mounting needs root");
+    }
+    root
+}
+
+pub struct Server {
+    pub process: Child,
+    pub control: Option<Client>,
+    pub folder: TempDir,
+    socket: Option<UnixStream>,
+}
+
+impl Server {
+    pub fn start() -> Server {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("vhost.sock");
+        let listener = OwnedFd::from(UnixListener::bind(&path).unwrap());
+        let socket = UnixStream::connect(&path).unwrap();
+        let (ours, theirs) =
+            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hull-fs"));
+        command.arg("--control-fd").arg(theirs.as_raw_fd().to_string());
+        command.arg("--listen-fd").arg(listener.as_raw_fd().to_string());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let (control_fd, listen_fd) = (theirs.as_raw_fd(), listener.as_raw_fd());
+        // SAFETY: fcntl(2) only, on descriptors that are open until spawn returns.
+        unsafe {
+            command.pre_exec(move || {
+                for fd in [control_fd, listen_fd] {
+                    fcntl_setfd(std::os::fd::BorrowedFd::borrow_raw(fd), FdFlags::empty())?;
+                }
+                Ok(())
+            });
+        }
+        let process = command.spawn().unwrap();
+        let control = Some(Client::new(ours, Duration::from_secs(20)).unwrap());
+        Server { process, control, folder, socket: Some(socket) }
+    }
+
+    /// A folder to share, empty.
+    pub fn source(&self, name: &str) -> PathBuf {
+        let path = self.folder.path().join(name);
+        fs::create_dir(&path).unwrap();
+        path
+    }
+
+    pub fn share(&self, name: &str, source: &Path) -> Result<(), ControlError> {
+        self.share_tree(name, tree(source))
+    }
+
+    pub fn share_tree(&self, name: &str, tree: OwnedFd) -> Result<(), ControlError> {
+        self.control.as_ref().unwrap().add(&name.parse().unwrap(), tree.as_fd())
+    }
+
+    pub fn unshare(&self, name: &str) -> Result<(), ControlError> {
+        self.control.as_ref().unwrap().remove(&name.parse().unwrap())
+    }
+
+    pub fn mount(&mut self) -> Guest {
+        Guest::mount(Machine::boot(self.socket.take().unwrap()))
+    }
+
+    /// The process that serves: the only child of the one started.
+    pub fn server_pid(&self) -> i32 {
+        let pid = self.process.id();
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+        children.trim().parse().unwrap()
+    }
+
+    /// How it ended, and its words.
+    pub fn end(mut self) -> (ExitStatus, String) {
+        let status = self.process.wait().unwrap();
+        let mut words = String::new();
+        self.process.stderr.take().unwrap().read_to_string(&mut words).unwrap();
+        (status, words)
+    }
+}
+
+/// As the supervisor opens what is shared.
+pub fn tree(source: &Path) -> OwnedFd {
+    let path = CString::new(source.to_str().unwrap()).unwrap();
+    let recursive = OpenTreeFlags::AT_RECURSIVE;
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | recursive;
+    open_tree(CWD, path, flags).unwrap()
+}
