@@ -56,6 +56,15 @@ impl Dockerd {
         assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     }
+
+    /// The same for words that it may refuse: exit code, stdout, stderr.
+    pub fn asked(&self, words: &[String]) -> (i32, String, String) {
+        let mut command = Command::new("docker");
+        command.arg("-H").arg(format!("unix://{}", self.folder.join("docker.sock").display())).args(words);
+        let output = command.stdin(Stdio::null()).output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+    }
 }
 
 impl Drop for Dockerd {

@@ -12,6 +12,7 @@ pub mod command;
 pub mod container;
 pub mod cpio;
 pub mod dockerd;
+pub mod files;
 pub mod listing;
 pub mod net;
 pub mod ordinary;
@@ -23,6 +24,7 @@ pub mod registry;
 pub mod store;
 pub mod token_server;
 pub mod traces;
+pub mod world;
 
 pub use background::{Background, eventually};
 pub use command::{Hull, Output, Running, hull, run};
@@ -36,6 +38,7 @@ pub use pty::Terminal;
 pub use registry::Registry;
 pub use store::Store;
 pub use traces::Traces;
+pub use world::World;
 
 /// Debian's busybox-static, every applet a hard link.
 pub const BUSYBOX: &str = "busybox";
@@ -45,6 +48,8 @@ pub const DEBIAN: &str = "debian:bookworm";
 pub const PYTHON: &str = "python:3";
 /// That Debian with nginx, PostgreSQL, Redis and their clients.
 pub const SERVICES: &str = "services";
+/// That Debian with a compiler, git, npm and fio.
+pub const TOOLS: &str = "tools";
 /// Seven layers with everything that layers can do.
 pub const LAYERS: &str = "layers";
 

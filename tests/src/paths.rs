@@ -87,6 +87,16 @@ pub fn listing_program() -> PathBuf {
     prepared().join("hull-list")
 }
 
+/// A static program for the inside of containers, such as `hull-files`.
+pub fn prepared_program(name: &str) -> PathBuf {
+    prepared().join(name)
+}
+
+/// Whether this is the KVM test host, in which a second of work is many.
+pub fn emulated() -> bool {
+    std::env::var_os("HULL_KVM_HOST").is_some_and(|value| !value.is_empty())
+}
+
 /// Seconds that one `hull` may take before the case gives up: the KVM test host is emulated.
 pub fn patience() -> std::time::Duration {
     let seconds = std::env::var("HULL_TEST_PATIENCE").ok().and_then(|s| s.parse().ok()).unwrap_or(60);

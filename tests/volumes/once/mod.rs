@@ -1,0 +1,6 @@
+//! Cases in which the isolation mode makes no difference: they run in namespace mode only.
+
+mod against_docker;
+mod commands;
+mod inspected;
+mod refused;

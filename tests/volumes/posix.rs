@@ -1,0 +1,94 @@
+//! What POSIX and Linux promise of files, on every kind of mount, against what the host's own file system keeps.
+
+use std::collections::BTreeSet;
+use std::process::Command;
+
+use hull_tests::world::program;
+use hull_tests::{DEBIAN, Isolation, World, isolation, paths};
+
+/// A bind mount, a volume and a block volume, at /b, /v and /d; /r is the container's own root.
+fn everywhere(world: &World) -> String {
+    let folder = world.dir("bound");
+    let block = "--mount type=volume,src=disk,dst=/d,volume-opt=kind=block,volume-opt=size=256M";
+    format!("-v {folder}:/b -v named:/v {block} {}", program("hull-files"))
+}
+
+/// What a machine's shared folder has not, and why; a host's and a disk have all.
+const NOT_SHARED: &[(&str, &str)] = &[];
+
+#[test]
+fn every_check_of_files_passes_on_every_mount() {
+    let world = World::new();
+    let options = everywhere(&world);
+    let script = "mkdir /r; for at in /r /d /b /v; do echo in $at; hull-files check $at || :; done";
+    let text = world.script(&options, DEBIAN, script).output_within(paths::patience() * 3).exits(0);
+    let text = String::from_utf8(text.stdout).unwrap();
+    let excused = |line: &&str| {
+        isolation() == Isolation::Vm
+            && NOT_SHARED.iter().any(|(name, _)| line.starts_with(&format!("{name}: ")))
+    };
+    let failed: Vec<&str> = text.lines().filter(|line| !line.starts_with("in /") && !excused(line)).collect();
+    assert_eq!(failed, [""; 0], "{text}");
+    assert_eq!(text.matches("in /").count(), 4);
+}
+
+#[test]
+fn files_changed_at_random_are_as_a_model_says() {
+    let world = World::new();
+    let options = everywhere(&world);
+    let steps = if paths::emulated() { 400 } else { 5000 };
+    let script = format!(
+        "mkdir /r; for at in /r /d /b /v; do for seed in 1 2; do echo $at; hull-files model $at $seed{} {steps}; done; done; \
+         ls -A /b /v | grep model || echo clean",
+        std::process::id()
+    );
+    let text = world.script(&options, DEBIAN, &script).output_within(paths::patience() * 3).exits(0);
+    assert!(text.stdout.ends_with(b"/v\nclean\n"), "{}", text.report("the end"));
+}
+
+/// pjdfstest's settings: users of the image, and what Linux has.
+const SETTINGS: &str = "[features]\nposix_fallocate = {}\nutime_now = {}\nutimensat = {}\n\
+                        [settings]\nnaptime = 0.01\n\
+                        [dummy_auth]\nentries = [[\"nobody\", \"nogroup\"], [\"daemon\", \"daemon\"]]\n";
+
+/// Names of those that failed, and how many passed.
+fn failures(text: &str) -> (BTreeSet<String>, usize) {
+    let plain: String = {
+        let mut parts = text.split('\x1b');
+        let first = parts.next().unwrap_or_default().to_owned();
+        parts.fold(first, |all, part| all + part.split_once('m').map_or(part, |(_, rest)| rest))
+    };
+    let named = plain.lines().filter(|line| line.split_whitespace().last() == Some("FAILED"));
+    let names = named.filter_map(|line| line.split_whitespace().next().map(str::to_owned)).collect();
+    (names, plain.lines().filter(|line| line.split_whitespace().last() == Some("ok")).count())
+}
+
+/// In a machine, what pjdfstest finds that it does not find on the host, by name, and why.
+const IN_A_MACHINE: &[(&str, &str)] = &[];
+
+#[test]
+fn pjdfstest_finds_what_it_finds_on_the_host() {
+    let world = World::new();
+    let settings = world.file("pjdfstest.toml", SETTINGS);
+    let on_host = Command::new(paths::prepared_program("pjdfstest"))
+        .args(["-c", &settings, "-p", &world.dir("host")])
+        .output()
+        .unwrap();
+    let (known, passed) = failures(&String::from_utf8_lossy(&on_host.stdout));
+    assert!(passed > 100, "{on_host:?}");
+    let options = format!("{} {} -v {settings}:/settings:ro", everywhere(&world), program("pjdfstest"));
+    let places: &[&str] = if paths::emulated() { &["/b"] } else { &["/b", "/v", "/d"] };
+    for place in places {
+        let script = format!("pjdfstest -c /settings -p {place} || :");
+        let output = world.script(&options, DEBIAN, &script).output_within(paths::patience() * 3).exits(0);
+        let (found, count) = failures(&String::from_utf8_lossy(&output.stdout));
+        let more: Vec<&String> = found
+            .difference(&known)
+            .filter(|name| {
+                isolation() != Isolation::Vm || !IN_A_MACHINE.iter().any(|(known, _)| known == name)
+            })
+            .collect();
+        assert!(more.is_empty(), "{place}: {more:?} fail here alone");
+        assert!(count + found.len() >= passed, "{place}: {count} passed here, {passed} on the host");
+    }
+}
