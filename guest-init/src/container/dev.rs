@@ -36,7 +36,7 @@ pub fn populate(hosts: Option<Vec<OwnedFd>>) -> Result<(), StepError> {
     match hosts {
         Some(hosts) => {
             for ((path, ..), host) in NODES.iter().zip(hosts) {
-                attach(host, paths::open_or_make_file(path.as_bytes())?, path)?;
+                attach(host, paths::open_or_make(path.as_bytes(), paths::Kind::File)?, path)?;
             }
         }
         None => {

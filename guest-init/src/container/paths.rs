@@ -40,11 +40,6 @@ pub fn open_or_make_folder(path: &[u8]) -> Result<OwnedFd, StepError> {
     }
 }
 
-/// The file at `path`, made empty with its parents if missing.
-pub fn open_or_make_file(path: &[u8]) -> Result<OwnedFd, StepError> {
-    open_or_make(path, Kind::File)
-}
-
 /// What `name` of the root's folder `/dev` is: not what a link there leads to. Made if missing.
 pub fn open_in_dev(name: &str, kind: Kind) -> Result<OwnedFd, StepError> {
     let what = || format!("make /dev/{name} in the container");

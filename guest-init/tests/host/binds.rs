@@ -219,6 +219,38 @@ fn binds_go_below_dev_and_take_the_place_of_overlaid_files() {
 }
 
 #[test]
+fn secrets_have_an_owner_and_cannot_be_changed() {
+    let Some(agent) = Agent::start() else { return };
+    let secret = |target: &str, mode| OverlaidFile {
+        target: target.into(),
+        content: format!("secret of {target}\n").into(),
+        mode,
+        uid: 1000,
+        gid: 1001,
+        readonly: true,
+    };
+    let script = "cd /run/secrets; stat -c '%a %u:%g %n' .. . *; cat one; chmod 777 one; echo x >> two; rm one; \
+                  grep -c 'run/secrets/.* ro,nosuid,nodev,noexec,' /proc/self/mountinfo; ./two; cat /etc/hosts";
+    let told = agent.shell_as(script, |spec| {
+        spec.files = vec![
+            secret("/run/secrets/one", 0o400),
+            OverlaidFile { readonly: false, uid: 0, gid: 0, ..secret("/etc/hosts", 0o644) },
+            secret("/run/secrets/two", 0o755),
+        ];
+        spec.process.capabilities.push("CAP_SYS_ADMIN".into());
+    });
+    let attributes =
+        "755 0:0 ..\n755 0:0 .\n400 1000:1001 one\n755 1000:1001 two\nsecret of /run/secrets/one\n2\n";
+    assert!(told.starts_with(&format!("{attributes}secret of /etc/hosts\n")), "{told}");
+    assert_eq!(told.matches("Read-only file system").count(), 2, "{told}");
+    assert!(told.contains("busy") && told.contains("./two: Permission denied"), "{told}");
+    let mut spec = agent.spec(&["true"]);
+    spec.files = vec![secret("/etc", 0o400)];
+    let refused = agent.create(&spec).unwrap_err().message;
+    assert_eq!(refused, "Failed to mount a file at /etc: it is a folder in the container");
+}
+
+#[test]
 fn dev_of_the_host_can_take_the_place_of_the_containers() {
     let Some(agent) = Agent::start() else { return };
     let mut spec = agent.spec(&[

@@ -35,6 +35,12 @@ impl FsContext {
         }
     }
 
+    /// Goes without where the kernel does not know the option, or does not grant it.
+    pub fn flag_if_known(self, key: &str) -> Self {
+        let _ = fsconfig_set_flag(&self.context, key);
+        self
+    }
+
     pub fn set(self, key: &str, value: &[u8]) -> Result<Self, StepError> {
         match fsconfig_set_string(&self.context, key, value) {
             Ok(()) => Ok(self),
