@@ -55,7 +55,7 @@ impl FirstProcess<'_> {
         let outside = Outside::prepare()?;
         rootfs::enter(&root)?;
         drop(root);
-        requested::copy_image(&requested)?;
+        requested::copy_image(&mut requested)?;
         let instead_of_dev = requested::instead_of_dev(&mut requested);
         self.furnish(instead_of_dev, shm, outside)?;
         // What the user mounts may be in front of the terminals.

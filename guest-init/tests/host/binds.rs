@@ -66,6 +66,10 @@ impl Drop for HostMount<'_> {
     }
 }
 
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
 fn mount(args: &[&str]) {
     assert!(Command::new("mount").args(args).status().unwrap().success(), "{args:?}");
 }
@@ -412,4 +416,47 @@ fn links_of_the_image_lead_a_copy_nowhere_else() {
         .shell_with(vec![Bind { copy_image: true, ..bind(&source, "/escape/image/data") }], "ls /image/data");
     assert_eq!(told, "file\ninner\nlink\n");
     assert_eq!(fs::read_to_string(source.join("file")).unwrap(), "in the image\n");
+}
+
+#[test]
+fn binds_work_in_a_user_namespace_but_cannot_uncover_what_is_mounted_upon() {
+    let outside = tempfile::TempDir::new().unwrap();
+    let _mounted = is_root().then(|| HostMount::tmpfs(outside.path(), "--make-shared"));
+    let Some(agent) = Agent::start_unprivileged() else { return };
+    let shared = folder(&agent);
+    fs::write(outside.path().join("file"), "of a shared mount\n").unwrap();
+    let binds = vec![
+        readonly(&shared, "/data"),
+        Bind { recursive: false, ..bind(&shared, "/flat") },
+        Bind { propagation: Propagation::Slave, ..bind(outside.path(), "/slave") },
+    ];
+    let told = agent.shell_with(
+        binds,
+        "cat /data/file /slave/file; touch /data/x; touch /flat/made && grep -c ' /host/' /proc/self/mountinfo",
+    );
+    assert!(told.starts_with("from the host\nof a shared mount\n0\n"), "{told}");
+    assert_eq!(told.matches("Read-only file system").count(), 1, "{told}");
+    assert!(shared.join("made").exists());
+    let told = agent.shell_with(
+        vec![readonly(Path::new("/"), "/host")],
+        "ls -d /host/proc/1 /host/dev/null; touch /host/tmp/x",
+    );
+    assert!(told.starts_with("/host/dev/null\n/host/proc/1\n") && told.contains("Read-only"), "{told}");
+    let told = agent.refusal(Bind { propagation: Propagation::Shared, ..bind(outside.path(), "/a") });
+    assert!(told.ends_with("but it is not a shared mount"), "{told}");
+    let told = agent.refusal(Bind { recursive: false, ..bind(Path::new("/"), "/host") });
+    let wanted =
+        "Failed to bind / without what is mounted below it: a user without root may not see what that hides";
+    assert_eq!(told, wanted);
+}
+
+#[test]
+fn whole_host_can_be_bound_readonly() {
+    let Some(agent) = Agent::start() else { return };
+    let told = agent.shell_with(
+        vec![readonly(Path::new("/"), "/host")],
+        "ls -d /host/proc/1; touch /host/tmp/hull-was-here /host/dev/shm/hull-was-here; echo 1 > /host/proc/sys/vm/drop_caches; ls /escape/host/secret",
+    );
+    assert_eq!(told.matches("Read-only file system").count(), 3, "{told}");
+    assert!(told.contains("/host/proc/1\n") && told.contains("/escape/host/secret: No such"), "{told}");
 }

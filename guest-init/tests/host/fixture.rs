@@ -109,6 +109,8 @@ pub struct Agent {
     /// Below each hierarchy's root.
     pub cgroup: String,
     image: &'static Path,
+    /// It is in a user namespace that has a root and no other id.
+    unprivileged: bool,
 }
 
 impl Agent {
@@ -119,6 +121,20 @@ impl Agent {
 
     /// With a network namespace handed over.
     pub fn start_with(network: Option<OwnedFd>) -> Option<Agent> {
+        Self::start_as(network, false)
+    }
+
+    /// In a user namespace.
+    pub fn start_unprivileged() -> Option<Agent> {
+        let possible = Command::new("unshare").args(["-r", "-m", "true"]).status();
+        if !possible.is_ok_and(|status| status.success()) {
+            eprintln!("skipped: needs unshare and user namespaces");
+            return None;
+        }
+        Self::start_as(None, true)
+    }
+
+    fn start_as(network: Option<OwnedFd>, unprivileged: bool) -> Option<Agent> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let image = image()?;
         let folder = TempDir::new().unwrap();
@@ -126,8 +142,9 @@ impl Agent {
         let (life, agents_life) = UnixStream::pair().unwrap();
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let cgroup = format!("hull/guest-test-{}-{number}", std::process::id());
-        let process = spawn(vec![listener.into(), agents_life.into()].into_iter().chain(network).collect());
-        Some(Agent { folder, process, life: Some(life), cgroup, image })
+        let handed = vec![listener.into(), agents_life.into()].into_iter().chain(network).collect();
+        let process = spawn(handed, unprivileged);
+        Some(Agent { folder, process, life: Some(life), cgroup, image, unprivileged })
     }
 
     pub fn connect(&self) -> UnixStream {
@@ -157,11 +174,19 @@ impl Agent {
             hostname: "box".into(),
             domainname: "example".into(),
             root: Root {
-                source: RootSource::Files {
-                    metadata: self.image.as_os_str().into(),
-                    layers: vec![],
-                    upper: folder.join("upper").as_os_str().into(),
-                    work: folder.join("work").as_os_str().into(),
+                source: if self.unprivileged {
+                    RootSource::Folder {
+                        lower: self.image.with_file_name("root").as_os_str().into(),
+                        upper: folder.join("upper").as_os_str().into(),
+                        work: folder.join("work").as_os_str().into(),
+                    }
+                } else {
+                    RootSource::Files {
+                        metadata: self.image.as_os_str().into(),
+                        layers: vec![],
+                        upper: folder.join("upper").as_os_str().into(),
+                        work: folder.join("work").as_os_str().into(),
+                    }
                 },
                 readonly: false,
             },
@@ -185,7 +210,7 @@ impl Agent {
                 .into(),
             readonly_paths: ["/proc/sys", "/proc/bus"].map(String::from).into(),
             resources: Resources::default(),
-            cgroup: Some(format!("{}/{id}", self.cgroup)),
+            cgroup: (!self.unprivileged).then(|| format!("{}/{id}", self.cgroup)),
             share: Share::default(),
             id,
         }
@@ -322,8 +347,12 @@ pub fn write_text(connection: &mut UnixStream, text: &str) {
 }
 
 /// With these as descriptors 3, 4 and, if there are as many, 5.
-fn spawn(handed: Vec<OwnedFd>) -> Child {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_hull-init"));
+fn spawn(handed: Vec<OwnedFd>, unprivileged: bool) -> Child {
+    let program = env!("CARGO_BIN_EXE_hull-init");
+    let mut command = Command::new(if unprivileged { "unshare" } else { program });
+    if unprivileged {
+        command.args(["-r", "-m", "--propagation", "slave", program]);
+    }
     command.args(["--host", "--listen-fd", "3", "--life-fd", "4"]);
     if handed.len() > 2 {
         command.args(["--net-fd", "5"]);

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use rustix::fs::FileType;
 use rustix::mount::MountAttrFlags;
 
-use super::source::{self, Sources};
+use super::source::{self, Fill, Source, Sources};
 use super::{copy, propagation};
 use crate::container::paths::{self, Kind};
 use crate::container::rootfs::fsapi::attach;
@@ -21,14 +21,15 @@ pub struct Taken<'a> {
     bind: &'a Bind,
     mount: OwnedFd,
     kind: Kind,
+    fill: Fill,
 }
 
 impl<'a> Taken<'a> {
     pub fn take(bind: &'a Bind, sources: &mut Sources<'_>) -> Result<Self, StepError> {
-        let mount = sources.take(bind)?;
+        let Source { mount, fill } = sources.take(bind)?;
         propagation::set(&mount, bind)?;
         let kind = if is_folder(&mount)? { Kind::Folder } else { Kind::File };
-        Ok(Taken { bind, mount, kind })
+        Ok(Taken { bind, mount, kind, fill })
     }
 
     pub fn target(&self) -> &'a [u8] {
@@ -36,10 +37,17 @@ impl<'a> Taken<'a> {
     }
 
     /// Before it is read-only, and before anything is mounted that the image's own files would be behind.
-    pub fn copy_image(&self) -> Result<(), StepError> {
-        match (self.bind.copy_image, self.kind) {
-            (true, Kind::Folder) => copy::from_image(self.target(), &self.mount),
-            (false, _) | (true, Kind::File) => Ok(()),
+    pub fn copy_image(&mut self) -> Result<(), StepError> {
+        if self.kind == Kind::File {
+            return Ok(());
+        }
+        match std::mem::replace(&mut self.fill, Fill::No) {
+            Fill::No => Ok(()),
+            Fill::Folder => copy::from_image(self.target(), &self.mount),
+            Fill::Disk(first_use) => {
+                copy::from_image(self.target(), &self.mount)?;
+                first_use.finish()
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 
 mod bind;
 mod copy;
+mod disk;
 mod propagation;
 mod source;
 mod tmpfs;
@@ -33,8 +34,8 @@ pub fn prepare<'a>(mounts: &'a [ValidMount], hosts: Option<&OwnedFd>) -> Result<
 }
 
 /// Copies what the image has into the binds that ask for it. In the container's root.
-pub fn copy_image(ready: &[Ready<'_>]) -> Result<(), StepError> {
-    ready.iter().try_for_each(|mount| match mount {
+pub fn copy_image(ready: &mut [Ready<'_>]) -> Result<(), StepError> {
+    ready.iter_mut().try_for_each(|mount| match mount {
         Ready::Bind(bind) => bind.copy_image(),
         Ready::Tmpfs(_) => Ok(()),
     })

@@ -6,16 +6,31 @@ use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
 use rustix::mount::{MountAttrFlags, OpenTreeFlags, open_tree};
 
+use super::disk::{self, DiskFolder, FirstUse};
 use super::propagation;
 use crate::container::namespaces;
 use crate::container::rootfs;
 use crate::container::rootfs::fsapi::{self, FsContext};
 use crate::error::{Step, StepError, shown};
-use crate::protocol::{Bind, BindSource, DISK_FOLDER, ErrorKind, Propagation, SHARE_TAG, Text};
+use crate::protocol::{Bind, BindSource, ErrorKind, Propagation, SHARE_TAG, Text};
 use crate::sys::in_user_namespace;
 
 /// openat2(2) gives up where folders are renamed while it looks.
 const MAX_TRIES: usize = 64;
+
+/// Something to be mounted, detached.
+pub struct Source {
+    pub mount: OwnedFd,
+    pub fill: Fill,
+}
+
+/// Whether it is to be filled with what the image has.
+pub enum Fill {
+    No,
+    /// If it is an empty folder.
+    Folder,
+    Disk(FirstUse),
+}
 
 /// The sources of one container.
 pub struct Sources<'a> {
@@ -31,18 +46,21 @@ impl<'a> Sources<'a> {
     }
 
     /// A detached mount of what a bind names.
-    pub fn take(&mut self, bind: &Bind) -> Result<OwnedFd, StepError> {
-        match &bind.source {
+    pub fn take(&mut self, bind: &Bind) -> Result<Source, StepError> {
+        let mount = match &bind.source {
             BindSource::Path { path } => match self.hosts {
-                Some(hosts) => namespaces::visit(hosts, || of_path(path, bind))?,
-                None => of_path(path, bind),
+                Some(hosts) => namespaces::visit(hosts, || of_path(path, bind))??,
+                None => of_path(path, bind)?,
             },
-            BindSource::Share { name } => clone(&self.open_share(name)?, bind),
+            BindSource::Share { name } => clone(&self.open_share(name)?, bind)?,
             BindSource::Disk { disk } => {
-                let no_devices = MountAttrFlags::MOUNT_ATTR_NODEV;
-                clone(&rootfs::folder_of_disk(*disk, DISK_FOLDER, no_devices)?, bind)
+                let root = rootfs::mount_disk(*disk, MountAttrFlags::MOUNT_ATTR_NODEV)?;
+                let DiskFolder { folder, first_use } = disk::open(root, bind.copy_image)?;
+                let fill = first_use.map_or(Fill::No, Fill::Disk);
+                return Ok(Source { mount: clone(&folder, bind)?, fill });
             }
-        }
+        };
+        Ok(Source { mount, fill: if bind.copy_image { Fill::Folder } else { Fill::No } })
     }
 
     /// A name in the root of what the host shares. The one mount of it is private to this set-up; another

@@ -73,11 +73,9 @@ fn writable_disk(path: &str) -> Result<Writable, StepError> {
     })
 }
 
-/// A folder in the root of a disk of its own, made if it is missing. Of a disk that is mounted already this is one
-/// more mount.
-pub fn folder_of_disk(disk: Disk, name: &str, attributes: MountAttrFlags) -> Result<OwnedFd, StepError> {
-    let disk = mount_ext4(&disks::wait_for(disk)?, attributes)?;
-    overlay::open_or_make(&disk, name)
+/// Mounts a disk of its own aside. Of one that is mounted already this is one more mount.
+pub fn mount_disk(disk: Disk, attributes: MountAttrFlags) -> Result<OwnedFd, StepError> {
+    mount_ext4(&disks::wait_for(disk)?, attributes)
 }
 
 fn mount_ext4(path: &str, attributes: MountAttrFlags) -> Result<OwnedFd, StepError> {
