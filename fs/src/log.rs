@@ -39,7 +39,7 @@ impl Log for Lines {
 }
 
 /// Without control characters: names in it may be a guest's.
-fn printable(text: &str) -> String {
+pub fn printable(text: &str) -> String {
     let escape = |character: char| match character.is_control() {
         true => character.escape_default().collect(),
         false => String::from(character),

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
+use std::panic;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +31,9 @@ const LEAST_FILES: u64 = 128;
 /// many look-ups of a busy tree already.
 const TRUST: Duration = Duration::from_secs(1);
 
+/// The exit code that Rust's own end after a panic has.
+const PANICKED: i32 = 101;
+
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
     #[error("Failed to {action}")]
@@ -53,6 +57,7 @@ pub enum ServerError {
 /// Serves one connection; the exit code. `entered` is written to once the root has changed.
 pub fn run(listener: OwnedFd, entered: OwnedFd) -> i32 {
     log::begin();
+    end_with_any_thread();
     match serve(listener, entered) {
         Ok(()) => 0,
         Err(error) => {
@@ -138,6 +143,16 @@ fn raise_file_limit() -> Result<u64, ServerError> {
     setrlimit(Resource::Core, none)
         .map_err(|source| ServerError::Step { action: "forbid core dumps", source })?;
     for_guest.ok_or(ServerError::FewFiles(files))
+}
+
+/// A request that virtiofsd did not think of ends the process, and not only the thread that all others wait
+/// for.
+fn end_with_any_thread() {
+    panic::set_hook(Box::new(|panic| {
+        eprintln!("hull-fs: {}", log::printable(&panic.to_string()));
+        // SAFETY: ends the process, without destructors that might wait.
+        unsafe { libc::_exit(PANICKED) }
+    }));
 }
 
 /// Who writes beyond RLIMIT_FSIZE gets EFBIG, and is not killed (setrlimit(2)).

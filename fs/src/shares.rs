@@ -49,13 +49,18 @@ fn component(name: &CStr) -> io::Result<()> {
     }
 }
 
+/// Off_t is signed.
+fn position(offset: u64) -> io::Result<()> {
+    i64::try_from(offset).map(drop).map_err(|_| errno(libc::EINVAL))
+}
+
 /// Calls that are passed on, after the names in them are checked.
 macro_rules! pass_on {
     ($(
-        fn $call:ident $(<$generic:ident: $bound:ident>)? ($($argument:ident: $of:ty),*) $(-> $result:ty)?
+        fn $call:ident ($($argument:ident: $of:ty),*) $(-> $result:ty)?
         $(, checked $($name:ident)+)?;
     )*) => {$(
-        fn $call $(<$generic: $bound>)? (&self, $($argument: $of),*) $(-> $result)? {
+        fn $call (&self, $($argument: $of),*) $(-> $result)? {
             $($(component($name)?;)+)?
             self.0.$call($($argument),*)
         }
@@ -90,14 +95,6 @@ impl FileSystem for Shares {
             context: Context, from: Inode, name: &CStr, to: Inode, new_name: &CStr, flags: u32
         ) -> io::Result<()>, checked name new_name;
         fn link(context: Context, inode: Inode, parent: Inode, name: &CStr) -> io::Result<Entry>, checked name;
-        fn read<W: ZeroCopyWriter>(
-            context: Context, inode: Inode, handle: Handle, into: W, size: u32, offset: u64,
-            lock_owner: Option<u64>, flags: u32
-        ) -> io::Result<usize>;
-        fn write<R: ZeroCopyReader>(
-            context: Context, inode: Inode, handle: Handle, from: R, size: u32, offset: u64,
-            lock_owner: Option<u64>, delayed: bool, kill_privileges: bool, flags: u32
-        ) -> io::Result<usize>;
         fn flush(context: Context, inode: Inode, handle: Handle, lock_owner: u64) -> io::Result<()>;
         fn fsync(context: Context, inode: Inode, only_data: bool, handle: Handle) -> io::Result<()>;
         fn fallocate(
@@ -177,6 +174,38 @@ impl FileSystem for Shares {
         // What is there already gets opened, and may be a pipe.
         let flags = flags | libc::O_NONBLOCK.cast_unsigned();
         self.0.create(context, parent, name, mode, kill_privileges, flags, umask, extensions)
+    }
+
+    fn read<W: ZeroCopyWriter>(
+        &self,
+        context: Context,
+        inode: Inode,
+        handle: Handle,
+        into: W,
+        size: u32,
+        offset: u64,
+        lock_owner: Option<u64>,
+        flags: u32,
+    ) -> io::Result<usize> {
+        position(offset)?;
+        self.0.read(context, inode, handle, into, size, offset, lock_owner, flags)
+    }
+
+    fn write<R: ZeroCopyReader>(
+        &self,
+        context: Context,
+        inode: Inode,
+        handle: Handle,
+        from: R,
+        size: u32,
+        offset: u64,
+        lock_owner: Option<u64>,
+        delayed: bool,
+        kill_privileges: bool,
+        flags: u32,
+    ) -> io::Result<usize> {
+        position(offset)?;
+        self.0.write(context, inode, handle, from, size, offset, lock_owner, delayed, kill_privileges, flags)
     }
 
     fn syncfs(&self, context: Context, inode: Inode) -> io::Result<()> {

@@ -102,6 +102,33 @@ impl Server {
     }
 }
 
+/// Whether the test may go on; a server to begin with.
+pub fn server() -> Option<Server> {
+    allowed().then(Server::start)
+}
+
+/// A guest that sees one empty folder as `data`, and the folder.
+pub fn guest() -> Option<(Server, Guest, PathBuf)> {
+    let mut server = server()?;
+    let source = server.source("source");
+    server.share("data", &source).unwrap();
+    let guest = server.mount();
+    Some((server, guest, source))
+}
+
+/// What the supervisor does to a read-only share (mount_setattr(2)).
+pub fn read_only(tree: OwnedFd) -> OwnedFd {
+    let attributes = [libc::MOUNT_ATTR_RDONLY, 0, 0, 0];
+    let flags = libc::AT_EMPTY_PATH | libc::AT_RECURSIVE;
+    // SAFETY: an empty path, and four numbers that are a `struct mount_attr`.
+    let result = unsafe {
+        let attributes = attributes.as_ptr();
+        libc::syscall(libc::SYS_mount_setattr, tree.as_raw_fd(), c"".as_ptr(), flags, attributes, 32)
+    };
+    assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
+    tree
+}
+
 /// As the supervisor opens what is shared.
 pub fn tree(source: &Path) -> OwnedFd {
     let path = CString::new(source.to_str().unwrap()).unwrap();

@@ -31,7 +31,6 @@ pub const INIT: u32 = 26;
 pub const OPENDIR: u32 = 27;
 pub const READDIR: u32 = 28;
 pub const SETLK: u32 = 32;
-pub const ACCESS: u32 = 34;
 pub const CREATE: u32 = 35;
 pub const FALLOCATE: u32 = 43;
 pub const READDIRPLUS: u32 = 44;
@@ -155,7 +154,8 @@ pub struct Entry {
     pub attributes: Attributes,
 }
 
-const ENTRY: usize = 40 + 88;
+/// `struct fuse_entry_out`.
+pub const ENTRY: usize = 40 + 88;
 
 fn entry(bytes: &[u8]) -> Entry {
     Entry { node: u64_at(bytes, 0), attributes: Attributes::read(&bytes[40..]) }
@@ -176,17 +176,34 @@ impl Guest {
     }
 
     pub fn call_with_room(&mut self, opcode: u32, node: u64, body: &[u8], room: usize) -> Reply<Vec<u8>> {
-        self.unique += 1;
-        let length = u32::try_from(HEADER + body.len()).unwrap();
-        let (uid, gid) = self.user;
-        let header = Fields::new().u32(length).u32(opcode).u64(self.unique).u64(node).u32(uid).u32(gid);
-        let request = header.u32(1).u32(0).bytes(body);
+        let request = self.message(opcode, node, body);
         let reply = self.machine.request(&request, room)?;
         assert_eq!(u64_at(&reply, 8), self.unique);
         match u32_at(&reply, 4).cast_signed() {
             0 => Ok(reply[16..].to_vec()),
             error => Err(Refusal::Errno(-error)),
         }
+    }
+
+    /// And nobody waits for an answer.
+    pub fn send(&mut self, opcode: u32, node: u64, body: &[u8], room: usize) {
+        let request = self.message(opcode, node, body);
+        self.machine.send(&request, room);
+    }
+
+    fn message(&mut self, opcode: u32, node: u64, body: &[u8]) -> Fields {
+        self.unique += 1;
+        let length = u32::try_from(HEADER + body.len()).unwrap();
+        let (uid, gid) = self.user;
+        let header = Fields::new().u32(length).u32(opcode).u64(self.unique).u64(node).u32(uid).u32(gid);
+        header.u32(1).u32(0).bytes(body)
+    }
+
+    /// Has no answer: the chain comes back empty.
+    pub fn forget(&mut self, node: u64, count: u64) {
+        self.unique += 1;
+        let request = Fields::new().u32(48).u32(FORGET).u64(self.unique).u64(node).zeros(16).u64(count);
+        assert_eq!(self.machine.request(&request, 0), Ok(Vec::new()));
     }
 
     pub fn lookup(&mut self, parent: u64, name: &str) -> Reply<Entry> {

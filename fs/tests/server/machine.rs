@@ -22,7 +22,7 @@ const SIZE: u16 = 8;
 const DESCRIPTORS: u64 = 0x1000;
 const AVAILABLE: u64 = 0x2000;
 const USED: u64 = 0x3000;
-const REQUEST: u64 = 0x10_0000;
+pub const REQUEST: u64 = 0x10_0000;
 const REPLY: u64 = 0x40_0000;
 pub const MOST: usize = 2 << 20;
 
@@ -87,14 +87,25 @@ impl Machine {
 
     /// One request and what was written as its reply, at most `room` bytes.
     pub fn request(&mut self, request: &[u8], room: usize) -> Result<Vec<u8>, Silence> {
+        let slot = self.send(request, room);
+        self.wait()?;
+        let written: u32 = self.memory.read_obj(GuestAddress(USED + 4 + 8 * slot + 4)).unwrap();
+        let mut reply = vec![0; usize::try_from(written).unwrap()];
+        self.memory.read_slice(&mut reply, GuestAddress(REPLY)).unwrap();
+        Ok(reply)
+    }
+
+    /// One request; the ring's slot.
+    pub fn send(&mut self, request: &[u8], room: usize) -> u64 {
         assert!(request.len() <= MOST && room <= MOST);
         self.memory.write_slice(request, GuestAddress(REQUEST)).unwrap();
         let length = u32::try_from(request.len()).unwrap();
-        self.chain(&[(REQUEST, length, 0), (REPLY, u32::try_from(room).unwrap(), WRITE)])
+        let chain = [(REQUEST, length, 0), (REPLY, u32::try_from(room).unwrap(), WRITE)];
+        self.offer(if room == 0 { &chain[..1] } else { &chain })
     }
 
-    /// Offers descriptors as one chain; the reply is read from where replies lie.
-    pub fn chain(&mut self, chain: &[(u64, u32, u16)]) -> Result<Vec<u8>, Silence> {
+    /// Offers descriptors and does not wait; the ring's slot.
+    pub fn offer(&mut self, chain: &[(u64, u32, u16)]) -> u64 {
         for (index, &(address, length, flags)) in (0_u16..).zip(chain) {
             let more = if usize::from(index) + 1 < chain.len() { NEXT } else { 0 };
             let at = GuestAddress(DESCRIPTORS + 16 * u64::from(index));
@@ -110,11 +121,7 @@ impl Machine {
         self.served = self.served.wrapping_add(1);
         self.memory.write_obj(self.served, GuestAddress(AVAILABLE + 2)).unwrap();
         self.kick.write(1).unwrap();
-        self.wait()?;
-        let written: u32 = self.memory.read_obj(GuestAddress(USED + 4 + 8 * slot + 4)).unwrap();
-        let mut reply = vec![0; usize::try_from(written).unwrap()];
-        self.memory.read_slice(&mut reply, GuestAddress(REPLY)).unwrap();
-        Ok(reply)
+        slot
     }
 
     fn wait(&self) -> Result<(), Silence> {
