@@ -103,7 +103,7 @@ fn serve(listener: OwnedFd, entered: OwnedFd) -> Result<(), ServerError> {
 
 fn config(own_descriptors: OwnedFd, guest_files: u64) -> Config {
     Config {
-        root_dir: "/".into(),
+        root_dir: staging::SHARES.into(),
         cache_policy: CachePolicy::Auto,
         entry_timeout: TRUST,
         attr_timeout: TRUST,

@@ -1,7 +1,9 @@
-//! The file system's root: a tmpfs with a mount point for each share, below which nothing else can be reached.
+//! The root of both processes: a tmpfs with one folder, in which each share has a mount point.
 //!
-//! It is mounted twice: the root itself is read-only, so that the guest makes nothing among the shares. The
-//! other, where mount points are made, is attached nowhere and only the stager has it.
+//! That folder is the guest's root. It is none of the process', where a share named `proc` or `etc` would be
+//! what the C library looks for there. The tmpfs is mounted twice: as the root it is read-only, so that the
+//! guest makes nothing among the shares. The other, where mount points are made, is attached nowhere and only
+//! the stager has it.
 
 use std::collections::BTreeMap;
 use std::ffi::CStr;
@@ -13,10 +15,12 @@ use rustix::io::Errno;
 use rustix::mount::{
     MountFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount, move_mount, open_tree, unmount,
 };
-use rustix::process::{chdir, pivot_root};
+use rustix::process::{chdir, pivot_root, umask};
 
 /// Where the root is put for a moment. It is there on every host that runs machines.
 const MOUNT_POINT: &CStr = c"/dev";
+/// The guest's root.
+pub const SHARES: &str = "/shares";
 /// Mount points take an inode each and no blocks.
 const OPTIONS: &CStr = c"mode=755,size=64k,nr_inodes=4096";
 
@@ -49,7 +53,7 @@ enum Kind {
 /// The stager's view of the root.
 #[derive(Debug)]
 pub struct Staging {
-    /// The root once more, writable and attached nowhere.
+    /// The folder of the shares once more, writable and attached nowhere.
     writable: OwnedFd,
     shares: BTreeMap<ShareName, Kind>,
 }
@@ -58,16 +62,19 @@ impl Staging {
     /// Mounts it, not as the root yet.
     pub fn prepare() -> Result<Staging, StagingError> {
         let step = |action| move |source| StagingError::Step { action, source };
+        // Whatever the caller's is.
+        umask(Mode::from_raw_mode(0o022));
         let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-        mount(c"none", MOUNT_POINT, c"tmpfs", flags, OPTIONS)
-            .map_err(step("mount the root of the shares"))?;
+        mount(c"none", MOUNT_POINT, c"tmpfs", flags, OPTIONS).map_err(step("mount the new root"))?;
         let clone = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+        let root = open_tree(CWD, MOUNT_POINT, clone).map_err(step("open the new root for writing"))?;
+        let name = SHARES.trim_start_matches('/');
+        mkdirat(&root, name, Mode::from_raw_mode(0o755)).map_err(step("make the folder of the shares"))?;
+        let folder = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let writable =
-            open_tree(CWD, MOUNT_POINT, clone).map_err(step("open the root of the shares for writing"))?;
+            openat(&root, name, folder, Mode::empty()).map_err(step("open the folder of the shares"))?;
         let read_only = MountAttr { set: libc::MOUNT_ATTR_RDONLY, ..MountAttr::default() };
-        read_only
-            .apply(libc::AT_FDCWD, MOUNT_POINT, 0)
-            .map_err(step("make the root of the shares read-only"))?;
+        read_only.apply(libc::AT_FDCWD, MOUNT_POINT, 0).map_err(step("make the new root read-only"))?;
         Ok(Staging { writable, shares: BTreeMap::new() })
     }
 
@@ -125,7 +132,7 @@ impl Staging {
 /// Makes it the root of every process of this mount namespace whose root and working directory are `/`.
 pub fn enter() -> Result<(), StagingError> {
     let step = |action| move |source| StagingError::Step { action, source };
-    chdir(MOUNT_POINT).map_err(step("change to the root of the shares"))?;
+    chdir(MOUNT_POINT).map_err(step("change to the future root"))?;
     // pivot_root(2), "pivot_root(".", ".")": the old root is stacked on the new one, and is what "."
     // names until it is taken off.
     pivot_root(".", ".").map_err(step("make it the root"))?;
@@ -134,7 +141,7 @@ pub fn enter() -> Result<(), StagingError> {
 }
 
 fn path(name: &ShareName) -> String {
-    format!("/{name}")
+    format!("{SHARES}/{name}")
 }
 
 fn kind(tree: &OwnedFd) -> Result<Result<Kind, ShareError>, Errno> {

@@ -70,6 +70,19 @@ fn commands_that_cannot_be_are_refused_in_words() {
     server.share("after", &source).unwrap();
 }
 
+/// The C library looks for some of its own below these names.
+#[test]
+fn share_of_any_name_is_nothing_to_the_server_itself() {
+    let Some((server, mut guest, source)) = guest() else { return };
+    for name in ["proc", "etc", "dev", "sys", "shares"] {
+        server.share(name, &source).unwrap();
+    }
+    assert_eq!(guest.names(ROOT).unwrap(), [".", "..", "data", "dev", "etc", "proc", "shares", "sys"]);
+    let root = fs::read_dir(format!("/proc/{}/root", server.server_pid())).unwrap();
+    let names: Vec<_> = root.map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["shares"]);
+}
+
 #[test]
 fn read_only_share_is_not_written() {
     let Some(mut server) = server() else { return };
