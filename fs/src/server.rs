@@ -77,7 +77,8 @@ fn serve(listener: OwnedFd, entered: OwnedFd) -> Result<(), ServerError> {
     // Who has died already has closed the pipe, and everybody else's death is told by a signal.
     rustix::io::write(&entered, b".").map_err(step("tell the parent"))?;
     drop(entered);
-    let guest_files = raise_file_limit()?;
+    forbid_core_dumps()?;
+    let guest_files = guest_files()?;
     capabilities::keep(capabilities::SERVER)?;
     let shares = PassthroughFs::new(config(own_descriptors, guest_files))
         .map(Shares::new)
@@ -130,19 +131,18 @@ fn config(own_descriptors: OwnedFd, guest_files: u64) -> Config {
     }
 }
 
-/// As far as it goes: each file that the guest's kernel knows is a descriptor here. Returns how many it may.
-fn raise_file_limit() -> Result<u64, ServerError> {
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    setrlimit(Resource::Nofile, raised)
-        .map_err(|source| ServerError::Step { action: "raise the limit of open files", source })?;
+/// How many descriptors are left for the guest: each file that its kernel knows is one.
+fn guest_files() -> Result<u64, ServerError> {
     // None: as many as the kernel gives.
-    let files = limit.maximum.unwrap_or(u64::from(u32::MAX));
+    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::from(u32::MAX));
     let for_guest = files.checked_sub(OWN_FILES).filter(|files| *files >= LEAST_FILES);
+    for_guest.ok_or(ServerError::FewFiles(files))
+}
+
+fn forbid_core_dumps() -> Result<(), ServerError> {
     let none = Rlimit { current: Some(0), maximum: Some(0) };
     setrlimit(Resource::Core, none)
-        .map_err(|source| ServerError::Step { action: "forbid core dumps", source })?;
-    for_guest.ok_or(ServerError::FewFiles(files))
+        .map_err(|source| ServerError::Step { action: "forbid core dumps", source })
 }
 
 /// A request that virtiofsd did not think of ends the process, and not only the thread that all others wait

@@ -9,7 +9,8 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus, pidfd_open, pidfd_send_signal, waitid,
+    Pid, PidfdFlags, Resource, Rlimit, Signal, WaitId, WaitIdOptions, WaitIdStatus, getrlimit, pidfd_open,
+    pidfd_send_signal, setrlimit, waitid,
 };
 
 use crate::capabilities::{self, CapabilityError};
@@ -19,8 +20,13 @@ use crate::namespaces::{self, NamespaceError};
 use crate::server;
 use crate::staging::{Staging, StagingError};
 
+/// The kernel's own default for how far the limit of open files may be raised (proc_sys_fs(5), nr_open).
+const MAX_FILES: u64 = 1 << 20;
+
 #[derive(Debug, thiserror::Error)]
 pub enum StagerError {
+    #[error("Failed to raise the limit of open files")]
+    FileLimit(#[source] Errno),
     #[error("Failed to leave the host")]
     Namespace(#[from] NamespaceError),
     #[error("Failed to make the shares' root")]
@@ -43,12 +49,24 @@ pub enum StagerError {
 
 /// Until the supervisor or the machine closes its connection, which is a good end; or the server dies.
 pub fn run(control: OwnedFd, listener: OwnedFd) -> Result<(), StagerError> {
+    raise_file_limit().map_err(StagerError::FileLimit)?;
     namespaces::leave()?;
     let staging = Staging::prepare()?;
     let (server, control, staging) = Server::start(control, listener, staging)?;
     capabilities::keep(capabilities::STAGER)?;
     filter::confine(filter::STAGER)?;
     attend(control, server, staging)
+}
+
+/// For the server, which inherits it; root of the host may exceed the limit it was given, and it is root for
+/// the last time.
+fn raise_file_limit() -> Result<(), Errno> {
+    let both = |files| Rlimit { current: files, maximum: files };
+    match setrlimit(Resource::Nofile, both(Some(MAX_FILES))) {
+        // EPERM: beyond its own limit, without CAP_SYS_RESOURCE, or beyond fs.nr_open (setrlimit(2)).
+        Err(Errno::PERM) => setrlimit(Resource::Nofile, both(getrlimit(Resource::Nofile).maximum)),
+        result => result,
+    }
 }
 
 struct Server {
