@@ -31,6 +31,10 @@ impl StepError {
         self.kind
     }
 
+    pub fn cause(&self) -> Option<Errno> {
+        self.cause
+    }
+
     pub fn because(kind: ErrorKind, step: impl Into<String>, cause: Errno) -> Self {
         StepError { kind, step: step.into(), cause: Some(cause) }
     }

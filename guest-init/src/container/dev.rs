@@ -90,10 +90,10 @@ pub fn open_console(size: TerminalSize) -> Result<Terminal, StepError> {
     let terminal = open_terminal(size)?;
     // In a /dev of the user's it may be there.
     let console = paths::open_in_dev("console", paths::Kind::File)?;
-    // The first terminal of a new devpts instance.
-    let clone = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    let first = open_tree(CWD, "/dev/pts/0", clone).step("copy the terminal")?;
-    attach(first, console, "/dev/console")?;
+    let clone =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    let own = open_tree(&terminal.terminal, c"", clone).step("put the terminal on /dev/console")?;
+    attach(own, console, "/dev/console")?;
     Ok(terminal)
 }
 

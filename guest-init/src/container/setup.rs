@@ -80,11 +80,11 @@ impl FirstProcess<'_> {
             None => (None, None, None),
         };
         mounts::proc(proc)?;
-        let shm = shm.map_or(ShmSource::New(spec.resources.shm_bytes), ShmSource::Shared);
-        let has_nodes = matches!(dev, Some(Ready::Bind(_)));
+        // A folder in place of /dev has all that belongs below it, or has not: as docker takes it.
+        let is_whole = matches!(dev, Some(Ready::Bind(_)));
         dev.map_or_else(mounts::dev, Ready::mount)?;
-        mounts::below_dev(shm)?;
-        if !has_nodes {
+        if !is_whole {
+            mounts::below_dev(shm.map_or(ShmSource::New(spec.resources.shm_bytes), ShmSource::Shared))?;
             dev::populate(nodes)?;
         }
         mounts::sys(&self.cgroup.view(), sys)

@@ -161,8 +161,16 @@ fn folder_on_a_file_and_file_on_a_folder_are_refused_in_dockers_words() {
             format!("error mounting \"{}\" to rootfs at \"{target}\": not a directory: ", source.display());
         assert!(told.starts_with(&begin) && told.contains("onto a file (or vice-versa)"), "{told}");
     }
+    let words = "not a directory: Are you trying to mount a directory onto a file (or vice-versa)? Check if the \
+                 specified host path exists and is the expected type";
     let told = agent.refusal(bind(&shared, "/etc/passwd/below"));
-    assert_eq!(told, "Failed to open /etc/passwd/below in the container: Not a directory");
+    let begin = format!("error mounting \"{}\" to rootfs at \"/etc/passwd/below\": ", shared.display());
+    assert_eq!(told, begin + words);
+    let mut spec = agent.spec(&["true"]);
+    let target = "/etc/passwd".into();
+    spec.mounts = vec![Mount::Tmpfs { target, size: None, mode: 0o755, options: vec![] }];
+    let told = agent.create(&spec).unwrap_err().message;
+    assert_eq!(told, format!("error mounting \"tmpfs\" to rootfs at \"/etc/passwd\": {words}"));
 }
 
 #[test]
@@ -223,6 +231,16 @@ fn binds_go_below_dev_and_take_the_place_of_overlaid_files() {
 }
 
 #[test]
+fn proc_of_the_host_can_be_bound_at_its_own_place() {
+    let Some(agent) = Agent::start() else { return };
+    let told = agent.shell_with(
+        vec![bind(Path::new("/proc"), "/proc")],
+        "test $(readlink /proc/self) -gt 20 && echo hosts; cat /proc/kcore | wc -c; echo 1 > /proc/sys/vm/drop_caches",
+    );
+    assert!(told.starts_with("hosts\n0\n") && told.contains("Read-only file system"), "{told}");
+}
+
+#[test]
 fn secrets_have_an_owner_and_cannot_be_changed() {
     let Some(agent) = Agent::start() else { return };
     let secret = |target: &str, mode| OverlaidFile {
@@ -257,15 +275,19 @@ fn secrets_have_an_owner_and_cannot_be_changed() {
 #[test]
 fn dev_of_the_host_can_take_the_place_of_the_containers() {
     let Some(agent) = Agent::start() else { return };
-    let mut spec = agent.spec(&[
-        "sh",
-        "-c",
-        "tty; echo x > /dev/null; test -c /dev/full && echo hosts; grep -c ' /dev/pts ' /proc/self/mountinfo",
-    ]);
-    spec.mounts = vec![Mount::Bind(bind(Path::new("/dev"), "/dev"))];
+    let script = "stat -c %a /dev/console; test -t 0 && echo x > $(tty) && test -c /dev/full; \
+                  grep -c ' /dev/console ' /proc/self/mountinfo; cat /dev/shm/$0";
+    let name = format!("hull-test-{}", std::process::id());
+    let mut spec = agent.spec(&["sh", "-c", script, &name]);
+    spec.mounts =
+        vec![Mount::Bind(bind(&folder(&agent), "/dev/mine")), Mount::Bind(bind(Path::new("/dev"), "/dev/"))];
+    spec.mounts.reverse();
     spec.process.terminal = Some(TerminalSize { columns: 80, rows: 24 });
+    let shm = Path::new("/dev/shm").join(name);
+    fs::write(&shm, "of the host\n").unwrap();
     let ran = agent.run(&spec);
-    assert!(ran.out.starts_with("/dev/pts/0\r\nhosts\r\n"), "{ran:?}");
+    fs::remove_file(shm).unwrap();
+    assert_eq!(ran.out, "600\r\nx\r\n1\r\nof the host\r\n", "{ran:?}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::os::fd::OwnedFd;
 
 use rustix::fs::FileType;
+use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 
 use super::source::{self, Fill, Source, Sources};
@@ -53,7 +54,10 @@ impl<'a> Taken<'a> {
 
     pub fn attach(self) -> Result<(), StepError> {
         let path = self.target();
-        let target = paths::open_or_make(path, self.kind)?;
+        let target = match paths::open_or_make(path, self.kind) {
+            Err(error) if error.cause() == Some(Errno::NOTDIR) => return Err(self.mismatch()),
+            other => other?,
+        };
         targets::check(&target, self.is_proc()?)?;
         if is_folder(&target)? != (self.kind == Kind::Folder) {
             return Err(self.mismatch());
@@ -65,14 +69,8 @@ impl<'a> Taken<'a> {
         attach(self.mount, target, &shown(path).to_string())
     }
 
-    /// Docker's words.
     fn mismatch(&self) -> StepError {
-        let (source, target) = (source::name(self.bind), shown(self.target()));
-        StepError::setup(format!(
-            "error mounting \"{source}\" to rootfs at \"{target}\": not a directory: Are you trying to mount a \
-             directory onto a file (or vice-versa)? Check if the specified host path exists and is the expected \
-             type"
-        ))
+        super::mismatch(&source::name(self.bind), self.target())
     }
 
     fn is_proc(&self) -> Result<bool, StepError> {

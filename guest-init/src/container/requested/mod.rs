@@ -14,7 +14,7 @@ use self::bind::Taken;
 use self::source::Sources;
 use super::spec::{Tmpfs, ValidMount};
 use super::targets;
-use crate::error::StepError;
+use crate::error::{StepError, shown};
 
 /// A mount that can be put in its place.
 pub enum Ready<'a> {
@@ -45,6 +45,15 @@ pub fn copy_image(ready: &mut [Ready<'_>]) -> Result<(), StepError> {
 pub fn instead_of_dev<'a>(ready: &mut Vec<Ready<'a>>) -> Option<Ready<'a>> {
     let is_dev = |mount: &Ready<'_>| targets::clean(mount.target()) == b"/dev";
     ready.iter().position(is_dev).map(|at| ready.remove(at))
+}
+
+/// Docker's words.
+fn mismatch(source: &str, target: &[u8]) -> StepError {
+    StepError::setup(format!(
+        "error mounting \"{source}\" to rootfs at \"{}\": not a directory: Are you trying to mount a directory \
+         onto a file (or vice-versa)? Check if the specified host path exists and is the expected type",
+        shown(target)
+    ))
 }
 
 impl Ready<'_> {
