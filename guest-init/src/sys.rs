@@ -34,6 +34,13 @@ pub fn close_all_but(keep: &mut [RawFd]) {
     close_range(from, u32::MAX);
 }
 
+/// Closes one descriptor long before its owner goes. The same holds for that as for those of [`close_all_but`].
+pub fn close_early(fd: &OwnedFd) {
+    if let Ok(number) = u32::try_from(fd.as_raw_fd()) {
+        close_range(number, number);
+    }
+}
+
 fn close_range(first: u32, last: u32) {
     // SAFETY: takes no pointers. It cannot fail with these arguments on the kernels hull runs on
     // (5.9 and later); were it to, the descriptors are close-on-exec all the same.

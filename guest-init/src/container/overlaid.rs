@@ -3,12 +3,11 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{CWD, FileType, Gid, Mode, OFlags, Uid};
-use rustix::io::Errno;
 use rustix::mount::{MountAttrFlags, OpenTreeFlags, open_tree};
 
 use super::paths::{self, Kind};
 use super::rootfs::fsapi::{self, FsContext};
-use super::{mount_attr, targets};
+use super::{mount_attr, targets, user};
 use crate::error::{Step, StepError, shown};
 use crate::protocol::{OverlaidFile, Text};
 
@@ -38,7 +37,6 @@ pub fn prepare(files: &[OverlaidFile]) -> Result<Vec<Prepared<'_>>, StepError> {
             None => tmpfs.insert(make_tmpfs(files, file.readonly)?),
         };
         prepare_one(tmpfs, &number.to_string(), file)
-            .step(format_args!("prepare the overlaid file {}", shown(file.target.as_bytes())))
     });
     prepared.collect()
 }
@@ -56,20 +54,23 @@ fn make_tmpfs(files: &[OverlaidFile], readonly: bool) -> Result<OwnedFd, StepErr
     Ok(tmpfs)
 }
 
-fn prepare_one<'a>(tmpfs: &OwnedFd, name: &str, file: &'a OverlaidFile) -> Result<Prepared<'a>, Errno> {
+fn prepare_one<'a>(tmpfs: &OwnedFd, name: &str, file: &'a OverlaidFile) -> Result<Prepared<'a>, StepError> {
+    let what = || format!("prepare the overlaid file {}", shown(file.target.as_bytes()));
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
-    let made = rustix::fs::openat(tmpfs, name, flags, Mode::RUSR)?;
+    let made = rustix::fs::openat(tmpfs, name, flags, Mode::RUSR).step(what())?;
     let mut rest = file.content.as_bytes();
     while !rest.is_empty() {
-        let written = rustix::io::write(&made, rest)?;
+        let written = rustix::io::write(&made, rest).step(what())?;
         rest = rest.get(written..).unwrap_or_default();
     }
-    rustix::fs::fchown(&made, Some(Uid::from_raw(file.uid)), Some(Gid::from_raw(file.gid)))?;
-    rustix::fs::fchmod(&made, Mode::from_raw_mode(file.mode))?;
+    let (uid, gid) = (file.uid, file.gid);
+    rustix::fs::fchown(&made, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
+        .map_err(|cause| user::refused((uid, gid), cause, "give an overlaid file to"))?;
+    rustix::fs::fchmod(&made, Mode::from_raw_mode(file.mode)).step(what())?;
     let clone = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    let mount = open_tree(tmpfs, name, clone)?;
+    let mount = open_tree(tmpfs, name, clone).step(what())?;
     if file.readonly {
-        mount_attr::add_to(&mount, SEALED)?;
+        mount_attr::add_to(&mount, SEALED).step(what())?;
     }
     Ok(Prepared { target: &file.target, mount })
 }

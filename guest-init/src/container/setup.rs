@@ -12,6 +12,7 @@ use super::shared::{Joined, Network};
 use super::spec::ValidSpec;
 use super::{Surroundings, dev, mounts, namespaces, overlaid, paths, rootfs, user};
 use crate::error::StepError;
+use crate::sys;
 
 /// The namespaces the first process is made in. The cgroup namespace comes later: its root is the cgroup
 /// of the process that makes it.
@@ -52,6 +53,8 @@ impl FirstProcess<'_> {
         let root = rootfs::mount(&self.spec.root.source)?;
         let files = overlaid::prepare(&self.spec.files)?;
         let mut requested = requested::prepare(&self.spec.mounts, mounts.as_ref())?;
+        // Whoever shares the container's PID namespace must not find it here.
+        mounts.iter().for_each(sys::close_early);
         let outside = Outside::prepare()?;
         rootfs::enter(&root)?;
         drop(root);

@@ -28,16 +28,19 @@ pub struct Identity {
 impl Identity {
     /// The kernel has refused to do something for this user.
     pub fn refused(&self, cause: Errno, what: &str) -> StepError {
-        let Identity { uid, gid, .. } = self;
-        // user_namespaces(7): ids that are not mapped are invalid.
-        if cause == Errno::INVAL && crate::sys::in_user_namespace() {
-            let why = format!(
-                "There is no {uid}:{gid} among the ids that hull's user has (/etc/subuid, /etc/subgid)"
-            );
-            return StepError::new(ErrorKind::NoUser, why);
-        }
-        StepError::because(ErrorKind::Setup, format!("Failed to {what} {uid}:{gid}"), cause)
+        refused((self.uid, self.gid), cause, what)
     }
+}
+
+/// The kernel has refused to do something for a user and a group.
+pub fn refused((uid, gid): (u32, u32), cause: Errno, what: &str) -> StepError {
+    // user_namespaces(7): ids that are not mapped are invalid.
+    if cause == Errno::INVAL && crate::sys::in_user_namespace() {
+        let why =
+            format!("There is no {uid}:{gid} among the ids that hull's user has (/etc/subuid, /etc/subgid)");
+        return StepError::new(ErrorKind::NoUser, why);
+    }
+    StepError::because(ErrorKind::Setup, format!("Failed to {what} {uid}:{gid}"), cause)
 }
 
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]

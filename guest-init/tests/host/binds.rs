@@ -466,6 +466,12 @@ fn binds_work_in_a_user_namespace_but_cannot_uncover_what_is_mounted_upon() {
     assert!(told.starts_with("/host/dev/null\n/host/proc/1\n") && told.contains("Read-only"), "{told}");
     let told = agent.refusal(Bind { propagation: Propagation::Shared, ..bind(outside.path(), "/a") });
     assert!(told.ends_with("but it is not a shared mount"), "{told}");
+    let mut spec = agent.spec(&["true"]);
+    let target = "/run/secrets/a".into();
+    spec.files =
+        vec![OverlaidFile { target, content: "".into(), mode: 0o400, uid: 7, gid: 8, readonly: true }];
+    let told = agent.create(&spec).unwrap_err().message;
+    assert!(told.starts_with("There is no 7:8 among the ids that hull's user has"), "{told}");
     let told = agent.refusal(Bind { recursive: false, ..bind(Path::new("/"), "/host") });
     let wanted =
         "Failed to bind / without what is mounted below it: a user without root may not see what that hides";
