@@ -1,14 +1,18 @@
 //! The VM itself: memory slots, irqchip, vCPUs, notifications.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use kvm_bindings::{KVM_CAP_SPLIT_IRQCHIP, kvm_enable_cap, kvm_msi, kvm_userspace_memory_region};
+use kvm_bindings::{
+    KVM_CAP_SPLIT_IRQCHIP, KVM_IRQ_ROUTING_MSI, KvmIrqRouting, kvm_enable_cap, kvm_irq_routing_entry,
+    kvm_irq_routing_entry__bindgen_ty_1, kvm_irq_routing_msi, kvm_msi, kvm_userspace_memory_region,
+};
 use kvm_ioctls::{IoEventAddress, Kvm, VcpuFd, VmFd};
 use vm_memory::{Address, GuestMemoryBackend, GuestMemoryRegion};
+use vmm_sys_util::errno;
 use vmm_sys_util::eventfd::EventFd;
 
 use super::{KvmError, refused};
-use crate::arch::irqchip::{MAX_PINS, SendMsi};
+use crate::arch::irqchip::{MAX_PINS, Message, Messages};
 use crate::memory::{GuestMemory, layout};
 
 /// A VM with its memory and interrupt controller, and no vCPUs yet.
@@ -64,8 +68,8 @@ impl Vm {
     }
 
     /// How the interrupt controller of ours reaches the local APICs.
-    pub fn msi_sender(&self) -> Box<dyn SendMsi> {
-        Box::new(Msi(self.fd.clone()))
+    pub fn messages(&self) -> Box<dyn Messages> {
+        Box::new(Msi { fd: self.fd.clone(), routes: Mutex::default() })
     }
 }
 
@@ -79,12 +83,45 @@ fn create(kvm: &Kvm) -> Result<VmFd, KvmError> {
     }
 }
 
-struct Msi(Arc<VmFd>);
+struct Msi {
+    fd: Arc<VmFd>,
+    /// By pin. KVM takes only all of them together.
+    routes: Mutex<Vec<(u32, Message)>>,
+}
 
-impl SendMsi for Msi {
-    fn send(&self, address: u32, data: u32) {
+impl Messages for Msi {
+    fn send(&self, Message { address, data }: Message) {
         let message = kvm_msi { address_lo: address, data, ..Default::default() };
         // Refused only if the guest named a local APIC that does not exist: its own affair.
-        let _ = self.0.signal_msi(message);
+        let _ = self.fd.signal_msi(message);
     }
+
+    fn route(&self, pin: u32, message: Message) -> Result<(), KvmError> {
+        let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        match routes.iter_mut().find(|(other, _)| *other == pin) {
+            Some((_, old)) => *old = message,
+            None => routes.push((pin, message)),
+        }
+        let entries = routes.iter().map(|(pin, message)| entry(*pin, *message)).collect::<Vec<_>>();
+        let failed = || refused("route an interrupt");
+        // One a pin: never too many.
+        let too_many = |_| failed()(errno::Error::new(libc::E2BIG));
+        let table = KvmIrqRouting::from_entries(&entries).map_err(too_many)?;
+        self.fd.set_gsi_routing(&table).map_err(failed())
+    }
+
+    fn attach(&self, pin: u32, event: &EventFd) -> Result<(), KvmError> {
+        self.fd.register_irqfd(event, pin).map_err(refused("send an interrupt at an event"))
+    }
+
+    fn detach(&self, pin: u32, event: &EventFd) -> Result<(), KvmError> {
+        self.fd.unregister_irqfd(event, pin).map_err(refused("forget an interrupt's event"))
+    }
+}
+
+/// KVM API, 4.52. A pin's own number is its GSI: there is no other controller.
+fn entry(pin: u32, Message { address, data }: Message) -> kvm_irq_routing_entry {
+    let msi = kvm_irq_routing_msi { address_lo: address, data, ..Default::default() };
+    let u = kvm_irq_routing_entry__bindgen_ty_1 { msi };
+    kvm_irq_routing_entry { gsi: pin, type_: KVM_IRQ_ROUTING_MSI, u, ..Default::default() }
 }

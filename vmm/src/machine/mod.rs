@@ -119,13 +119,13 @@ impl Machine {
 impl Builder {
     fn new(vm: Vm, memory: Arc<GuestMemory>, interrupts: u8) -> Result<Self, MachineError> {
         let ending = Arc::new(Ending::new().map_err(MachineError::Event)?);
-        let ioapic = Ioapic::new(interrupts, vm.msi_sender());
+        let failure = Failure::new().map_err(MachineError::Event)?;
+        let ioapic = Ioapic::new(interrupts, vm.messages(), failure.clone());
         let (mut ports, mut mmio) = (Bus::default(), Bus::default());
         let i8042 = I8042::new(memory.clone(), ending.clone());
         ports.insert(i8042::PORT, 1, Arc::new(Mutex::new(i8042)))?;
         let registers = Arc::new(Mutex::new(ioapic.registers()));
         mmio.insert(layout::IOAPIC, layout::IOAPIC_SIZE, registers)?;
-        let failure = Failure::new().map_err(MachineError::Event)?;
         let (cmdline, irqs) = (Cmdline::default(), Vec::new());
         Ok(Self { vm, memory, ioapic, ports, mmio, cmdline, irqs, failure, ending })
     }

@@ -6,8 +6,13 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use vmm_sys_util::eventfd::EventFd;
+
 use crate::devices::bus::BusDevice;
-use crate::devices::irq::IrqLine;
+use crate::devices::irq::{IrqLine, Wiring};
+use crate::devices::virtio::failure::Failure;
+use crate::kvm::KvmError;
+use crate::lifecycle::in_words;
 
 /// Most pins, so interrupts that a machine's devices may have. A real 82093AA has 24; a kernel goes by the
 /// number in the version register.
@@ -29,15 +34,31 @@ const READ_ONLY: u64 = 1 << 12 | 1 << 14;
 const TRIGGER_LEVEL: u64 = 1 << 15;
 const MASKED: u64 = 1 << 16;
 
-/// Sends a message to a local APIC, in the MSI format of Intel SDM 3A, 11.11.
-pub trait SendMsi: Send + Sync {
-    fn send(&self, address: u32, data: u32);
+/// What carries messages to local APICs, in the MSI format of Intel SDM 3A, 11.11.
+pub trait Messages: Send + Sync {
+    fn send(&self, message: Message);
+
+    /// What pin `pin` says from now on when its event is signalled.
+    fn route(&self, pin: u32, message: Message) -> Result<(), KvmError>;
+
+    /// Has `event` send the message of `pin`'s route, at once if it was signalled before.
+    fn attach(&self, pin: u32, event: &EventFd) -> Result<(), KvmError>;
+
+    fn detach(&self, pin: u32, event: &EventFd) -> Result<(), KvmError>;
+}
+
+/// Where to and what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Message {
+    pub address: u32,
+    pub data: u32,
 }
 
 /// The IOAPIC, shared by its registers and its lines.
 pub struct Ioapic {
     state: Mutex<State>,
-    msi: Box<dyn SendMsi>,
+    messages: Box<dyn Messages>,
+    failure: Failure,
 }
 
 struct State {
@@ -46,21 +67,30 @@ struct State {
     pins: Vec<Pin>,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct Pin {
     redirection: u64,
     /// An edge came while the pin was masked: one is kept and delivered on unmasking, so that a guest
     /// that masks a line for a moment loses nothing.
     pending: bool,
+    wire: Option<Wire>,
+}
+
+/// An event that stands for edges of a pin.
+#[derive(Clone)]
+struct Wire {
+    event: Arc<EventFd>,
+    /// What it sends. None while the pin is masked: the event then keeps what is signalled.
+    route: Option<Message>,
 }
 
 impl Ioapic {
     /// With as many pins as the machine has use for, [`MAX_PINS`] at most: a kernel saves and restores
     /// each of them at boot, eight exits a pin.
-    pub fn new(pins: u8, msi: Box<dyn SendMsi>) -> Arc<Self> {
-        let pin = Pin { redirection: MASKED, pending: false };
+    pub fn new(pins: u8, messages: Box<dyn Messages>, failure: Failure) -> Arc<Self> {
+        let pin = Pin { redirection: MASKED, pending: false, wire: None };
         let pins = vec![pin; pins.clamp(1, MAX_PINS).into()];
-        Arc::new(Self { state: Mutex::new(State { select: 0, id: 0, pins }), msi })
+        Arc::new(Self { state: Mutex::new(State { select: 0, id: 0, pins }), messages, failure })
     }
 
     /// The line into `pin`; None if there is no such pin.
@@ -89,9 +119,55 @@ impl Ioapic {
     fn deliver(&self, pin: &mut Pin) {
         if pin.pending && pin.redirection & MASKED == 0 {
             pin.pending = false;
-            let (address, data) = message(pin.redirection);
-            self.msi.send(address, data);
+            self.messages.send(message(pin.redirection));
         }
+    }
+
+    fn wire(&self, index: usize, event: Arc<EventFd>) -> bool {
+        let mut state = self.state();
+        let Some(pin) = state.pins.get_mut(index) else { return false };
+        pin.wire = Some(Wire { event, route: None });
+        let is_wired = self.settle(index, pin).is_ok();
+        if !is_wired {
+            pin.wire = None;
+        }
+        is_wired
+    }
+
+    fn unwire(&self, index: usize) {
+        let mut state = self.state();
+        let Some(Wire { event, route: Some(_) }) = state.pins.get_mut(index).and_then(|pin| pin.wire.take())
+        else {
+            return;
+        };
+        if let Err(error) = self.messages.detach(number(index), &event) {
+            self.report(index, &error);
+        }
+    }
+
+    /// Makes a pin's wire do what its entry says. A change of route waits for a grace period, so it is only made
+    /// where there is one.
+    fn settle(&self, index: usize, pin: &mut Pin) -> Result<(), KvmError> {
+        let wanted = (pin.redirection & MASKED == 0).then(|| message(pin.redirection));
+        let Some(Wire { event, route }) = pin.wire.as_mut().filter(|wire| wire.route != wanted) else {
+            return Ok(());
+        };
+        match wanted {
+            Some(message) => {
+                self.messages.route(number(index), message)?;
+                if route.is_none() {
+                    self.messages.attach(number(index), event)?;
+                }
+            }
+            None => self.messages.detach(number(index), event)?,
+        }
+        *route = wanted;
+        Ok(())
+    }
+
+    /// The guest would wait for an interrupt for ever.
+    fn report(&self, pin: usize, error: &KvmError) {
+        self.failure.report(format!("Interrupt {pin} cannot be routed: {}", in_words(error)));
     }
 
     fn read_register(&self) -> u32 {
@@ -115,13 +191,19 @@ impl Ioapic {
         let State { select, id, pins } = &mut *state;
         if *select == ID {
             *id = value & 0x0f00_0000;
-        } else if let Some(pin) = pins.get_mut(pin_of(*select)) {
+            return;
+        }
+        let index = pin_of(*select);
+        if let Some(pin) = pins.get_mut(index) {
             let old = pin.redirection;
             pin.redirection = match is_high(*select) {
                 true => u64::from(low(old)) | u64::from(value) << 32,
                 false => u64::from(high(old)) << 32 | u64::from(value) & !READ_ONLY,
             };
             self.deliver(pin);
+            if let Err(error) = self.settle(index, pin) {
+                self.report(index, &error);
+            }
         }
     }
 }
@@ -159,18 +241,38 @@ impl IrqLine for Line {
     fn trigger(&self) {
         self.ioapic.edge(self.pin);
     }
+
+    fn wiring(&self) -> Option<&dyn Wiring> {
+        Some(self)
+    }
+}
+
+impl Wiring for Line {
+    fn wire(&self, event: Arc<EventFd>) -> bool {
+        self.ioapic.wire(self.pin, event)
+    }
+
+    fn unwire(&self) {
+        self.ioapic.unwire(self.pin);
+    }
+}
+
+/// A pin as KVM counts them; there are [`MAX_PINS`] at most.
+fn number(pin: usize) -> u32 {
+    u32::try_from(pin).unwrap_or(u32::MAX)
 }
 
 /// A redirection entry as the MSI it stands for: destination and its mode into the address; vector,
 /// delivery mode into the data. Lowest-priority delivery is asked for by the redirection hint.
-fn message(entry: u64) -> (u32, u32) {
+fn message(entry: u64) -> Message {
     const BASE: u32 = 0xfee0_0000;
     const LOWEST_PRIORITY: u32 = 1;
     let entry_low = low(entry & !TRIGGER_LEVEL);
     let (destination, logical) = (high(entry) >> 24, entry_low >> 11 & 1);
     let delivery = entry_low >> 8 & 7;
     let hint = u32::from(delivery == LOWEST_PRIORITY);
-    (BASE | destination << 12 | hint << 3 | logical << 2, entry_low & 0x7ff)
+    let address = BASE | destination << 12 | hint << 3 | logical << 2;
+    Message { address, data: entry_low & 0x7ff }
 }
 
 /// The pin whose entry register `select` is half of; out of range for registers below the first.

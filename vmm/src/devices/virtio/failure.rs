@@ -34,7 +34,7 @@ impl Failure {
     }
 
     /// Keeps the first message and wakes who waits for the event.
-    pub(super) fn report(&self, message: String) {
+    pub(crate) fn report(&self, message: String) {
         // A later failure is most likely a consequence of the first.
         let _ = self.0.first.set(message);
         // Fails only when the counter is full: then the event is readable already.

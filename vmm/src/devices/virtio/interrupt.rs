@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
+use vmm_sys_util::eventfd::EventFd;
+
 use crate::devices::irq::IrqLine;
 
 /// InterruptStatus bits (VirtIO 1.2, 4.2.2).
@@ -18,6 +20,8 @@ struct Shared {
     /// DRIVER_OK is set: before that a device must stay silent (VirtIO 1.2, 3.1.1).
     live: AtomicBool,
     broken: AtomicBool,
+    /// Somebody else triggers the line for used buffers, and cannot set the bit.
+    wired: AtomicBool,
     line: Arc<dyn IrqLine>,
 }
 
@@ -27,6 +31,7 @@ impl Interrupt {
             pending: AtomicU32::new(0),
             live: AtomicBool::new(false),
             broken: AtomicBool::new(false),
+            wired: AtomicBool::new(false),
             line,
         }))
     }
@@ -52,9 +57,29 @@ impl Interrupt {
         self.0.broken.load(Ordering::Acquire)
     }
 
-    /// The InterruptStatus register.
+    /// Has each signal of `event` mean used buffers in some queue. False: the line cannot do that, and
+    /// [`Interrupt::used_buffer`] is to be called instead.
+    pub(super) fn wire(&self, event: &Arc<EventFd>) -> bool {
+        let Some(wiring) = self.0.line.wiring() else { return false };
+        // First: the guest reads the bit as soon as an edge arrives.
+        self.0.wired.store(true, Ordering::Release);
+        let is_wired = wiring.wire(event.clone());
+        self.0.wired.store(is_wired, Ordering::Release);
+        is_wired
+    }
+
+    pub(super) fn unwire(&self) {
+        if let Some(wiring) = self.0.line.wiring().filter(|_| self.0.wired.load(Ordering::Acquire)) {
+            wiring.unwire();
+            self.0.wired.store(false, Ordering::Release);
+        }
+    }
+
+    /// The InterruptStatus register. With a wire nobody here knows whether buffers were used: drivers
+    /// look into all queues then, as they must anyway.
     pub(super) fn pending(&self) -> u32 {
-        self.0.pending.load(Ordering::Acquire)
+        let unknown = if self.0.wired.load(Ordering::Acquire) { USED_BUFFER } else { 0 };
+        self.0.pending.load(Ordering::Acquire) | unknown
     }
 
     /// The InterruptACK register.

@@ -3,12 +3,13 @@
 //! ```text
 //!   guest ── kick (ioeventfd) ─────────────────────► file server (hull-fs)
 //!     ▲                                               │  walks the rings in the shared guest memory
-//!     └── interrupt ◄── worker ◄── call (eventfd) ────┘
-//!                         └─ stops the rings, sees the server's end ── vhost-user socket ──┘
+//!     └── interrupt ◄─── call (irqfd, or worker) ─────┘
+//!                        worker: stops the rings, sees the server's end ── vhost-user socket ──┘
 //! ```
 //!
 //! The device here shows registers and configuration. From DRIVER_OK to reset its queues are the server's: the
-//! worker neither reads nor writes them, it passes on the server's calls as interrupts. The server is told
+//! worker neither reads nor writes them. Where KVM cannot turn the server's calls into interrupts by itself,
+//! the worker does. The server is told
 //! where the rings are once they were checked; it checks them again itself, as it does their content.
 //!
 //! The server serves a hostile guest, so what it answers is checked too, and each conversation has a time

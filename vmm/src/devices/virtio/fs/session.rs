@@ -15,6 +15,7 @@ use std::io;
 use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread::{self, Builder};
 use std::time::Duration;
@@ -61,7 +62,7 @@ pub enum SessionError {
 /// How rings in use and the device tell each other.
 pub struct Signals {
     /// From the server: buffers were used in some queue.
-    pub call: EventFd,
+    pub call: Arc<EventFd>,
     /// From the server: it cannot go on with some queue.
     pub error: EventFd,
 }

@@ -16,6 +16,8 @@ pub struct FsTask {
     session: Arc<Session>,
     signals: Signals,
     interrupt: Interrupt,
+    /// KVM turns calls into interrupts by itself.
+    is_wired: bool,
 }
 
 impl FsTask {
@@ -28,15 +30,17 @@ impl FsTask {
         interrupt: Interrupt,
     ) -> io::Result<Self> {
         let event = || EventFd::new(EFD_NONBLOCK | EFD_CLOEXEC);
-        let signals = Signals { call: event()?, error: event()? };
+        let signals = Signals { call: Arc::new(event()?), error: event()? };
         session.start(memory, features, &queues, &signals).map_err(io::Error::other)?;
-        Ok(Self { session, signals, interrupt })
+        // What the server has signalled meanwhile counts.
+        let is_wired = interrupt.wire(&signals.call);
+        Ok(Self { session, signals, interrupt, is_wired })
     }
 }
 
 #[derive(Clone, Copy)]
 pub enum Event {
-    /// The server has used buffers.
+    /// The server has used buffers, and the interrupt is left to us.
     Call,
     /// The server has given a queue up.
     Broken,
@@ -67,7 +71,9 @@ impl Task for FsTask {
     type Token = Event;
 
     fn watch(&mut self, poll: &Poll<Event>) -> io::Result<()> {
-        poll.add_event(&self.signals.call, Event::Call)?;
+        if !self.is_wired {
+            poll.add_event(&self.signals.call, Event::Call)?;
+        }
         poll.add_event(&self.signals.error, Event::Broken)?;
         poll.add(&*self.session, EventSet::IN | EventSet::READ_HANG_UP, Event::Server)
     }
@@ -87,6 +93,8 @@ impl Task for FsTask {
 
     /// After this the server touches no guest memory (VirtIO 1.2, 2.4.1).
     fn stop(&mut self) -> Result<(), TaskError> {
-        Ok(self.session.stop().map_err(io::Error::other)?)
+        let stopped = self.session.stop();
+        self.interrupt.unwire();
+        Ok(stopped.map_err(io::Error::other)?)
     }
 }
