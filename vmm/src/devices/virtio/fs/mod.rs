@@ -1,16 +1,17 @@
 //! virtio-fs (VirtIO 1.2, 5.11), served by a process of its own.
 //!
 //! ```text
-//!   guest ── kick (ioeventfd) ─────────────────────► file server (hull-fs)
-//!     ▲                                               │  walks the rings in the shared guest memory
-//!     └── interrupt ◄─── call (irqfd, or worker) ─────┘
-//!                        worker: stops the rings, sees the server's end ── vhost-user socket ──┘
+//!   guest ── kick (ioeventfd) ──────────► file server (hull-fs)
+//!     ▲                                     │  ▲  walks the rings in the shared guest memory
+//!     └── interrupt ◄── call (irqfd) ───────┘  │
+//!                                              │ vhost-user socket
+//!                worker: stops the rings, sees the server's end
 //! ```
 //!
 //! The device here shows registers and configuration. From DRIVER_OK to reset its queues are the server's: the
-//! worker neither reads nor writes them. Where KVM cannot turn the server's calls into interrupts by itself,
-//! the worker does. The server is told
-//! where the rings are once they were checked; it checks them again itself, as it does their content.
+//! worker neither reads nor writes them. KVM turns the server's calls into interrupts by itself; where the host
+//! refuses that, the worker does. The server is told where the rings are once they were checked; it checks them
+//! again itself, as it does their content.
 //!
 //! The server serves a hostile guest, so what it answers is checked too, and each conversation has a time
 //! limit ([`session`]). When it ends, the device's host side has failed, and with it the machine.
