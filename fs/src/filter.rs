@@ -50,7 +50,6 @@ const NO_CODE: Allowed = Without { argument: 2, bits: libc::PROT_EXEC.cast_unsig
 
 pub const STAGER: List = &[
     // The supervisor's commands.
-    (libc::SYS_poll, Always),
     (libc::SYS_ppoll, Always),
     (libc::SYS_recvmsg, Always),
     (libc::SYS_sendmsg, Always),
@@ -68,7 +67,6 @@ pub const STAGER: List = &[
     (libc::SYS_pidfd_send_signal, Always),
     (libc::SYS_waitid, Always),
     (libc::SYS_write, Always),
-    (libc::SYS_writev, Always),
     (libc::SYS_sigaltstack, Always),
     (libc::SYS_exit_group, Always),
     // The heap.
@@ -90,7 +88,6 @@ pub const SERVER: List = &[
     (libc::SYS_epoll_create1, Always),
     (libc::SYS_epoll_ctl, Always),
     (libc::SYS_epoll_wait, Always),
-    (libc::SYS_epoll_pwait, Always),
     (libc::SYS_eventfd2, Always),
     (libc::SYS_read, Always),
     (libc::SYS_write, Always),
@@ -101,8 +98,6 @@ pub const SERVER: List = &[
     (libc::SYS_openat, Always),
     (libc::SYS_openat2, Always),
     (libc::SYS_statx, Always),
-    (libc::SYS_fstat, Always),
-    (libc::SYS_newfstatat, Always),
     (libc::SYS_readlinkat, Always),
     (libc::SYS_mkdirat, Always),
     // No devices, for which it has no capability either.
@@ -117,9 +112,7 @@ pub const SERVER: List = &[
     // Folders and files.
     (libc::SYS_getdents64, Always),
     (libc::SYS_lseek, Always),
-    (libc::SYS_preadv, Always),
     (libc::SYS_preadv2, Always),
-    (libc::SYS_pwritev, Always),
     (libc::SYS_pwritev2, Always),
     (libc::SYS_copy_file_range, Always),
     (libc::SYS_fallocate, Always),

@@ -49,6 +49,7 @@ pub enum StagerError {
 
 /// Until the supervisor or the machine closes its connection, which is a good end; or the server dies.
 pub fn run(control: OwnedFd, listener: OwnedFd) -> Result<(), StagerError> {
+    expect_children();
     raise_file_limit().map_err(StagerError::FileLimit)?;
     namespaces::leave()?;
     let staging = Staging::prepare()?;
@@ -56,6 +57,12 @@ pub fn run(control: OwnedFd, listener: OwnedFd) -> Result<(), StagerError> {
     capabilities::keep(capabilities::STAGER)?;
     filter::confine(filter::STAGER)?;
     attend(control, server, staging)
+}
+
+/// Where whoever started this ignored their ends, there would be none to wait for (waitid(2)).
+fn expect_children() {
+    // SAFETY: the default has no handler.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
 }
 
 /// For the server, which inherits it; root of the host may exceed the limit it was given, and it is root for

@@ -31,6 +31,50 @@ fn what_a_user_makes_belongs_to_that_user() {
     assert_eq!(fs::metadata(source.join("roots")).unwrap().uid(), 0);
 }
 
+/// As far as a supplementary group goes (FUSE_CREATE_SUPP_GROUP), and no further.
+#[test]
+fn users_groups_count() {
+    let Some((_server, mut guest, source)) = guest() else { return };
+    let folder = source.join("folder");
+    fs::create_dir(&folder).unwrap();
+    chown(&folder, Some(0), Some(4321)).unwrap();
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o2770)).unwrap();
+    let node = guest.walk("data/folder").unwrap().node;
+    guest.user = (1234, 1234);
+    // `struct fuse_ext_header`, FUSE_EXT_GROUPS, `struct fuse_supp_groups`.
+    let with_group = |group: u32| {
+        let body = Fields::new().u32(libc::O_RDWR.cast_unsigned()).u32(0o660).u32(0).u32(0).name("file");
+        body.u32(16).u32(32).u32(1).u32(group)
+    };
+    assert_eq!(guest.call(CREATE, node, &with_group(4322)), Err(Refusal::Errno(libc::EACCES)));
+    guest.call(CREATE, node, &with_group(4321)).unwrap();
+    let made = fs::metadata(folder.join("file")).unwrap();
+    assert_eq!((made.uid(), made.gid()), (1234, 4321), "as set-group-ID of the folder says");
+    guest.user = (0, 0);
+    guest.create(node, "roots", libc::O_RDWR, 0o600).unwrap();
+}
+
+#[test]
+fn times_and_modes_are_changed_by_name_and_by_handle() {
+    let Some((_server, mut guest, source)) = guest() else { return };
+    let data = guest.walk("data").unwrap().node;
+    let (file, handle) = guest.create(data, "file", libc::O_RDWR, 0o600).unwrap();
+    let link = guest.link_to(data, "link", "x").unwrap();
+    // FATTR_MODE, FATTR_ATIME, FATTR_MTIME and, the second time, FATTR_FH.
+    for (valid, seconds, mode) in [(0x31, 1_000_000_u64, 0o640), (0x71, 2_000_000, 0o604)] {
+        let body = Fields::new().u32(valid).u32(0).u64(handle).u64(0).u64(0).u64(seconds).u64(seconds);
+        guest.call(SETATTR, file.node, &body.zeros(8 + 3 * 4).u32(mode).zeros(4 * 4)).unwrap();
+        let changed = fs::metadata(source.join("file")).unwrap();
+        assert_eq!((changed.mode() & 0o777, changed.mtime().cast_unsigned()), (mode, seconds));
+    }
+    guest.call(FSYNC, file.node, &Fields::new().u64(handle).u32(1).u32(0)).unwrap();
+    // What cannot be opened has attributes, too, though not a user's.
+    let denied = Err(Refusal::Errno(libc::EPERM));
+    assert_eq!(guest.set_attribute(link.node, "user.x", b"x"), denied);
+    assert_eq!(guest.call(REMOVEXATTR, link.node, &Fields::new().name("user.x")).map(drop), denied);
+    guest.call(LISTXATTR, link.node, &Fields::new().u32(4096).u32(0)).unwrap();
+}
+
 #[test]
 fn owners_and_modes_are_changed() {
     let Some((_server, mut guest, source)) = guest() else { return };
