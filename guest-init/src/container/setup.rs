@@ -7,7 +7,7 @@ use super::dev::Terminal;
 use super::launch::{Launch, Prepared, Streams};
 use super::mounts::ShmSource;
 use super::outside::Outside;
-use super::requested::{self, Ready};
+use super::requested::{self, Ready, Sources};
 use super::shared::{Joined, Network};
 use super::spec::ValidSpec;
 use super::{Surroundings, dev, mounts, namespaces, overlaid, paths, rootfs, user};
@@ -50,12 +50,14 @@ impl FirstProcess<'_> {
         if self.joined.uts.is_none() {
             namespaces::set_names(&self.spec.hostname, &self.spec.domainname)?;
         }
+        // Each sees what those that follow put things in front of.
+        let outside = Outside::prepare()?;
+        let sources = Sources::wait_for(&self.spec.mounts, mounts.as_ref())?;
         let root = rootfs::mount(&self.spec.root.source)?;
         let files = overlaid::prepare(&self.spec.files)?;
-        let mut requested = requested::prepare(&self.spec.mounts, mounts.as_ref())?;
+        let mut requested = requested::prepare(&self.spec.mounts, sources)?;
         // Whoever shares the container's PID namespace must not find it here.
         mounts.iter().for_each(sys::close_early);
-        let outside = Outside::prepare()?;
         rootfs::enter(&root)?;
         drop(root);
         requested::copy_image(&mut requested)?;

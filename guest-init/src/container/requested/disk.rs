@@ -41,7 +41,8 @@ impl FirstUse {
     /// What has been copied is on the disk before its name says that it is all there.
     pub fn finish(self) -> Result<(), StepError> {
         let FirstUse { root } = self;
-        rustix::fs::syncfs(&root)
+        open_folder(&root, UNFINISHED)
+            .and_then(|folder| rustix::fs::syncfs(&folder))
             .and_then(|()| rustix::fs::renameat(&root, UNFINISHED, &root, DISK_FOLDER))
             .step("finish the first use of a disk")
     }

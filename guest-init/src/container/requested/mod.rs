@@ -8,10 +8,9 @@ mod propagation;
 mod source;
 mod tmpfs;
 
-use std::os::fd::OwnedFd;
+pub use self::source::Sources;
 
 use self::bind::Taken;
-use self::source::Sources;
 use super::spec::{Tmpfs, ValidMount};
 use super::targets;
 use crate::error::{StepError, shown};
@@ -22,10 +21,8 @@ pub enum Ready<'a> {
     Bind(Taken<'a>),
 }
 
-/// Takes the sources of the binds. In all the container's namespaces, before its root is entered. `hosts`: the mount
-/// namespace in which the host's paths are looked up.
-pub fn prepare<'a>(mounts: &'a [ValidMount], hosts: Option<&OwnedFd>) -> Result<Vec<Ready<'a>>, StepError> {
-    let mut sources = Sources::new(hosts);
+/// Takes the sources of the binds. In all the container's namespaces, before its root is entered.
+pub fn prepare<'a>(mounts: &'a [ValidMount], mut sources: Sources<'_>) -> Result<Vec<Ready<'a>>, StepError> {
     let ready = mounts.iter().map(|mount| match mount {
         ValidMount::Tmpfs(tmpfs) => Ok(Ready::Tmpfs(tmpfs)),
         ValidMount::Bind(bind) => Taken::take(bind, &mut sources).map(Ready::Bind),

@@ -11,6 +11,7 @@ use super::propagation;
 use crate::container::namespaces;
 use crate::container::rootfs;
 use crate::container::rootfs::fsapi::{self, FsContext};
+use crate::container::spec::ValidMount;
 use crate::error::{Step, StepError, shown};
 use crate::protocol::{Bind, BindSource, ErrorKind, Propagation, SHARE_TAG, Text};
 use crate::sys::in_user_namespace;
@@ -41,8 +42,15 @@ pub struct Sources<'a> {
 }
 
 impl<'a> Sources<'a> {
-    pub fn new(hosts: Option<&'a OwnedFd>) -> Self {
-        Sources { hosts, shared: None }
+    /// Waits for the disks among them. Before anything is mounted in the container's mount namespace. `hosts`: the
+    /// mount namespace in which the host's paths are looked up.
+    pub fn wait_for(mounts: &[ValidMount], hosts: Option<&'a OwnedFd>) -> Result<Self, StepError> {
+        for mount in mounts {
+            if let ValidMount::Bind(Bind { source: BindSource::Disk { disk }, .. }) = mount {
+                rootfs::wait_for_disk(*disk)?;
+            }
+        }
+        Ok(Sources { hosts, shared: None })
     }
 
     /// A detached mount of what a bind names.
@@ -155,3 +163,6 @@ fn open_below(folder: &OwnedFd, path: &[u8], bind: &Bind) -> Result<OwnedFd, Ste
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

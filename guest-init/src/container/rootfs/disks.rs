@@ -16,7 +16,12 @@ pub fn wait_for(disk: Disk) -> Result<String, StepError> {
     if sectors(&name)? != disk.sectors {
         wait_for_size(&name, disk.sectors)?;
     }
-    Ok(format!("/dev/{name}"))
+    path(disk)
+}
+
+/// The device path of a disk that has been waited for.
+pub fn path(disk: Disk) -> Result<String, StepError> {
+    Ok(format!("/dev/{}", device_name(disk.index)?))
 }
 
 /// vda for 0. The driver's names go on with two letters, which no sandbox has slots for.

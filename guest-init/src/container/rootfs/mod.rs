@@ -73,9 +73,14 @@ fn writable_disk(path: &str) -> Result<Writable, StepError> {
     })
 }
 
-/// Mounts a disk of its own aside. Of one that is mounted already this is one more mount.
+/// Waits until a disk has the size named. Before anything is mounted aside, which hides where that is told.
+pub fn wait_for_disk(disk: Disk) -> Result<(), StepError> {
+    disks::wait_for(disk).map(drop)
+}
+
+/// Mounts a disk that has been waited for aside. Of one that is mounted already this is one more mount.
 pub fn mount_disk(disk: Disk, attributes: MountAttrFlags) -> Result<OwnedFd, StepError> {
-    mount_ext4(&disks::wait_for(disk)?, attributes)
+    mount_ext4(&disks::path(disk)?, attributes)
 }
 
 fn mount_ext4(path: &str, attributes: MountAttrFlags) -> Result<OwnedFd, StepError> {
