@@ -23,6 +23,7 @@ use crate::supervisor::client::Client;
 use crate::supervisor::control::{Call, EndArgs};
 use crate::supervisor::launch::{Place, SpawnError, Wanted, control_path};
 use crate::time::now_ns;
+use crate::volume::attach::Needs;
 
 /// Tries at joining a pod that does not end under one's hands.
 pub const ATTEMPTS: usize = 5;
@@ -208,6 +209,7 @@ fn begin(context: &Context, store: &Store, row: &PodRow) -> Result<Option<Client
         pod: Some(PodConfig { hostname: config.hostname, domainname: config.network.domainname.clone() }),
         network: config.network,
         positions: network::positions(store, &row.id)?,
+        needs: Needs::of_pod(row.mode),
         container: None,
     };
     Ok(Some(place.spawn(context, wanted)?))

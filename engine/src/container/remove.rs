@@ -13,6 +13,7 @@ use crate::store::db::states::Change;
 use crate::store::{self, ContainerRow, ContainerState, Store};
 use crate::supervisor::chain;
 use crate::supervisor::control::{Call, StopArgs};
+use crate::volume::driver;
 
 const SIGKILL: u8 = 9;
 /// What the supervisor of a container that was killed may take to clear away after it.
@@ -59,7 +60,12 @@ pub fn end(store: &Store, sandbox: &str) -> Result<Option<SandboxLock>, store::E
 /// leaves it to the first.
 pub fn ended(store: &Store, id: &str) -> Result<(), store::Error> {
     match store.db().container(id) {
-        Ok(row) => concluded(store, id, row.pod.is_some(), None),
+        Ok(row) => {
+            if row.pod.is_none() {
+                release(store, id);
+            }
+            concluded(store, id, row.pod.is_some(), None)
+        }
         Err(error) if error.kind() == store::Kind::NotFound => Ok(()),
         Err(error) => Err(error),
     }
@@ -144,8 +150,16 @@ pub fn unplug(store: &Store, sandbox: &str) {
     }
 }
 
-/// A sandbox that has ended: its network, its sockets, then its row. Its folder stays for its logs.
+/// The volumes of a sandbox that has ended. What cannot be unmounted is left to a sweep.
+pub fn release(store: &Store, sandbox: &str) {
+    if let Err(error) = driver::unmount_all(store, sandbox) {
+        eprintln!("Failed to unmount the volumes of {sandbox}: {}", chain(&error));
+    }
+}
+
+/// A sandbox that has ended: its volumes, its network, its sockets, then its row. Its folder stays for its logs.
 pub fn sandbox(store: &Store, id: &str) {
+    release(store, id);
     unplug(store, id);
     let _ = remove::tree(&store.paths().run_sandbox(id));
     let _ = store.db().end_sandbox(id);

@@ -1,8 +1,8 @@
 //! From an image's defaults and the user's options to the agent's [`ContainerSpec`].
 
 use hull_guest::protocol::{
-    ContainerSpec, OverlaidFile, Process, Resources, Rlimit, Root, RootSource, Seccomp, Share, TerminalSize,
-    Text,
+    ContainerSpec, Mount, OverlaidFile, Process, Resources, Rlimit, Root, RootSource, Seccomp, Share,
+    TerminalSize, Text,
 };
 
 use super::config::Config;
@@ -108,13 +108,15 @@ pub fn process(image: &ImageDefaults, options: &Options, env: Vec<Text>) -> Resu
     })
 }
 
-/// What the agent is told. `source` and `cgroup` are the mode's part, `files` come of the network.
+/// What the agent is told. `source` and `cgroup` are the mode's part, `files` come of the network, and `mounts` are
+/// those of the config with what is outside of it.
 pub fn build(
     id: &str,
     config: &Config,
     source: RootSource,
     cgroup: Option<String>,
     files: Vec<OverlaidFile>,
+    mounts: Vec<Mount>,
 ) -> ContainerSpec {
     let own = |paths: &[&str]| paths.iter().map(ToString::to_string).collect();
     let mut resources = config.resources.clone();
@@ -129,7 +131,7 @@ pub fn build(
         hostname: config.hostname.clone(),
         domainname: config.network.domainname.clone(),
         process: config.process.clone(),
-        mounts: config.mounts.clone(),
+        mounts,
         masked_paths: own(&MASKED),
         readonly_paths: own(&READ_ONLY),
         resources,

@@ -19,6 +19,7 @@ use crate::supervisor::ContainerPlan;
 use crate::supervisor::client::{Client, ClientError};
 use crate::supervisor::control::{Call, StartArgs, WaitArgs};
 use crate::supervisor::launch::{Place, SpawnError, Wanted, control_path};
+use crate::volume::attach::Needs;
 
 /// What a supervisor may take between the record of its container's end and its own.
 const END_LIMIT: Duration = Duration::from_secs(2);
@@ -152,8 +153,10 @@ fn supervise(
     container: ContainerPlan,
 ) -> Result<Client, StartError> {
     let config = &container.config;
+    let needs = Needs::of(store, mode, &config.volumes)?;
     let wanted = Wanted {
         mode,
+        needs,
         uid,
         resources: config.resources.clone(),
         kernel: config.kernel.clone(),

@@ -16,7 +16,7 @@ use super::socket::{self, Timed};
 
 /// The longest any call may take that does not wait for the container itself. None comes near it; it
 /// bounds what a broken or hostile guest can do.
-const LIMIT: Duration = Duration::from_secs(60);
+pub const LIMIT: Duration = Duration::from_secs(60);
 
 /// Characters of a refusal that are shown. The agent's own are shorter.
 const MESSAGE: usize = 2000;
@@ -188,8 +188,8 @@ impl Agent {
         }
     }
 
-    pub fn create(&self, spec: ContainerSpec) -> Result<Created, AgentError> {
-        match self.call(&Request::CreateContainer(Box::new(spec)), LIMIT)? {
+    pub fn create(&self, spec: ContainerSpec, limit: Duration) -> Result<Created, AgentError> {
+        match self.call(&Request::CreateContainer(Box::new(spec)), limit)? {
             Outcome::Created(created) => Ok(created),
             _ => Err(AgentError::Unexpected("create")),
         }

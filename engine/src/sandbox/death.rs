@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use hull_guest::protocol::{read_frame, write_frame};
 use hull_vmm::control::{Command, Event};
+use hull_vmm::lifecycle::ExitCause;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use super::mode::Isolation;
@@ -43,18 +44,7 @@ impl LastWords {
             Isolation::Vm => "The virtual machine's process",
             Isolation::Namespace => "The sandbox's agent",
         };
-        let how = match ending {
-            Some(Ending::Killed(_)) if for_memory => {
-                "was killed by the host's OOM killer; the container's own limit was not met".to_string()
-            }
-            Some(Ending::Killed(signal)) => format!("was killed by {signal}, and not by hull"),
-            Some(Ending::Exited(code)) => format!("ended with exit code {code}"),
-            None => "does not answer".to_string(),
-        };
-        match self.text().trim() {
-            "" => format!("{who} {how}"),
-            words => format!("{who} {how}: {words}"),
-        }
+        told(who, ending, for_memory, &self.text())
     }
 
     /// The beginning of it, on one line.
@@ -68,18 +58,34 @@ impl LastWords {
     }
 }
 
-/// What a machine says of its end. A lost connection to the guest need not mean that it has ended, so it is
+/// How a process ended, and what it said before.
+pub fn told(who: &str, ending: Option<Ending>, for_memory: bool, words: &str) -> String {
+    let how = match ending {
+        Some(Ending::Killed(_)) if for_memory => {
+            "was killed by the host's OOM killer; the container's own limit was not met".to_string()
+        }
+        Some(Ending::Killed(signal)) => format!("was killed by {signal}, and not by hull"),
+        Some(Ending::Exited(code)) => format!("ended with exit code {code}"),
+        None => "does not answer".to_string(),
+    };
+    match words.trim() {
+        "" => format!("{who} {how}"),
+        words => format!("{who} {how}: {words}"),
+    }
+}
+
+/// What a machine says of its end, and the cause as a type. A lost connection to the guest need not mean that it has ended, so it is
 /// told to; if it has, it reads no command any more and its own cause stands.
 ///
 /// In no more than [`PATIENCE`] all in all: a process that its guest has taken over may go on talking.
-pub fn last_event(control: &mut UnixStream) -> Option<String> {
+pub fn last_event(control: &mut UnixStream) -> Option<(ExitCause, String)> {
     let _ = write_frame(control, &Command::Stop);
     let mut control = Timed { stream: control, end: Some(Instant::now() + PATIENCE) };
     while let Ok(event) = read_frame::<Event>(&mut control) {
-        if let Event::Exit { message, boot_log_tail, .. } = event {
+        if let Event::Exit { cause, message, boot_log_tail } = event {
             // A machine that its guest has taken over may say anything.
             let words = with_boot_log(message, boot_log_tail.as_deref());
-            return Some(words.chars().take(SAID).collect());
+            return Some((cause, words.chars().take(SAID).collect()));
         }
     }
     None
@@ -102,17 +108,17 @@ mod tests {
 
     use super::*;
 
-    fn told(ending: Option<Ending>, for_memory: bool) -> String {
+    fn of_machine(ending: Option<Ending>, for_memory: bool) -> String {
         LastWords::new().unwrap().read(Isolation::Vm, ending, for_memory)
     }
 
     #[test]
     fn a_kill_is_told_from_an_end_and_the_hosts_memory_from_other_kills() {
         let killed = Some(Ending::Killed(Signal::SIGKILL));
-        assert!(told(killed, false).contains("killed by SIGKILL"));
-        assert!(told(killed, true).contains("the host's OOM killer"));
-        assert!(told(Some(Ending::Exited(1)), true).contains("ended with exit code 1"));
-        assert!(told(None, false).contains("does not answer"));
+        assert!(of_machine(killed, false).contains("killed by SIGKILL"));
+        assert!(of_machine(killed, true).contains("the host's OOM killer"));
+        assert!(of_machine(Some(Ending::Exited(1)), true).contains("ended with exit code 1"));
+        assert!(of_machine(None, false).contains("does not answer"));
     }
 
     #[test]

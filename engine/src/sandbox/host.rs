@@ -67,6 +67,7 @@ pub fn launch(plan: &Plan, parts: &Parts) -> Result<Sandbox, LaunchError> {
         id: plan.id.clone(),
         agent: Agent::new(Address::Host(socket)),
         child,
+        files: None,
         life: Mutex::new(life),
         last_words: Mutex::new(last_words),
         cause: OnceLock::new(),
@@ -74,6 +75,7 @@ pub fn launch(plan: &Plan, parts: &Parts) -> Result<Sandbox, LaunchError> {
         memory: Mutex::new(None),
         host_bytes: None,
         roots: Mutex::new(Roots::on_host()),
+        blocks: Vec::new(),
         pod: plan.pod.clone(),
         network,
     })

@@ -15,12 +15,15 @@ mod parts;
 pub mod probe;
 pub mod remove;
 mod roots;
+mod share;
 pub mod slots;
 pub(crate) mod socket;
 mod spawn;
 pub mod sweep;
+pub mod tree;
 pub mod vm;
 
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -28,12 +31,15 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use hull_guest::protocol::{NetworkConfig, PodConfig, Request, Resources, RootSource, write_frame};
+use hull_guest::protocol::{Disk, NetworkConfig, PodConfig, Request, Resources, RootSource, write_frame};
 use hull_vmm::config::NetLimits;
 use hull_vmm::control::Command;
+use hull_vmm::lifecycle::ExitCause;
 use serde::{Deserialize, Serialize};
 
 use crate::network::{NetworkError, model::Networking};
+use crate::supervisor::chain;
+use crate::volume::attach::{AttachError, Machine};
 use agent::{Agent, AgentError};
 use cgroup::{HostMemory, SandboxCgroup};
 pub(crate) use death::LastWords;
@@ -41,6 +47,8 @@ use mode::Isolation;
 pub use parts::Parts;
 pub use roots::RootPlan;
 use roots::Roots;
+use share::FileServer;
+pub use share::ShareError;
 pub use spawn::{Child, FIRST_FD, Spawn};
 
 /// What a VMM or an agent may take to end once its socket has closed.
@@ -75,6 +83,19 @@ pub struct Plan {
     /// Network devices that a machine is built with.
     #[serde(default)]
     pub nets: u8,
+    /// Whether a machine is built with a shared file system.
+    #[serde(default)]
+    pub shares: bool,
+    /// Volumes that a machine has as further disks.
+    #[serde(default)]
+    pub blocks: Vec<String>,
+}
+
+/// A volume that is a disk: locked as long as the file is open.
+#[derive(Debug)]
+pub struct Block {
+    pub volume: String,
+    pub file: File,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -91,6 +112,8 @@ pub enum LaunchError {
     Network(#[from] NetworkError),
     #[error("Failed to connect the machine to its network")]
     Plug(#[source] slots::SlotError),
+    #[error(transparent)]
+    Attach(#[from] Box<AttachError>),
     #[error("{0}")]
     Died(String),
 }
@@ -112,6 +135,8 @@ pub struct Sandbox {
     id: String,
     agent: Agent,
     child: Child,
+    /// Beside a machine that is shown files of the host's.
+    files: Option<FileServer>,
     life: Mutex<UnixStream>,
     last_words: Mutex<LastWords>,
     cause: OnceLock<String>,
@@ -121,6 +146,8 @@ pub struct Sandbox {
     /// What that is; a host agent's containers have their own.
     host_bytes: Option<u64>,
     roots: Mutex<Roots>,
+    /// Volumes that are disks of the machine's.
+    blocks: Vec<(String, Disk)>,
     pod: Option<PodConfig>,
     /// The containers' network namespace, where it is the host's matter to make it.
     network: Option<OwnedFd>,
@@ -128,9 +155,9 @@ pub struct Sandbox {
 
 impl Sandbox {
     /// Starts the VMM or the agent. It has not said anything yet: that is for [`Sandbox::greet`].
-    pub fn launch(plan: &Plan, parts: &Parts) -> Result<Sandbox, LaunchError> {
+    pub fn launch(plan: &Plan, parts: &Parts, blocks: Vec<Block>) -> Result<Sandbox, LaunchError> {
         match plan.mode {
-            Isolation::Vm => vm::launch(plan, parts),
+            Isolation::Vm => vm::launch(plan, parts, blocks),
             Isolation::Namespace => host::launch(plan, parts),
         }
     }
@@ -197,17 +224,32 @@ impl Sandbox {
     /// What a machine that has ended, or does not answer, says of it. Ends it if it had not.
     pub fn last_event(&self) -> Option<String> {
         match self.mode {
-            Isolation::Vm => death::last_event(&mut held(&self.life)),
+            Isolation::Vm => {
+                let (cause, said) = death::last_event(&mut held(&self.life))?;
+                Some(self.with_file_servers_words(&cause, said))
+            }
             Isolation::Namespace => None,
         }
+    }
+
+    /// A machine knows that its file server has gone, and not why.
+    fn with_file_servers_words(&self, cause: &ExitCause, said: String) -> String {
+        let files = self.files.as_ref().filter(|_| matches!(cause, ExitCause::DeviceFailed { .. }));
+        match files.and_then(|files| files.last_words(self.has_run_out_of_memory())) {
+            Some(words) => format!("{said} {words}"),
+            None => said,
+        }
+    }
+
+    fn has_run_out_of_memory(&self) -> bool {
+        held(&self.memory).as_ref().is_some_and(HostMemory::has_killed)
     }
 
     /// Why a process ended that did not say: how the kernel saw it end, and what it left in its stderr. To
     /// be asked before anybody ends it.
     pub fn last_words(&self) -> String {
         let ending = self.child.ending(DYING);
-        let for_memory = held(&self.memory).as_ref().is_some_and(HostMemory::has_killed);
-        held(&self.last_words).read(self.mode, ending, for_memory)
+        held(&self.last_words).read(self.mode, ending, self.has_run_out_of_memory())
     }
 
     /// Why it ended, found out by the first who asks.
@@ -224,6 +266,18 @@ impl Sandbox {
     pub fn kill(&self) {
         self.child.kill();
         self.child.reap();
+        if let Some(files) = &self.files {
+            files.kill();
+        }
+    }
+
+    /// Takes back what a machine was shown. It may have ended.
+    pub fn unshare(&self, name: &str) {
+        if let Some(Err(error)) = self.files.as_ref().map(|files| files.remove(name))
+            && !self.has_ended()
+        {
+            eprintln!("Failed to take a share back: {}", chain(&error));
+        }
     }
 
     /// Asks the sandbox to end; [`Sandbox::end`] sees to it. `flush`: the writable layers outlive it, so they
@@ -246,8 +300,22 @@ impl Sandbox {
         }
         let _ = held(&self.life).shutdown(std::net::Shutdown::Both);
         self.child.end(END_LIMIT);
+        // What the guest has written last is through.
+        if let Some(files) = &self.files {
+            files.end();
+        }
         held(&self.memory).take();
         held(&self.cgroup).take();
+    }
+}
+
+impl Machine for Sandbox {
+    fn share(&self, tree: BorrowedFd<'_>) -> Result<String, ShareError> {
+        self.files.as_ref().ok_or(ShareError::None)?.add(tree)
+    }
+
+    fn disk(&self, volume: &str) -> Option<Disk> {
+        self.blocks.iter().find(|(name, _)| name == volume).map(|(_, disk)| *disk)
     }
 }
 

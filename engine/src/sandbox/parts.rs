@@ -1,14 +1,13 @@
 //! hull's own files that a sandbox runs, opened once: an upgrade on disk never mixes releases inside a
 //! sandbox that lives through it.
 
-use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, Read, Seek};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use super::mode::Isolation;
+use super::tree;
 use crate::paths;
 
 #[derive(Debug, thiserror::Error)]
@@ -22,12 +21,20 @@ pub enum PartsError {
 /// What a mode needs.
 #[derive(Debug)]
 pub enum Parts {
-    Vm { vmm: File, init: File, kernel: File },
-    Namespace { init: OwnedFd },
+    Vm {
+        vmm: File,
+        init: File,
+        kernel: File,
+        /// Only a machine that shares the host's files has a server of them.
+        fs: Option<File>,
+    },
+    Namespace {
+        init: OwnedFd,
+    },
 }
 
 impl Parts {
-    pub fn open(mode: Isolation, kernel: Option<&Path>) -> Result<Parts, PartsError> {
+    pub fn open(mode: Isolation, kernel: Option<&Path>, shares: bool) -> Result<Parts, PartsError> {
         let init = paths::part("hull-init")?;
         match mode {
             Isolation::Vm => Ok(Parts::Vm {
@@ -37,6 +44,7 @@ impl Parts {
                     Some(path) => open(path)?,
                     None => open(&paths::part("vmlinux")?)?,
                 },
+                fs: if shares { Some(open(&paths::part("hull-fs")?)?) } else { None },
             }),
             Isolation::Namespace => Ok(Parts::Namespace { init: read_only(&init)? }),
         }
@@ -63,28 +71,8 @@ fn open(path: &Path) -> Result<File, PartsError> {
 
 /// hull-init, on a mount of its own that is read-only and in nobody's tree: a container that opens the
 /// agent's `/proc/PID/exe` for writing meets that mount, and not the file every sandbox starts from.
-/// (mount_setattr(2): Linux 5.12; EROFS as hull uses it takes 5.16 anyway.)
 fn read_only(path: &Path) -> Result<OwnedFd, PartsError> {
     let what = "make a read-only mount of";
-    let failed = |source| PartsError::File { what, path: path.to_path_buf(), source };
-    let name = CString::new(path.as_os_str().as_bytes()).map_err(|error| failed(error.into()))?;
-    let flags = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC;
-    // SAFETY: `name` is a C string that lives through the call; the kernel reads nothing else.
-    let tree = unsafe { libc::syscall(libc::SYS_open_tree, libc::AT_FDCWD, name.as_ptr(), flags) };
-    let tree = RawFd::try_from(tree).ok().filter(|fd| *fd >= 0);
-    let tree = tree.ok_or_else(|| failed(io::Error::last_os_error()))?;
-    // SAFETY: open_tree returned a new descriptor, which nobody else owns.
-    let tree = unsafe { OwnedFd::from_raw_fd(tree) };
-    let attr = libc::mount_attr {
-        attr_set: libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV,
-        attr_clr: 0,
-        propagation: 0,
-        userns_fd: 0,
-    };
-    // SAFETY: the kernel reads one mount_attr of the size given.
-    let set = unsafe {
-        let (fd, empty, size) = (tree.as_fd().as_raw_fd(), c"".as_ptr(), size_of::<libc::mount_attr>());
-        libc::syscall(libc::SYS_mount_setattr, fd, empty, libc::AT_EMPTY_PATH, &raw const attr, size)
-    };
-    if set == 0 { Ok(tree) } else { Err(failed(io::Error::last_os_error())) }
+    let made = tree::copy(path, false).and_then(|tree| tree::confine(&tree, true, false).map(|()| tree));
+    made.map_err(|source| PartsError::File { what, path: path.to_path_buf(), source })
 }

@@ -9,10 +9,11 @@ use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hull_guest::protocol::{
-    AGENT_PORT, IoLimit, NetworkConfig, Request, Resources, SandboxConfig, Text, read_frame,
+    AGENT_PORT, Disk, IoLimit, NetworkConfig, Request, Resources, SHARE_TAG, SandboxConfig, Text, read_frame,
 };
 use hull_vmm::config::{
-    DiskConfig, DiskLimits, FileSource, JailConfig, NetConfig, NetLimits, VmConfig, VsockConfig,
+    DiskConfig, DiskLimits, FileSource, FsConfig, JailConfig, NetConfig, NetLimits, SECTOR, VmConfig,
+    VsockConfig,
 };
 use hull_vmm::control::Event;
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -24,8 +25,9 @@ use super::agent::{Address, Agent, AgentError, socket_path};
 use super::cgroup::{HostMemory, SandboxCgroup};
 use super::death::LastWords;
 use super::roots::{self, Roots};
+use super::share::{FileServer, Meeting};
 use super::spawn::{FIRST_FD, Spawn};
-use super::{LaunchError, Parts, Plan, Sandbox, held, initramfs, parts, socket};
+use super::{Block, LaunchError, Parts, Plan, Sandbox, held, initramfs, parts, socket};
 
 /// A guest's whole boot. Real ones take a fraction of a second; an emulated host takes its time.
 const BOOT_LIMIT: Duration = Duration::from_secs(120);
@@ -36,6 +38,9 @@ const OVERHEAD_MIB: u64 = 64;
 /// What hull-vmm itself, KVM's tables and the page cache of the machine's disks may have beside the guest's
 /// memory. Page cache is given back where it gets tight.
 const HOST_OVERHEAD_MIB: u64 = 128;
+/// What hull-fs and the page cache of what it serves may have on top: it is in the same cgroup, since the guest's memory
+/// is charged to whichever of both touches a page first.
+const FS_OVERHEAD_MIB: u64 = 128;
 /// vCPUs without `--cpus`, where the host has as many.
 const DEFAULT_VCPUS: u64 = 2;
 /// The span that a quota of CPU time is for, where none is named: the kernel's.
@@ -62,8 +67,9 @@ impl Handed {
     }
 }
 
-pub fn launch(plan: &Plan, parts: &Parts) -> Result<Sandbox, LaunchError> {
-    let Parts::Vm { vmm, init, kernel } = parts else {
+/// `blocks`: further disks of the machine's, behind those of its container.
+pub fn launch(plan: &Plan, parts: &Parts, blocks: Vec<Block>) -> Result<Sandbox, LaunchError> {
+    let Parts::Vm { vmm, init, kernel, fs } = parts else {
         return Err(LaunchError::Died("The parts at hand are a host agent's".to_string()));
     };
     let mut handed = Handed::default();
@@ -75,7 +81,9 @@ pub fn launch(plan: &Plan, parts: &Parts) -> Result<Sandbox, LaunchError> {
     let listener = socket::listen(&socket)
         .map_err(|source| LaunchError::file("listen on the socket", &socket, source))?;
     let vsock = VsockConfig { cid: GUEST_CID, socket: handed.source(listener) };
-    let (disks, roots) = disks(plan, &mut handed)?;
+    let (mut disks, roots) = disks(plan, &mut handed)?;
+    let blocks = further(blocks, &mut disks, limits(&plan.resources), &mut handed)?;
+    let meeting = fs.as_ref().map(|_| Meeting::new(&plan.run_dir)).transpose()?;
     let config = VmConfig {
         id: plan.id.get(..12).unwrap_or(&plan.id).to_string(),
         vcpus: vcpus(&plan.resources),
@@ -86,7 +94,7 @@ pub fn launch(plan: &Plan, parts: &Parts) -> Result<Sandbox, LaunchError> {
         disks,
         nets: nets(plan),
         vsock: Some(vsock),
-        fs: None,
+        fs: meeting.as_ref().map(|meeting| shared(meeting, &mut handed)).transpose()?,
         boot_log: boot_log(plan)?.map(|log| handed.source(log)),
         jail: plan.uid.map(|uid| JailConfig { uid, gid: uid }),
         control: Some(control),
@@ -94,18 +102,28 @@ pub fn launch(plan: &Plan, parts: &Parts) -> Result<Sandbox, LaunchError> {
     let last_words = LastWords::new().map_err(LaunchError::system("make a memory file"))?;
     let child = start(vmm, &config, handed, last_words.writer())?;
     let cgroup = SandboxCgroup::create(&plan.id).map_err(LaunchError::system("make the sandbox's cgroup"))?;
+    // While the machine is made: it needs no answer before its guest looks at the device.
+    let files = match (fs, meeting) {
+        (Some(program), Some(meeting)) => {
+            Some(FileServer::start(program, meeting, cgroup.as_ref().map(SandboxCgroup::supervised))?)
+        }
+        _ => None,
+    };
+    let overhead = HOST_OVERHEAD_MIB + if files.is_some() { FS_OVERHEAD_MIB } else { 0 };
     Ok(Sandbox {
         mode: plan.mode,
         id: plan.id.clone(),
         agent: Agent::new(Address::Vsock { socket, port: AGENT_PORT }),
         child,
+        files,
         life: Mutex::new(life),
         last_words: Mutex::new(last_words),
         cause: OnceLock::new(),
         cgroup: Mutex::new(cgroup),
         memory: Mutex::new(None),
-        host_bytes: Some((u64::from(config.memory_mib) + HOST_OVERHEAD_MIB) << 20),
+        host_bytes: Some((u64::from(config.memory_mib) + overhead) << 20),
         roots: Mutex::new(roots),
+        blocks,
         pod: plan.pod.clone(),
         network: None,
     })
@@ -120,7 +138,9 @@ pub fn greet(
     life.set_read_timeout(Some(BOOT_LIMIT)).map_err(LaunchError::system("set a time limit"))?;
     match read_frame(&mut life) {
         Ok(Event::Running) => {}
-        Ok(Event::Exit { message, .. }) => return Err(LaunchError::Died(message)),
+        Ok(Event::Exit { cause, message, .. }) => {
+            return Err(LaunchError::Died(sandbox.with_file_servers_words(&cause, message)));
+        }
         Ok(_) | Err(_) => return Err(AgentError::Closed.into()),
     }
     // While the guest boots, since it may take a grace period.
@@ -134,7 +154,9 @@ pub fn greet(
         return Err(LaunchError::system("move hull-vmm into its cgroup")(source));
     }
     if let Some(bytes) = sandbox.host_bytes {
-        *held(&sandbox.memory) = HostMemory::limit(&sandbox.id, sandbox.child.pid(), bytes);
+        let server = sandbox.files.as_ref().map(FileServer::pid);
+        let pids: Vec<u32> = [sandbox.child.pid()].into_iter().chain(server).collect();
+        *held(&sandbox.memory) = HostMemory::limit(&sandbox.id, &pids, bytes);
     }
     // The guest boots while this is made.
     let network = network()?;
@@ -240,6 +262,28 @@ fn disks(plan: &Plan, handed: &mut Handed) -> Result<(Vec<DiskConfig>, Roots), L
     let writable = DiskConfig::ReadWrite { file: Some(handed.source(writable)), limits };
     let roots = Roots::in_machine(Some((&plan.id, source)), Vec::new());
     Ok((vec![DiskConfig::ReadOnly { segments, limits }, writable], roots))
+}
+
+/// Volumes that are disks, behind the container's own two.
+fn further(
+    blocks: Vec<Block>,
+    disks: &mut Vec<DiskConfig>,
+    limits: DiskLimits,
+    handed: &mut Handed,
+) -> Result<Vec<(String, Disk)>, LaunchError> {
+    let mut known = Vec::new();
+    for Block { volume, file } in blocks {
+        let bytes = file.metadata().map_err(LaunchError::system("look at a volume's disk"))?.len();
+        let index = u8::try_from(disks.len()).unwrap_or(u8::MAX);
+        disks.push(DiskConfig::ReadWrite { file: Some(handed.source(file)), limits });
+        known.push((volume, Disk { index, sectors: bytes / SECTOR }));
+    }
+    Ok(known)
+}
+
+fn shared(meeting: &Meeting, handed: &mut Handed) -> Result<FsConfig, LaunchError> {
+    let socket = meeting.machine().map_err(LaunchError::system("copy a descriptor"))?;
+    Ok(FsConfig { tag: SHARE_TAG.to_string(), socket: handed.source(socket) })
 }
 
 /// Network devices, without a network yet.

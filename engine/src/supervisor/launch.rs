@@ -21,6 +21,7 @@ use crate::sandbox::lock::SandboxLock;
 use crate::sandbox::mode::Isolation;
 use crate::sandbox::{self, Spawn, cgroup, socket};
 use crate::store::Store;
+use crate::volume::attach::Needs;
 
 #[derive(Debug, thiserror::Error)]
 pub enum SpawnError {
@@ -53,6 +54,7 @@ pub struct Wanted {
     pub network: Networking,
     /// Of its endpoints, with gaps.
     pub positions: usize,
+    pub needs: Needs,
     pub container: Option<ContainerPlan>,
 }
 
@@ -106,6 +108,8 @@ impl Place {
                 pod: wanted.pod,
                 nets: network::devices(&wanted.network, wanted.positions),
                 network: wanted.network,
+                shares: wanted.needs.shares,
+                blocks: wanted.needs.blocks,
             },
             container: wanted.container,
         }

@@ -46,7 +46,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::container::config::Config;
 use crate::rootless;
-use crate::sandbox::{self, FIRST_FD, LaunchError, Parts, RootPlan, Sandbox};
+use crate::sandbox::{self, FIRST_FD, LaunchError, Parts, RootPlan};
 pub use caller::chain;
 pub use privileges::give_up;
 use shared::Shared;
@@ -151,11 +151,12 @@ fn read_plan(fd: OwnedFd) -> io::Result<Plan> {
 fn supervise(plan: Plan, lock: OwnedFd, listener: UnixListener, starter: UnixStream) {
     let Plan { root, run, mut sandbox, container } = plan;
     sandbox.root = container.as_ref().map(|container| container.root.clone());
-    let parts = Parts::open(sandbox.mode, sandbox.kernel.as_deref());
+    let kept = record::Kept::new(root, run);
+    let parts = Parts::open(sandbox.mode, sandbox.kernel.as_deref(), sandbox.shares);
     // The first thing, before there are threads to do it for: the rest overlaps with its start.
     let (parts, first) = match parts {
         Ok(parts) => {
-            let first = Sandbox::launch(&sandbox, &parts);
+            let first = kept.launch(&sandbox, &parts);
             (Some(parts), first)
         }
         Err(error) => (None, Err(LaunchError::Died(caller::chain(&error)))),
@@ -167,5 +168,5 @@ fn supervise(plan: Plan, lock: OwnedFd, listener: UnixListener, starter: UnixStr
         let _ = shared.add(container);
     }
     server::start(&shared, listener, starter);
-    jobs.serve(&record::Kept::new(root, run));
+    jobs.serve(&kept);
 }

@@ -4,8 +4,10 @@ use std::cell::OnceCell;
 use std::path::PathBuf;
 
 use crate::container::remove;
+use crate::sandbox::{self, LaunchError, Parts, Sandbox};
 use crate::store::db::states::Change;
 use crate::store::{self, ContainerState, EventKind, Store};
+use crate::volume::attach;
 
 pub struct Kept {
     root: PathBuf,
@@ -24,6 +26,17 @@ impl Kept {
         }
         let store = Store::open(&self.root, &self.run)?;
         Ok(self.store.get_or_init(|| store))
+    }
+
+    /// Starts the sandbox' process, with the volumes that are disks of its machine's.
+    pub fn launch(&self, plan: &sandbox::Plan, parts: &Parts) -> Result<Sandbox, LaunchError> {
+        let blocks = if plan.blocks.is_empty() {
+            Vec::new()
+        } else {
+            let store = self.store().map_err(attach::AttachError::from);
+            store.and_then(|store| attach::blocks(store, &plan.id, &plan.blocks)).map_err(Box::new)?
+        };
+        Sandbox::launch(plan, parts, blocks)
     }
 
     /// Records a change. What cannot be recorded is told in the supervisor's log: the container goes on.
@@ -64,10 +77,21 @@ impl Kept {
         removed && done.is_ok()
     }
 
-    /// A container whose start nobody waits for any more.
-    pub fn abandon(&self, id: &str, removed: bool) {
+    /// The volumes of a sandbox that has ended.
+    pub fn release_volumes(&self, sandbox: &str) {
+        match self.store() {
+            Ok(store) => remove::release(store, sandbox),
+            Err(error) => report("unmount the volumes of", sandbox, &error),
+        }
+    }
+
+    /// A container whose start nobody waits for any more. `volumes`: it may have some.
+    pub fn abandon(&self, id: &str, removed: bool, volumes: bool) {
         if !removed {
             return self.end_sandbox(id);
+        }
+        if volumes {
+            self.release_volumes(id);
         }
         if let Err(error) = self.store().and_then(|store| remove::concluded(store, id, false, None)) {
             report("remove", id, &error);

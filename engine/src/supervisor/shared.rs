@@ -30,6 +30,7 @@ pub struct Shared {
     finishing: Mutex<Vec<JoinHandle<()>>>,
     /// Callers whose answer is the sandbox's end.
     kept: Mutex<Vec<Caller>>,
+    filling: Mutex<()>,
 }
 
 /// The containers' tasks.
@@ -62,6 +63,7 @@ impl Shared {
             lock: Mutex::new(Some(lock)),
             finishing: Mutex::default(),
             kept: Mutex::default(),
+            filling: Mutex::default(),
         }
     }
 
@@ -71,6 +73,15 @@ impl Shared {
 
     pub fn is_pod(&self) -> bool {
         self.slot.plan().pod.is_some()
+    }
+
+    pub fn mode(&self) -> Isolation {
+        self.slot.plan().mode
+    }
+
+    /// The right to fill volumes, one container at a time.
+    pub fn fill(&self) -> MutexGuard<'_, ()> {
+        held(&self.filling)
     }
 
     /// The largest memory limit that the sandbox has room for; none, where that is the host's matter.

@@ -135,10 +135,10 @@ impl Slot {
             return Err(LaunchError::Died("A part of hull is missing".to_string()));
         };
         let plan = self.plan.clone();
-        let launched = self.keeper.run(move |_| {
+        let launched = self.keeper.run(move |kept| {
             // The one that died did not take its socket along.
             let _ = fs::remove_file(socket_path(&plan.run_dir));
-            Sandbox::launch(&plan, &parts)
+            kept.launch(&plan, &parts)
         });
         launched.unwrap_or_else(|| Err(LaunchError::Died("The supervisor is ending".to_string())))
     }

@@ -10,6 +10,7 @@
 
 mod export;
 mod run;
+mod volumes;
 mod waiters;
 
 use std::sync::Arc;
@@ -30,6 +31,7 @@ use crate::logs::Writer;
 use crate::sandbox::agent::AgentError;
 use crate::store::db::states::Change;
 use run::Run;
+use volumes::Shown;
 use waiters::Waiters;
 
 const SIGKILL: u8 = 9;
@@ -155,6 +157,7 @@ struct Task {
     exporter: Option<Caller>,
     /// The pod ends, and this with it.
     ending: Option<Sender<()>>,
+    shown: Shown,
 }
 
 #[derive(Clone, Copy)]
@@ -193,6 +196,7 @@ pub fn spawn(shared: &Arc<Shared>, plan: ContainerPlan) -> Option<TaskHandle> {
         over: false,
         exporter: None,
         ending: None,
+        shown: Shown::default(),
     };
     start_thread("container", move || task.live())?;
     Some(handle)
@@ -286,17 +290,20 @@ impl Task {
             let _ = self.shared.keeper.run(move |kept| kept.abandon_member(&id, removed));
         } else {
             self.shared.end_sandbox(false);
-            let _ = self.shared.keeper.run(move |kept| kept.abandon(&id, removed));
+            let volumes = self.has_volumes();
+            let _ = self.shared.keeper.run(move |kept| kept.abandon(&id, removed, volumes));
         }
         self.leave();
     }
 
     /// Out of the pod, with what was made ready for a start.
     fn let_go(&mut self) {
-        if let Phase::Idle { prepared: Some(run) } = &self.phase {
-            let _ = run.sandbox.agent().done_within(&Request::Delete(self.args()), PATIENCE);
+        let before = std::mem::replace(&mut self.phase, Phase::Idle { prepared: None });
+        if let Phase::Idle { prepared: Some(run) } = before {
+            self.delete_from(&run.sandbox);
         }
-        self.phase = Phase::Idle { prepared: None };
+        // Of a start that failed.
+        self.take_back();
         self.shared.forget(&self.plan.id, &self.handle);
         self.over = true;
     }

@@ -7,6 +7,7 @@
 //! a container is shown of it: a folder of the store, a file system that is mounted while a sandbox has it, a disk, or
 //! what a plugin has made.
 
+pub mod attach;
 pub mod catalog;
 pub mod driver;
 mod error;

@@ -2,6 +2,7 @@
 //! controller is there, else in that of v1. A host that has neither lets the machine be.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{ROOT, SUPERVISED, base, remove_tree};
@@ -16,11 +17,11 @@ pub struct HostMemory {
 }
 
 impl HostMemory {
-    /// Limits a process that is in the sandbox' cgroup. None: there is no controller to be had, or it is
-    /// held by somebody who does not give it.
-    pub fn limit(sandbox: &str, pid: u32, bytes: u64) -> Option<HostMemory> {
+    /// Limits the processes that are in the sandbox' cgroup, all together. None: there is no controller to be had,
+    /// or it is held by somebody who does not give it.
+    pub fn limit(sandbox: &str, pids: &[u32], bytes: u64) -> Option<HostMemory> {
         let in_unified = base().and_then(|mount| HostMemory::in_unified(&mount, sandbox, bytes));
-        in_unified.or_else(|| HostMemory::in_v1(Path::new(V1), sandbox, pid, bytes))
+        in_unified.or_else(|| HostMemory::in_v1(Path::new(V1), sandbox, pids, bytes))
     }
 
     fn in_unified(mount: &Path, sandbox: &str, bytes: u64) -> Option<HostMemory> {
@@ -33,7 +34,7 @@ impl HostMemory {
         Some(HostMemory { folder, legacy: false })
     }
 
-    fn in_v1(mount: &Path, sandbox: &str, pid: u32, bytes: u64) -> Option<HostMemory> {
+    fn in_v1(mount: &Path, sandbox: &str, pids: &[u32], bytes: u64) -> Option<HostMemory> {
         if !mount.join("memory.limit_in_bytes").exists() {
             return None;
         }
@@ -41,8 +42,19 @@ impl HostMemory {
         fs::create_dir_all(&folder).ok()?;
         let memory = HostMemory { folder, legacy: true };
         fs::write(memory.folder.join("memory.limit_in_bytes"), bytes.to_string()).ok()?;
-        fs::write(memory.folder.join("cgroup.procs"), pid.to_string()).ok()?;
+        for pid in pids {
+            memory.adopt(*pid).ok()?;
+            // A child that is forked from here on is born there.
+            for child in children(*pid) {
+                // It may have ended.
+                let _ = memory.adopt(child);
+            }
+        }
         Some(memory)
+    }
+
+    fn adopt(&self, pid: u32) -> io::Result<()> {
+        fs::write(self.folder.join("cgroup.procs"), pid.to_string())
     }
 
     /// Whether the kernel has killed a process here for want of memory: for this limit's, or the host's.
@@ -59,6 +71,12 @@ impl Drop for HostMemory {
             remove_tree(sandbox);
         }
     }
+}
+
+/// Of a process with one thread.
+fn children(pid: u32) -> Vec<u32> {
+    let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
 }
 
 /// The line `oom_kill N` of both files (cgroup-v2.rst, "memory.events"; memory.rst of v1, section 10).
@@ -86,7 +104,7 @@ mod tests {
         let mut shell = Command::new("sh");
         let shell = shell.args(["-c", "read x; head -c 200M /dev/zero | tail > /dev/null"]);
         let mut child = shell.stdin(std::process::Stdio::piped()).spawn().unwrap();
-        let limited = HostMemory::in_v1(Path::new(V1), &id, child.id(), 16 << 20);
+        let limited = HostMemory::in_v1(Path::new(V1), &id, &[child.id()], 16 << 20);
         if let Some(limited) = &limited {
             assert!(!limited.has_killed());
             // Where there is swap, it would go there.

@@ -17,10 +17,14 @@ use crate::container::spec;
 use crate::logs::{self, Writer};
 use crate::network::dns::{Files, HostFiles};
 use crate::network::model::Mode;
-use crate::sandbox::agent::AgentError;
+use crate::sandbox::agent::{self, AgentError};
 use crate::sandbox::mode::Isolation;
 use crate::sandbox::{LaunchError, Sandbox};
 use crate::store::{self, db::states::Change};
+use crate::volume::attach::AttachError;
+
+/// What it may take to fill volumes with what the image has, gigabytes of small files on a slow disk included.
+const FILL_LIMIT: Duration = Duration::from_secs(3600);
 
 pub struct Run {
     pub sandbox: Arc<Sandbox>,
@@ -42,6 +46,8 @@ pub enum StartError {
     Died(String),
     #[error("Failed to look at the container's networks")]
     Networks(#[from] store::Error),
+    #[error(transparent)]
+    Attach(#[from] AttachError),
     #[error("Failed to open the container's log")]
     Log(#[from] logs::LogError),
     #[error("Failed to start a thread for the container")]
@@ -81,12 +87,20 @@ fn exit_code(kind: ErrorKind) -> i32 {
 impl Task {
     /// Everything up to the exec.
     pub(super) fn prepare(&mut self) -> Result<Run, StartError> {
+        let shared = self.shared.clone();
+        // Others of a pod wait for the volumes that are filled here: their lock is this process'.
+        let _filling = self.fills_volumes().then(|| shared.fill());
+        let preparing = self.begin_attach();
         let sandbox = self.shared.sandbox()?;
+        let (mounts, filling) = self.attach(preparing, &sandbox)?;
         let plan = &self.plan;
         let source = sandbox.root_source(&plan.id, &plan.root)?;
         let files = self.files()?;
-        let spec = spec::build(&plan.id, &plan.config, source, sandbox.container_cgroup(&plan.id), files);
-        let created = sandbox.agent().create(spec).map_err(|error| self.told(&sandbox, error))?;
+        let cgroup = sandbox.container_cgroup(&plan.id);
+        let spec = spec::build(&plan.id, &plan.config, source, cgroup, files, mounts);
+        let limit = if filling.is_empty() { agent::LIMIT } else { FILL_LIMIT };
+        let created = sandbox.agent().create(spec, limit).map_err(|error| self.told(&sandbox, error))?;
+        filling.finish().map_err(AttachError::from)?;
         let pid = match sandbox.mode() {
             Isolation::Vm => sandbox.pid(),
             Isolation::Namespace => created.pid,
@@ -263,7 +277,7 @@ impl Task {
             return self.come_to_rest(exit);
         }
         if let Some(sandbox) = self.shared.running_sandbox() {
-            let _ = sandbox.agent().done(&Request::Delete(self.args()));
+            self.delete_from(&sandbox);
         }
         self.handle.input.reset();
         if let Some(callers) = again {
@@ -331,10 +345,15 @@ impl Task {
         if alone {
             self.shared.end_sandbox(!removed);
         } else if let Some(sandbox) = self.shared.running_sandbox() {
-            let _ = sandbox.agent().done(&Request::Delete(self.args()));
+            self.delete_from(&sandbox);
         }
-        let (id, change) = (self.plan.id.clone(), change.clone());
-        let removed = self.shared.keeper.run(move |kept| kept.finish(&id, !alone, &change, removed));
+        let (id, change, volumes) = (self.plan.id.clone(), change.clone(), alone && self.has_volumes());
+        let removed = self.shared.keeper.run(move |kept| {
+            if volumes {
+                kept.release_volumes(&id);
+            }
+            kept.finish(&id, !alone, &change, removed)
+        });
         if removed == Some(true) {
             self.shared.forget(&self.plan.id, &self.handle);
             self.over = true;

@@ -1,0 +1,346 @@
+//! From a container's binds and volumes to what its agent is told, at each start anew.
+//!
+//! ```text
+//!   prepare (keeper)                          told (once the sandbox is up)
+//!   folders made, volumes mounted,    ──►     machine: each source a share of its file server, or a disk
+//!   sources opened, copies begun              host: the paths themselves
+//! ```
+//!
+//! A machine's sources are opened here, where the user named them, and handed over as mounts of their own: what
+//! serves them to the guest never looks up a path of the host's.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt};
+use std::path::{Path, PathBuf};
+
+use hull_guest::protocol::{Bind, BindSource, Disk, Mount, Propagation, Text};
+use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
+
+use super::populate::{self, Population};
+use super::{Kind, MountPoint, VolumeError, driver};
+use crate::sandbox::mode::Isolation;
+use crate::sandbox::{Block, ShareError, tree};
+use crate::store::{self, Store};
+
+#[derive(Debug, thiserror::Error)]
+pub enum AttachError {
+    // Docker's words, as far as it has any. What the agent opens by its path it tells of itself.
+    #[error("error while creating mount source path '{}'", .path.display())]
+    Create { path: PathBuf, source: io::Error },
+    #[error("invalid mount config for type \"bind\": bind source path does not exist: {}", .0.display())]
+    Missing(PathBuf),
+    #[error("Failed to open {}, which is to be mounted at {target}", .path.display())]
+    Open { path: PathBuf, target: String, source: io::Error },
+    #[error("cannot access path {}", .path.display())]
+    Subpath { path: PathBuf, source: io::Error },
+    #[error(
+        "{} is a {kind}, which a virtual machine cannot share with the host: use --isolation namespace, or mount \
+         something else",
+        .path.display()
+    )]
+    Special { path: PathBuf, kind: &'static str },
+    #[error(
+        "Mounts at {target} cannot be shared with the host's: a virtual machine's mounts are its own. Leave out \
+         {word}, or use --isolation namespace"
+    )]
+    Propagates { target: String, word: &'static str },
+    #[error(
+        "Volume {0} is a disk, which the virtual machine was built without; one of a pod cannot have it, and for \
+         others the container has to be stopped and started"
+    )]
+    NoDisk(String),
+    #[error("Failed to show {target} to the virtual machine")]
+    Share { target: String, source: ShareError },
+    #[error(transparent)]
+    Volume(#[from] VolumeError),
+    #[error(transparent)]
+    Store(#[from] store::Error),
+}
+
+/// What a machine has to be built with for a container's binds and volumes.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// A shared file system.
+    pub shares: bool,
+    /// Further disks, by volume.
+    pub blocks: Vec<String>,
+}
+
+impl Needs {
+    pub fn of(store: &Store, mode: Isolation, volumes: &[MountPoint]) -> Result<Needs, store::Error> {
+        let mut needs = Needs::default();
+        for volume in volumes.iter().filter(|_| mode == Isolation::Vm) {
+            match &volume.kind {
+                Kind::Volume { name, .. } if store.db().volume(name)?.settings.block_bytes.is_some() => {
+                    if !needs.blocks.contains(name) {
+                        needs.blocks.push(name.clone());
+                    }
+                }
+                Kind::Volume { .. } | Kind::Bind { .. } => needs.shares = true,
+            }
+        }
+        Ok(needs)
+    }
+
+    /// A pod's containers come later.
+    pub fn of_pod(mode: Isolation) -> Needs {
+        Needs { shares: mode == Isolation::Vm, blocks: Vec::new() }
+    }
+}
+
+/// The disks of a machine that is about to start. Nobody else has them as long as they are open.
+pub fn blocks(store: &Store, sandbox: &str, names: &[String]) -> Result<Vec<Block>, AttachError> {
+    let mut blocks = Vec::new();
+    for name in names {
+        let row = store.db().volume(name)?;
+        let driver::Mounted::Disk(path) = driver::mount(store, &row, sandbox, Isolation::Vm)? else {
+            continue;
+        };
+        let file = driver::block::open(&path).map_err(VolumeError::from)?;
+        blocks.push(Block { volume: name.clone(), file });
+    }
+    Ok(blocks)
+}
+
+/// What is ready on the host for a start.
+#[derive(Default)]
+pub struct Prepared {
+    points: Vec<Point>,
+    populations: Vec<Population>,
+}
+
+struct Point {
+    bind: Bind,
+    /// Of a machine: what becomes of `bind`'s source.
+    place: Place,
+}
+
+enum Place {
+    /// On the host: the source is there already.
+    Told,
+    /// A mount to share.
+    Tree(OwnedFd),
+    /// A volume that is a disk of the machine's.
+    Disk(String),
+}
+
+/// Makes everything ready that takes privileges. Volumes are mounted for the sandbox until that ends; nothing else is
+/// left of it when it fails.
+pub fn prepare(
+    store: &Store,
+    sandbox: &str,
+    mode: Isolation,
+    volumes: &[MountPoint],
+) -> Result<Prepared, AttachError> {
+    let mut prepared = Prepared::default();
+    let mut known = HashMap::new();
+    // In an order that is the same for everybody: each may be waited for with those before it in hand.
+    for (name, fills) in named(volumes) {
+        let row = store.db().volume(name)?;
+        let mounted = driver::mount(store, &row, sandbox, mode)?;
+        let (fills, population) = match (&mounted, fills) {
+            (driver::Mounted::Folder(_), true) => {
+                let population = populate::begin(store, &row)?;
+                (population.is_some(), population)
+            }
+            // The host does not look into it; the guest's agent sees whether it is empty.
+            (driver::Mounted::Disk(_), fills) => (fills, None),
+            (driver::Mounted::Folder(_), false) => (false, None),
+        };
+        known.insert(name, Known { mounted, fills });
+        prepared.populations.extend(population);
+    }
+    for volume in volumes {
+        prepared.points.push(point(mode, volume, &mut known)?);
+    }
+    Ok(prepared)
+}
+
+struct Known {
+    mounted: driver::Mounted,
+    /// What the image has at the target is still to be copied into it.
+    fills: bool,
+}
+
+/// The volumes' names, and whether they get what the image has where they are empty.
+fn named(volumes: &[MountPoint]) -> BTreeMap<&str, bool> {
+    let mut names = BTreeMap::new();
+    for volume in volumes {
+        if let Kind::Volume { name, copy, .. } = &volume.kind {
+            *names.entry(name.as_str()).or_default() |= *copy && volume.subpath.is_none();
+        }
+    }
+    names
+}
+
+fn point(
+    mode: Isolation,
+    volume: &MountPoint,
+    known: &mut HashMap<&str, Known>,
+) -> Result<Point, AttachError> {
+    let mut bind = Bind {
+        // The machine's agent is told another.
+        source: BindSource::Path { path: Text::from("") },
+        subpath: volume.subpath.as_ref().map(|path| path.as_os_str().into()),
+        target: volume.target.as_str().into(),
+        readonly: volume.readonly,
+        recursive: volume.recursive,
+        propagation: volume.propagation,
+        copy_image: false,
+    };
+    let path = match &volume.kind {
+        Kind::Bind { source, create } => {
+            made(source, *create)?;
+            source.as_path()
+        }
+        Kind::Volume { name, copy, .. } => {
+            let Some(known) = known.get_mut(name.as_str()) else {
+                return Err(AttachError::Missing(name.into()));
+            };
+            // Only one of several mounts of a volume fills it.
+            bind.copy_image = *copy && volume.subpath.is_none() && std::mem::take(&mut known.fills);
+            match &known.mounted {
+                driver::Mounted::Folder(path) => path.as_path(),
+                driver::Mounted::Disk(_) => return Ok(Point { bind, place: Place::Disk(name.clone()) }),
+            }
+        }
+    };
+    match mode {
+        Isolation::Namespace => {
+            bind.source = BindSource::Path { path: path.as_os_str().into() };
+            Ok(Point { bind, place: Place::Told })
+        }
+        Isolation::Vm => {
+            let tree = opened(path, volume)?;
+            bind.subpath = None;
+            Ok(Point { bind, place: Place::Tree(tree) })
+        }
+    }
+}
+
+/// Sees to it that a bind's source is there.
+fn made(source: &Path, create: bool) -> Result<(), AttachError> {
+    match fs::metadata(source) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && create => {
+            let made = DirBuilder::new().recursive(true).mode(0o755).create(source);
+            made.map_err(|source_error| AttachError::Create { path: source.into(), source: source_error })
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(AttachError::Missing(source.into())),
+        // The agent, or whoever opens it, has more to say.
+        Err(_) => Ok(()),
+    }
+}
+
+/// A source as a mount of its own, which a machine may be shown.
+fn opened(path: &Path, volume: &MountPoint) -> Result<OwnedFd, AttachError> {
+    let word = match volume.propagation {
+        Propagation::Private => None,
+        Propagation::Slave => Some("rslave"),
+        Propagation::Shared => Some("rshared"),
+    };
+    if let Some(word) = word {
+        return Err(AttachError::Propagates { target: volume.target.clone(), word });
+    }
+    let failed =
+        |source| AttachError::Open { path: path.to_path_buf(), target: volume.target.clone(), source };
+    let tree = match &volume.subpath {
+        None => tree::copy(path, volume.recursive).map_err(failed)?,
+        Some(subpath) => {
+            let below = beneath(path, subpath)
+                .map_err(|source| AttachError::Subpath { path: path.join(subpath), source })?;
+            tree::copy_open(below.as_fd(), volume.recursive).map_err(failed)?
+        }
+    };
+    let file = File::from(tree);
+    let kind = file.metadata().map_err(failed)?.file_type();
+    let special = [
+        (kind.is_socket(), "socket"),
+        (kind.is_fifo(), "named pipe"),
+        (kind.is_char_device() || kind.is_block_device(), "device"),
+    ];
+    if let Some((_, kind)) = special.into_iter().find(|(is, _)| *is) {
+        return Err(AttachError::Special { path: path.to_path_buf(), kind });
+    }
+    let tree = OwnedFd::from(file);
+    tree::confine(&tree, volume.readonly, volume.recursive).map_err(failed)?;
+    Ok(tree)
+}
+
+/// What lies below a volume's folder, into which containers write as they like (openat2(2), RESOLVE_BENEATH).
+fn beneath(folder: &Path, subpath: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
+    let root = openat2(AT_FDCWD, folder, OpenHow::new().flags(flags | OFlag::O_DIRECTORY))?;
+    let how = OpenHow::new()
+        .flags(flags)
+        .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+    Ok(openat2(root, subpath, how)?)
+}
+
+/// Where a machine has what is to be mounted.
+pub trait Machine {
+    /// Shares a mount, and returns its name in the guest.
+    fn share(&self, tree: BorrowedFd<'_>) -> Result<String, ShareError>;
+    /// The disk that it has for a volume.
+    fn disk(&self, volume: &str) -> Option<Disk>;
+}
+
+/// What the agent is to mount, and what has to be taken back and finished.
+#[derive(Default)]
+pub struct Attached {
+    pub mounts: Vec<Mount>,
+    /// Names of what was shared for it.
+    pub shares: Vec<String>,
+    pub filling: Filling,
+}
+
+/// Volumes that the agent fills from the image while it makes the container. Dropped: it did not.
+#[derive(Default)]
+pub struct Filling(Vec<Population>);
+
+impl Filling {
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub fn finish(self) -> Result<(), VolumeError> {
+        self.0.into_iter().try_for_each(Population::finish)
+    }
+}
+
+impl Prepared {
+    /// Into the sandbox, which is up. `attached` has what was shared also where this fails.
+    pub fn told(self, machine: &impl Machine, attached: &mut Attached) -> Result<(), AttachError> {
+        for Point { mut bind, place } in self.points {
+            bind.source = match place {
+                Place::Told => bind.source,
+                Place::Tree(tree) => {
+                    let target = || String::from_utf8_lossy(bind.target.as_bytes()).into_owned();
+                    let failed = |source| AttachError::Share { target: target(), source };
+                    let name = machine.share(tree.as_fd()).map_err(failed)?;
+                    attached.shares.push(name.clone());
+                    BindSource::Share { name }
+                }
+                Place::Disk(volume) => {
+                    let disk = machine.disk(&volume).ok_or(AttachError::NoDisk(volume))?;
+                    BindSource::Disk { disk }
+                }
+            };
+            attached.mounts.push(Mount::Bind(bind));
+        }
+        attached.filling = Filling(self.populations);
+        Ok(())
+    }
+}
+
+/// Outer ones first, so that none hides another; of one place, the later covers the earlier.
+pub fn in_order(mut mounts: Vec<Mount>) -> Vec<Mount> {
+    mounts.sort_by_key(|mount| {
+        let (Mount::Bind(Bind { target, .. }) | Mount::Tmpfs { target, .. }) = mount;
+        target.as_bytes().split(|byte| *byte == b'/').filter(|part| !part.is_empty()).count()
+    });
+    mounts
+}
