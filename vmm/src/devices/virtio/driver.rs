@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::os::fd::AsRawFd;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use vm_memory::{Bytes, FileOffset, GuestAddress};
@@ -15,7 +15,7 @@ use super::failure::Failure;
 use super::mmio::{MmioTransport, reg};
 use super::status;
 use crate::devices::bus::BusDevice;
-use crate::devices::irq::IrqLine;
+use crate::devices::irq::{IrqLine, Wiring};
 use crate::memory::GuestMemory;
 
 pub const MEMORY: u64 = 32 << 20;
@@ -30,11 +30,52 @@ pub const WRITE: u16 = 2;
 pub const INDIRECT: u16 = 4;
 
 /// An interrupt line that counts edges.
-pub struct Line(EventFd);
+pub struct Line {
+    edges: EventFd,
+    /// None: nothing can be soldered to it.
+    wire: Option<Mutex<Option<Arc<EventFd>>>>,
+}
+
+impl Line {
+    fn new(wire: Option<Mutex<Option<Arc<EventFd>>>>) -> Arc<Self> {
+        Arc::new(Self { edges: EventFd::new(EFD_NONBLOCK).unwrap(), wire })
+    }
+
+    fn wire(&self) -> Option<Arc<EventFd>> {
+        self.wire.as_ref().and_then(|wire| wire.lock().unwrap().clone())
+    }
+
+    /// Has an edge come, or does one within the time?
+    fn is_pending(&self, timeout_ms: i32) -> bool {
+        let wire = self.wire();
+        let fds = [Some(self.edges.as_raw_fd()), wire.as_ref().map(|wire| wire.as_raw_fd())];
+        any_readable(fds.into_iter().flatten(), timeout_ms)
+    }
+
+    fn clear(&self) {
+        let _ = self.edges.read();
+        let _ = self.wire().map(|wire| wire.read());
+    }
+}
 
 impl IrqLine for Line {
     fn trigger(&self) {
-        self.0.write(1).unwrap();
+        self.edges.write(1).unwrap();
+    }
+
+    fn wiring(&self) -> Option<&dyn Wiring> {
+        self.wire.as_ref().map(|_| self as &dyn Wiring)
+    }
+}
+
+impl Wiring for Line {
+    fn wire(&self, event: Arc<EventFd>) -> bool {
+        assert!(self.wire.as_ref().unwrap().lock().unwrap().replace(event).is_none(), "wired twice");
+        true
+    }
+
+    fn unwire(&self) {
+        assert!(self.wire.as_ref().unwrap().lock().unwrap().take().is_some(), "not wired");
     }
 }
 
@@ -112,21 +153,21 @@ pub struct Driver {
 impl Driver {
     pub fn new(device: Box<dyn VirtioDevice>) -> Self {
         let ranges = [(GuestAddress(0), usize::try_from(MEMORY).unwrap())];
-        Self::with_memory(device, GuestMemory::from_ranges(&ranges).unwrap())
+        Self::with_memory(device, GuestMemory::from_ranges(&ranges).unwrap(), Line::new(None))
     }
 
     /// In memory that a process outside of this one could map.
     pub fn on_shared_memory(device: Box<dyn VirtioDevice>) -> Self {
-        let file = File::from(memfd_create("test", MFdFlags::MFD_CLOEXEC).unwrap());
-        file.set_len(MEMORY).unwrap();
-        let place = Some(FileOffset::new(file, 0));
-        let ranges = [(GuestAddress(0), usize::try_from(MEMORY).unwrap(), place)];
-        Self::with_memory(device, GuestMemory::from_ranges_with_files(&ranges).unwrap())
+        Self::with_memory(device, shared_memory(), Line::new(None))
     }
 
-    fn with_memory(device: Box<dyn VirtioDevice>, memory: GuestMemory) -> Self {
+    /// The same, on a line that others can be soldered to.
+    pub fn on_wires(device: Box<dyn VirtioDevice>) -> Self {
+        Self::with_memory(device, shared_memory(), Line::new(Some(Mutex::default())))
+    }
+
+    fn with_memory(device: Box<dyn VirtioDevice>, memory: GuestMemory, line: Arc<Line>) -> Self {
         let memory = Arc::new(memory);
-        let line = Arc::new(Line(EventFd::new(EFD_NONBLOCK).unwrap()));
         let failure = Failure::new().unwrap();
         let transport =
             MmioTransport::new(device, Arc::clone(&memory), line.clone(), failure.clone()).unwrap();
@@ -172,7 +213,7 @@ impl Driver {
         assert_eq!(self.status(), 0);
         self.queues.clear();
         self.next_buffer = BUFFERS;
-        let _ = self.line.0.read();
+        self.line.clear();
     }
 
     /// From reset to FEATURES_OK.
@@ -358,8 +399,8 @@ impl Driver {
 
     /// Waits for an edge, and acknowledges whatever the device shows then.
     pub fn wait_interrupt(&mut self) -> u32 {
-        assert!(readable(self.line.0.as_raw_fd(), PATIENCE_MS), "no interrupt came");
-        let _ = self.line.0.read();
+        assert!(self.line.is_pending(PATIENCE_MS), "no interrupt came");
+        self.line.clear();
         let bits = self.read(reg::INTERRUPT_STATUS);
         self.write(reg::INTERRUPT_ACK, bits);
         bits
@@ -373,7 +414,8 @@ impl Driver {
 
     /// Waits until the device's host side has failed.
     pub fn wait_failure(&mut self) {
-        assert!(readable(self.failure.event().as_raw_fd(), PATIENCE_MS), "no failure was reported");
+        let event = self.failure.event().as_raw_fd();
+        assert!(any_readable([event].into_iter(), PATIENCE_MS), "no failure was reported");
     }
 
     /// All rings.
@@ -385,7 +427,7 @@ impl Driver {
 
     /// Has an edge come that was not waited for?
     pub fn interrupt_is_pending(&self) -> bool {
-        readable(self.line.0.as_raw_fd(), 0)
+        self.line.is_pending(0)
     }
 
     pub fn in_use(&self, queue: usize) -> usize {
@@ -393,8 +435,18 @@ impl Driver {
     }
 }
 
-fn readable(fd: i32, timeout_ms: i32) -> bool {
-    let mut poll = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
-    // SAFETY: one pollfd, which lives as long as the call.
-    unsafe { libc::poll(&mut poll, 1, timeout_ms) > 0 }
+fn shared_memory() -> GuestMemory {
+    let file = File::from(memfd_create("test", MFdFlags::MFD_CLOEXEC).unwrap());
+    file.set_len(MEMORY).unwrap();
+    let place = Some(FileOffset::new(file, 0));
+    let ranges = [(GuestAddress(0), usize::try_from(MEMORY).unwrap(), place)];
+    GuestMemory::from_ranges_with_files(&ranges).unwrap()
+}
+
+fn any_readable(fds: impl Iterator<Item = i32>, timeout_ms: i32) -> bool {
+    let poll = |fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+    let mut polls = fds.map(poll).collect::<Vec<_>>();
+    let count = libc::nfds_t::try_from(polls.len()).unwrap();
+    // SAFETY: as many pollfds as said, which live as long as the call.
+    unsafe { libc::poll(polls.as_mut_ptr(), count, timeout_ms) > 0 }
 }

@@ -7,6 +7,7 @@ mod failing;
 use super::*;
 use crate::devices::virtio::device::VirtioDevice;
 use crate::devices::virtio::driver::{Buffer, Descriptor, Driver, WRITE};
+use crate::devices::virtio::mmio::reg;
 use server::{Manners, Server};
 
 const HIPRIO: usize = 0;
@@ -30,7 +31,7 @@ fn the_configuration_is_tag_and_number_of_request_queues() {
     expected[36] = 1;
     assert_eq!(driver.config::<40>(0), expected);
     assert_eq!(driver.config::<8>(36), [1, 0, 0, 0, 0, 0, 0, 0]);
-    assert_eq!(driver.read(crate::devices::virtio::mmio::reg::DEVICE_ID), 26);
+    assert_eq!(driver.read(reg::DEVICE_ID), 26);
 }
 
 #[test]
@@ -113,4 +114,26 @@ fn rings_that_the_driver_broke_need_a_reset_and_nothing_else() {
         driver.start();
         echo(&mut driver, queue);
     }
+}
+
+#[test]
+fn calls_reach_the_guest_through_a_wire_from_start_to_reset() {
+    let (server, socket) = Server::start(Manners::default());
+    let mut driver = Driver::on_wires(Box::new(Fs::new("hull", socket)));
+    assert_eq!(driver.read(reg::INTERRUPT_STATUS), 0);
+    for _ in 0..20 {
+        driver.start();
+        echo(&mut driver, REQUESTS);
+        echo(&mut driver, HIPRIO);
+        // Nobody here knows of the calls, so the driver has to look.
+        assert_eq!(driver.read(reg::INTERRUPT_STATUS), 1);
+        driver.write(reg::INTERRUPT_ACK, 1);
+        assert_eq!(driver.read(reg::INTERRUPT_STATUS), 1);
+        driver.reset();
+        assert_eq!(driver.read(reg::INTERRUPT_STATUS), 0);
+    }
+    driver.start();
+    drop(server);
+    driver.wait_failure();
+    driver.wait_needs_reset();
 }
