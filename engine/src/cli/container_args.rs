@@ -153,6 +153,7 @@ impl ContainerArgs {
         }
         let resources = self.resources()?;
         let volumes = self.volumes.read()?;
+        let secrets = self.volumes.secrets()?;
         let network = self.network.read(self.hostname.is_some())?;
         let share = self.share(&network)?;
         let network = match network {
@@ -185,6 +186,7 @@ impl ContainerArgs {
             rlimits: self.ulimit.iter().map(|word| limits::ulimit(word)).collect::<Result<_, _>>()?,
             init: self.init,
             read_only: self.read_only,
+            secrets,
             resources,
         };
         Ok(Asked {

@@ -4,7 +4,7 @@ use clap::Args;
 use hull_guest::protocol::Stream;
 
 use super::{Exit, for_each, swept};
-use crate::container::life::{self, LifeError};
+use crate::container::life::{self, LifeError, Removal};
 use crate::container::{config::Config, signals, start as starting};
 use crate::context::Context;
 use crate::session::{self, Attachment, Signals, detach};
@@ -67,6 +67,9 @@ pub struct RmArgs {
     /// Kill containers that run
     #[arg(short, long)]
     force: bool,
+    /// Remove the volumes that they did not name, too
+    #[arg(short, long)]
+    volumes: bool,
     #[command(flatten)]
     names: Names,
 }
@@ -149,8 +152,9 @@ pub fn remove(context: &Context, args: &RmArgs) -> Exit {
     for name in missing {
         eprintln!("hull: No such container: {}", escape(&name));
     }
+    let how = Removal { force: args.force, volumes: args.volumes };
     for_each(&names, |name| {
-        life::remove(&store, &store.db().container(name)?, args.force)?;
+        life::remove(&store, &store.db().container(name)?, how)?;
         Ok::<_, LifeError>(name.to_string())
     })
 }

@@ -9,7 +9,7 @@ use super::output::{self, Health, Status, ago, short, size};
 use super::{Exit, swept};
 use crate::container::config::Config;
 use crate::container::list::{self, FILTERS, Listed, Selection};
-use crate::container::{life, written};
+use crate::container::{life, mounts, written};
 use crate::context::Context;
 use crate::format::quote;
 use crate::format::rows::{Headings, Row, RowFormat, ellipsis};
@@ -18,6 +18,11 @@ use crate::network::model::PublishedRow;
 use crate::network::ports::show;
 use crate::store::{self, ContainerRow, ContainerState, Store};
 use crate::time::{SECOND, go_local, now_ns};
+use crate::volume::model::LOCAL;
+use crate::volume::{Kind, MountPoint};
+
+/// Characters of a mount in the table.
+const MOUNT_WIDTH: usize = 15;
 
 #[derive(Debug, Args)]
 #[command(args_override_self = true)]
@@ -43,7 +48,8 @@ pub struct PsArgs {
     /// Columns, as a Go template: table, json, 'table {{.ID}}\t{{.Names}}', '{{.Names}}'
     #[arg(long, value_name = "FORMAT")]
     format: Option<String>,
-    /// Only those that match: id, name, label, status, exited, before, since, ancestor, health, isolation
+    /// Only those that match: id, name, label, status, exited, before, since, ancestor, health, isolation,
+    /// volume
     #[arg(short, long, value_name = "KEY=VALUE")]
     #[arg(action = clap::ArgAction::Append)]
     filter: Vec<String>,
@@ -91,13 +97,16 @@ pub fn list(context: &Context, args: &PsArgs) -> Exit {
     let sizes = if with_size { list::image_sizes(&store, &images, &listed)? } else { HashMap::new() };
     let published = show::by_owner(&store)?;
     let networks = networks_by_owner(&store)?;
+    let volumes = store.db().volumes()?.into_iter();
+    let drivers: HashMap<String, String> = volumes.map(|volume| (volume.name, volume.driver)).collect();
     let rows: Vec<Row> = listed
         .into_iter()
         .map(|item| {
             let written = if with_size { shown_size(&store, &item, &sizes) } else { size(0) };
             let ports = shown_ports(&item, &published);
             let networks = shown_networks(&item, &networks);
-            fields(item, written, [ports, networks], args.no_trunc)
+            let local = local_volumes(&item, &drivers);
+            fields(item, written, [ports, networks], local, args.no_trunc)
         })
         .collect();
     output::print(&format.render(HEADINGS, &rows)?)
@@ -140,9 +149,25 @@ fn shown_networks(item: &Listed, networks: &HashMap<String, Vec<String>>) -> Str
     own.and_then(|config| config.network.mode.name()).unwrap_or_default().to_string()
 }
 
-fn fields(item: Listed, size: String, [ports, networks]: [String; 2], whole: bool) -> Row {
+/// How many of its volumes hull keeps itself.
+fn local_volumes(item: &Listed, drivers: &HashMap<String, String>) -> usize {
+    let is_local = |point: &&MountPoint| match &point.kind {
+        Kind::Volume { name, .. } => drivers.get(name).is_some_and(|driver| driver == LOCAL),
+        Kind::Bind { .. } => false,
+    };
+    item.config.as_ref().map_or(0, |config| config.volumes.iter().filter(is_local).count())
+}
+
+/// As docker's client, each cut to its column's width.
+fn shown_mounts(config: &Config, whole: bool) -> String {
+    let cut = |source: String| if whole { source } else { ellipsis(&source, MOUNT_WIDTH).to_string() };
+    config.volumes.iter().map(|point| cut(mounts::source(point))).collect::<Vec<_>>().join(",")
+}
+
+fn fields(item: Listed, size: String, [ports, networks]: [String; 2], local: usize, whole: bool) -> Row {
     let Listed { row, config, image, health } = item;
     let command = config.as_ref().map(Config::command_line).unwrap_or_default();
+    let mounts = config.as_ref().map(|config| shown_mounts(config, whole)).unwrap_or_default();
     let labels = config.map(|config| config.labels).unwrap_or_default();
     let pairs: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let fields = json!({
@@ -157,8 +182,8 @@ fn fields(item: Listed, size: String, [ports, networks]: [String; 2], whole: boo
         "Status": status(&row, health.as_deref()).to_string(),
         "Size": size,
         "Labels": pairs.join(","),
-        "Mounts": "",
-        "LocalVolumes": "0",
+        "Mounts": mounts,
+        "LocalVolumes": local.to_string(),
         "Networks": networks,
         "Isolation": row.mode,
         "Pod": row.pod.unwrap_or_default(),

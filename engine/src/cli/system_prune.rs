@@ -39,7 +39,7 @@ pub fn prune(context: &Context, args: &PruneArgs) -> Exit {
     let (mut text, mut bytes, mut code) = (String::new(), 0_u64, 0);
     for row in store.db().containers()?.iter().filter(|row| is_stopped(row)) {
         let size = size(&store, row);
-        match life::remove(&store, row, false) {
+        match life::remove(&store, row, life::Removal::default()) {
             Ok(()) => {
                 text += &format!("{}\n", row.id);
                 bytes = bytes.saturating_add(size);

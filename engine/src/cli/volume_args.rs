@@ -2,8 +2,9 @@
 
 use clap::Args;
 
+use crate::container::secrets::{self, Secret, SecretKind};
 use crate::container::tmpfs;
-use crate::volume::parse::{self, Asked, Words};
+use crate::volume::parse::{self, Asked, Words, secret};
 
 #[derive(Debug, Args)]
 pub struct VolumeArgs {
@@ -23,6 +24,12 @@ pub struct VolumeArgs {
     /// Mount an empty file system in memory
     #[arg(long, value_name = "PATH[:OPTIONS]")]
     tmpfs: Vec<String>,
+    /// Give a file in memory at /run/secrets/NAME: id=NAME,src=FILE|env=VARIABLE[,target=PATH,uid=,gid=,mode=]
+    #[arg(long, value_name = "KEY=VALUE,...")]
+    secret: Vec<String>,
+    /// The same at /NAME
+    #[arg(long, value_name = "KEY=VALUE,...")]
+    config: Vec<String>,
 }
 
 impl VolumeArgs {
@@ -35,5 +42,15 @@ impl VolumeArgs {
             driver: self.volume_driver.as_deref(),
         };
         Ok(parse::parse(&words, tmpfs)?)
+    }
+
+    pub fn secrets(&self) -> Result<Vec<Secret>, anyhow::Error> {
+        let words = |words: &[String], kind| {
+            words.iter().map(|word| secret::parse(word, kind)).collect::<Result<Vec<_>, _>>()
+        };
+        let mut all = words(&self.secret, SecretKind::Secret)?;
+        all.extend(words(&self.config, SecretKind::Config)?);
+        secrets::distinct(&all)?;
+        Ok(all)
     }
 }

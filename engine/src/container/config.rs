@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::health::HealthCheck;
 use super::restart::RestartPolicy;
+use super::secrets::Secret;
 use crate::logs::LogConfig;
 use crate::network::model::Networking;
 use crate::store::ContainerRow;
@@ -53,6 +54,8 @@ pub struct Config {
     /// How these were asked for.
     #[serde(default, skip_serializing_if = "Shown::is_empty")]
     pub shown_mounts: Shown,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<Secret>,
     #[serde(default)]
     pub read_only: bool,
     #[serde(default)]

@@ -14,6 +14,7 @@ use super::config::{Config, Stop, UnreadableConfig};
 use super::env::EnvError;
 use super::health::{HealthCheck, HealthError, HealthOptions};
 use super::restart::RestartPolicy;
+use super::secrets::{self, SecretError};
 use super::spec::{self, ImageDefaults, Options};
 use super::{names, signals};
 use crate::context::Context;
@@ -29,7 +30,7 @@ use crate::sandbox::cgroup;
 use crate::sandbox::mode::{self, Isolation, IsolationRequest, ModeError};
 use crate::sandbox::probe;
 use crate::sandbox::probe::boot_id;
-use crate::store::{self, ContainerRow, NewSandbox, PodRow, Store};
+use crate::store::{self, ContainerRow, NewSandbox, PodRow, Store, With};
 use crate::time::now_ns;
 use crate::volume;
 
@@ -38,6 +39,8 @@ use crate::volume;
 pub const VMM_UIDS: (u32, u32) = (0x6875_0000, 1 << 16);
 /// Tries at a name nobody has; each doubles as a bound on a store full of names.
 pub const NAME_ATTEMPTS: usize = 64;
+/// Tries at volumes that nobody removes under one's hands.
+const VOLUME_ATTEMPTS: usize = 5;
 
 /// Everything `hull run` and `hull create` were asked for, checked.
 #[derive(Debug)]
@@ -119,6 +122,8 @@ pub enum CreateError {
     OtherPod { option: &'static str, name: String },
     #[error(transparent)]
     Volumes(#[from] volume::options::OptionsError),
+    #[error(transparent)]
+    Secret(#[from] SecretError),
 }
 
 /// A container that has no row yet.
@@ -159,6 +164,7 @@ pub fn plan(context: &Context, store: &Store, mut asked: Asked) -> Result<New, C
         .map(|why| format!("this container has no user but root, to whom all its files belong: {why}"));
     let warning = [warning, single].into_iter().flatten().reduce(|one, other| format!("{one}; {other}"));
     check_limits(mode, &asked.options.resources)?;
+    secrets::check(&asked.options.secrets)?;
     let id = names::new_id().map_err(CreateError::Random)?;
     let mut planned = options::Plan::default();
     if pod.is_none() {
@@ -170,10 +176,11 @@ pub fn plan(context: &Context, store: &Store, mut asked: Asked) -> Result<New, C
         // As docker: who has the host's network has its name.
         asked.options.hostname = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
     }
-    let config = config(context, &id, &image, &asked, planned.networking)?;
+    let mut config = config(context, &id, &image, &asked, planned.networking)?;
     let of_image = image.config.config.volumes.keys().map(String::as_str);
     let place = volume::options::Place { mode, in_pod: pod.is_some() };
-    let volumes = volume::options::plan(store, place, &asked.volumes, of_image)?;
+    let volumes = volume::options::plan(store, place, &asked.volumes, of_image.clone())?;
+    config.shown_mounts.targets.extend(of_image.map(str::to_string));
     let warnings = warning.into_iter().chain(planned.warnings).collect();
     let (name, endpoints) = (asked.name, planned.endpoints);
     Ok(New { id, image, mode, config, name, pod, endpoints, volumes, warnings })
@@ -279,6 +286,7 @@ fn config(
         mounts: asked.volumes.tmpfs.clone(),
         volumes: Vec::new(),
         shown_mounts: asked.volumes.shown.clone(),
+        secrets: asked.options.secrets.clone(),
         read_only: asked.options.read_only,
         resources: asked.options.resources.clone(),
         storage_bytes: asked.storage_bytes,
@@ -321,25 +329,58 @@ fn defaults(image: &Image) -> ImageDefaults {
 /// Adds the container: its folder, then its row, and with it its sandbox's where it is about to start. The
 /// name it got, and the user its VMM becomes.
 pub fn add(store: &Store, new: &mut New, starting: bool) -> Result<(ContainerRow, Option<u32>), CreateError> {
-    new.config.volumes = new.volumes.make()?;
     let folder = store.paths().container(&new.id);
+    let kept = store.paths().run_secrets(&new.id);
     DirBuilder::new()
         .mode(0o700)
         .create(&folder)
         .map_err(|source| CreateError::Folder { path: folder.clone(), source })?;
-    let added = add_rows(store, new, starting);
+    let added = secrets::keep(&new.config.secrets, &kept)
+        .map_err(CreateError::from)
+        .and_then(|()| add_with_volumes(store, new, starting));
     if added.is_err() {
         let _ = crate::sandbox::remove::tree(&folder);
+        let _ = secrets::forget(&kept);
     }
-    Ok(added?)
+    added
 }
 
-fn add_rows(store: &Store, new: &New, starting: bool) -> Result<(ContainerRow, Option<u32>), store::Error> {
+/// Until it has its row, anybody may remove a volume that was there.
+fn add_with_volumes(
+    store: &Store,
+    new: &mut New,
+    starting: bool,
+) -> Result<(ContainerRow, Option<u32>), CreateError> {
+    let mut attempt = 0;
+    loop {
+        let made = new.volumes.make(store)?;
+        new.config.volumes.clone_from(&made.points);
+        match add_rows(store, new, &made.volumes(), starting) {
+            Err(store::Error::NotFound { what: "volume", .. }) if attempt < VOLUME_ATTEMPTS => {
+                attempt += 1;
+                made.undo(store);
+            }
+            Err(error) => {
+                made.undo(store);
+                return Err(error.into());
+            }
+            Ok(added) => return Ok(added),
+        }
+    }
+}
+
+fn add_rows(
+    store: &Store,
+    new: &New,
+    volumes: &[&str],
+    starting: bool,
+) -> Result<(ContainerRow, Option<u32>), store::Error> {
     let mut row = ContainerRow::new(&new.id, "", new.image.id, new.mode, new.config.to_row());
     row.pod = new.pod.as_ref().map(|pod| pod.id.clone());
     // By the same time a sweep knows that the one was made for the other.
     let sandbox = starting.then(|| NewSandbox { created: row.created, ..new_sandbox(&new.id, new.mode) });
     row.sandbox = sandbox.as_ref().map(|sandbox| sandbox.id.clone());
+    let with = With { endpoints: &new.endpoints, volumes };
     let mut attempt = 0;
     loop {
         row.name = match &new.name {
@@ -349,9 +390,9 @@ fn add_rows(store: &Store, new: &New, starting: bool) -> Result<(ContainerRow, O
         let added = match &sandbox {
             Some(sandbox) => store
                 .db()
-                .add_sandbox_with_container(sandbox, uids(new.mode), &row, &new.endpoints)
+                .add_sandbox_with_container(sandbox, uids(new.mode), &row, with)
                 .map(|sandbox| sandbox.uid),
-            None => store.db().add_container_with(&row, &new.endpoints).map(|()| None),
+            None => store.db().add_container_with(&row, with).map(|()| None),
         };
         match added {
             Err(store::Error::NameTaken(_)) if new.name.is_none() && attempt < NAME_ATTEMPTS => attempt += 1,

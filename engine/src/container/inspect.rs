@@ -3,13 +3,14 @@
 
 use std::collections::BTreeMap;
 
-use hull_guest::protocol::{IoLimit, Mount, Process, Seccomp, Text};
+use hull_guest::protocol::{IoLimit, Process, Seccomp, Text};
 use serde_json::{Map, Value, json};
 
 use super::config::{Config, UnreadableConfig};
 use super::health::Health;
 use super::restart::RestartPolicy;
-use super::{caps, life, limits, signals, spec, written};
+use super::secrets::{Secret, SecretKind, SecretSource};
+use super::{caps, life, limits, mounts, signals, spec, written};
 use crate::logs::{self, Driver, LogConfig};
 use crate::network::inspect::{self as network, Sandbox};
 use crate::network::ports::show;
@@ -57,7 +58,7 @@ pub fn inspect(store: &Store, row: &ContainerRow, size: bool) -> Result<Value, I
         if size {
             sizes(store, row, &config, fields)?;
         }
-        fields.insert("Mounts".to_string(), json!([]));
+        fields.insert("Mounts".to_string(), json!(mounts::inspected(store, &config)?));
         fields.insert("Config".to_string(), own_config(&config));
         network(store, row, &config, fields)?;
         if let Some(pod) = &row.pod {
@@ -157,11 +158,15 @@ fn host_config(row: &ContainerRow, config: &Config) -> Value {
         RestartPolicy::OnFailure { most } => most,
         RestartPolicy::No | RestartPolicy::Always | RestartPolicy::UnlessStopped => 0,
     };
-    json!({
+    let asked = &config.shown_mounts;
+    let mut fields = json!({
+        "Binds": or_null(asked.binds.clone()),
         "LogConfig": {"Type": config.log.driver.name(), "Config": log_options(&config.log)},
         "NetworkMode": space(&share.network, pod, "default"),
         "RestartPolicy": {"Name": config.restart.to_string(), "MaximumRetryCount": retries},
         "AutoRemove": config.remove,
+        "VolumeDriver": asked.driver,
+        "VolumesFrom": or_null(asked.volumes_from.clone()),
         "CapAdd": or_null(added),
         "CapDrop": or_null(dropped),
         "IpcMode": space(&share.ipc, pod, "private"),
@@ -170,7 +175,7 @@ fn host_config(row: &ContainerRow, config: &Config) -> Value {
         "ReadonlyRootfs": config.read_only,
         "SecurityOpt": or_null(security(process)),
         "StorageOpt": config.storage_bytes.map(|bytes| json!({"size": bytes.to_string()})),
-        "Tmpfs": tmpfs(&config.mounts),
+        "Tmpfs": mounts::in_memory(config),
         "ShmSize": resources.shm_bytes.unwrap_or(SHM_BYTES),
         "ConsoleSize": process.terminal.map_or([0, 0], |size| [size.rows, size.columns]),
         "Isolation": row.mode,
@@ -188,10 +193,24 @@ fn host_config(row: &ContainerRow, config: &Config) -> Value {
         "MemorySwap": swap.map_or(json!(0), or_unlimited),
         "PidsLimit": resources.pids.map(or_unlimited),
         "Ulimits": ulimits(process),
+        "Mounts": asked.mounts,
         "MaskedPaths": spec::MASKED,
         "ReadonlyPaths": spec::READ_ONLY,
         "Init": process.init,
-    })
+    });
+    if let Some(fields) = fields.as_object_mut() {
+        if asked.mounts.is_empty() {
+            fields.shift_remove("Mounts");
+        }
+        for (field, kind) in [("Secrets", SecretKind::Secret), ("Configs", SecretKind::Config)] {
+            let shown: Vec<Value> =
+                config.secrets.iter().filter(|secret| secret.kind == kind).map(secret).collect();
+            if !shown.is_empty() {
+                fields.insert(field.to_string(), json!(shown));
+            }
+        }
+    }
+    fields
 }
 
 /// Docker's -1.
@@ -226,18 +245,6 @@ fn security(process: &Process) -> Vec<&'static str> {
     words
 }
 
-fn tmpfs(mounts: &[Mount]) -> Value {
-    let options = |mount: &Mount| {
-        let Mount::Tmpfs { target, size, mode, options } = mount else { return None };
-        let mut words = options.clone();
-        words.extend(size.map(|bytes| format!("size={bytes}")));
-        words.push(format!("mode={mode:o}"));
-        Some((shown(target), words.join(",")))
-    };
-    let mounts: BTreeMap<String, String> = mounts.iter().filter_map(options).collect();
-    if mounts.is_empty() { Value::Null } else { json!(mounts) }
-}
-
 fn rates(limits: &[IoLimit], rate: fn(&IoLimit) -> Option<u64>) -> Vec<Value> {
     let shown = |limit: &IoLimit| rate(limit).map(|rate| json!({"Path": shown(&limit.device), "Rate": rate}));
     limits.iter().filter_map(shown).collect()
@@ -265,6 +272,7 @@ fn own_config(config: &Config) -> Value {
         "Env": all_shown(&process.env),
         "Cmd": or_null(command.to_vec()),
         "Image": config.image,
+        "Volumes": volumes(&config.shown_mounts.targets),
         "WorkingDir": shown(&process.cwd),
         "Entrypoint": or_null(entrypoint.to_vec()),
         "Labels": config.labels,
@@ -276,6 +284,27 @@ fn own_config(config: &Config) -> Value {
         fields.extend(config.health.as_ref().map(|check| ("Healthcheck".to_string(), json!(check))));
     }
     fields
+}
+
+/// Where it is, and what it comes from; what it holds nobody is told.
+fn secret(secret: &Secret) -> Value {
+    let (key, source) = match &secret.source {
+        SecretSource::File(path) => ("Source", path.display().to_string()),
+        SecretSource::Env(variable) => ("Env", variable.clone()),
+    };
+    json!({
+        "Name": secret.name,
+        key: source,
+        "Target": secret.target,
+        "UID": secret.uid,
+        "GID": secret.gid,
+        "Mode": secret.mode,
+    })
+}
+
+fn volumes(targets: &[String]) -> Value {
+    let set: Map<String, Value> = targets.iter().map(|target| (target.clone(), json!({}))).collect();
+    if set.is_empty() { Value::Null } else { Value::Object(set) }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use hull_guest::protocol::{ContainerArgs, ErrorKind, SignalArgs};
 
+use super::config::Config;
 use super::names;
 use super::remove;
 use super::start::{self, StartError};
@@ -16,6 +17,7 @@ use crate::store::{self, ContainerRow, ContainerState, EventKind, Kind, Store};
 use crate::supervisor::client::{ClientError, exited};
 use crate::supervisor::control::{Call, StopArgs, Until};
 use crate::supervisor::launch::SpawnError;
+use crate::volume;
 
 const SIGKILL: u8 = 9;
 /// What a supervisor may take from its last word to its end.
@@ -171,9 +173,17 @@ pub fn rename(store: &Store, row: &ContainerRow, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Removes it; `force` kills it first if it runs.
-pub fn remove(store: &Store, row: &ContainerRow, force: bool) -> Result<()> {
-    if !force {
+/// How a container is to be removed.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Removal {
+    /// One that runs is killed first.
+    pub force: bool,
+    /// The volumes that it did not name go, too.
+    pub volumes: bool,
+}
+
+pub fn remove(store: &Store, row: &ContainerRow, how: Removal) -> Result<()> {
+    if !how.force {
         match row.state {
             ContainerState::Running | ContainerState::Restarting => {
                 return Err(LifeError::RemoveRunning(row.name.clone()));
@@ -182,11 +192,16 @@ pub fn remove(store: &Store, row: &ContainerRow, force: bool) -> Result<()> {
             _ => {}
         }
     }
+    let own = match Config::from_row(row) {
+        Ok(config) if how.volumes => volume::options::anonymous(&config.volumes),
+        _ => Vec::new(),
+    };
     match remove_ending(store, row) {
         // Its supervisor was faster, with --rm.
         Err(LifeError::Store(error)) if error.kind() == Kind::NotFound => {}
         other => other?,
     }
+    volume::options::remove_anonymous(store, &own);
     if store.db().is_forsaken(&row.image)? {
         // The container is gone either way; what cannot be collected now waits for the next collection.
         let _ = gc::collect(store);

@@ -5,13 +5,14 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::config::Config;
 use super::health::Health;
+use super::mounts;
 use crate::format::filter::{FilterError, Filters};
 use crate::image::{Naming, Reference, catalog, digest::Digest};
 use crate::store::db::images::ImageRow;
 use crate::store::{self, ContainerRow, ContainerState, Store};
 
 /// The keys that `--filter` takes.
-pub const FILTERS: [&str; 11] = [
+pub const FILTERS: [&str; 12] = [
     "id",
     "name",
     "label",
@@ -22,6 +23,7 @@ pub const FILTERS: [&str; 11] = [
     "ancestor",
     "health",
     "isolation",
+    "volume",
     "is-task",
 ];
 
@@ -156,6 +158,10 @@ impl<'a> Rule<'a> {
             return None;
         }
         let config = Config::from_row(row).ok();
+        let mounted = |wanted| config.as_ref().is_some_and(|config| mounts::has(config, wanted));
+        if filters.contains("volume") && !filters.values("volume").any(mounted) {
+            return None;
+        }
         let labels = config.as_ref().map(|config| &config.labels);
         let labelled = labels.map_or(!filters.contains("label"), |labels| filters.labels("label", labels));
         labelled.then_some(config)

@@ -5,6 +5,7 @@
 use std::io;
 use std::time::Duration;
 
+use super::config::Config;
 use super::start;
 use crate::network;
 use crate::sandbox::lock::SandboxLock;
@@ -13,7 +14,7 @@ use crate::store::db::states::Change;
 use crate::store::{self, ContainerRow, ContainerState, Store};
 use crate::supervisor::chain;
 use crate::supervisor::control::{Call, StopArgs};
-use crate::volume::driver;
+use crate::volume::{driver, options};
 
 const SIGKILL: u8 = 9;
 /// What the supervisor of a container that was killed may take to clear away after it.
@@ -106,7 +107,12 @@ pub fn discard(store: &Store, id: &str, in_pod: bool, how: Option<&Change>) -> R
         store::Error::io("take the container's network back under", &lock, io::Error::other(chain(&error)))
     });
     match unplugged.and_then(|()| folders(store, id, in_pod)) {
-        Ok(()) => store.db().conclude(id, how, true, own_sandbox),
+        Ok(()) => {
+            let own = own_volumes(store, id);
+            store.db().conclude(id, how, true, own_sandbox)?;
+            options::remove_anonymous(store, &own);
+            Ok(())
+        }
         Err(error) => {
             // It goes on as one being removed.
             store.db().conclude(id, how, false, None)?;
@@ -118,9 +124,16 @@ pub fn discard(store: &Store, id: &str, in_pod: bool, how: Option<&Change>) -> R
     }
 }
 
+/// The volumes that go with the container: with --rm those that it did not name.
+fn own_volumes(store: &Store, id: &str) -> Vec<String> {
+    let config = store.db().container(id).ok().and_then(|row| Config::from_row(&row).ok());
+    let config = config.filter(|config| config.remove);
+    config.map_or_else(Vec::new, |config| options::anonymous(&config.volumes))
+}
+
 fn folders(store: &Store, id: &str, in_pod: bool) -> Result<(), store::Error> {
     let paths = store.paths();
-    let mut folders = vec![paths.container(id)];
+    let mut folders = vec![paths.run_secrets(id), paths.container(id)];
     if !in_pod {
         folders.extend([paths.run_sandbox(id), paths.sandbox(id)]);
     }

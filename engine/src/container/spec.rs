@@ -7,6 +7,7 @@ use hull_guest::protocol::{
 
 use super::config::Config;
 use super::env::Environment;
+use super::secrets::Secret;
 
 /// Paths that show or change the host through /proc and /sys; Docker's lists.
 pub const MASKED: [&str; 12] = [
@@ -51,6 +52,7 @@ pub struct Options {
     pub rlimits: Vec<Rlimit>,
     pub init: bool,
     pub read_only: bool,
+    pub secrets: Vec<Secret>,
     pub resources: Resources,
 }
 

@@ -163,7 +163,8 @@ pub fn orphans(store: &Store) {
     let (Ok(mut ids), Ok(pods)) = (store.db().container_ids(), store.db().pods()) else { return };
     ids.extend(pods.into_iter().map(|pod| pod.id));
     let known = |id: &str| ids.contains(id);
-    for parent in [store.paths().containers(), store.paths().sandboxes(), store.paths().run_sandboxes()] {
+    let paths = store.paths();
+    for parent in [paths.containers(), paths.sandboxes(), paths.run_sandboxes(), paths.all_run_secrets()] {
         for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
             let name = entry.file_name();
             if !name.to_str().is_some_and(known) {

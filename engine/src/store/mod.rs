@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::FlockArg;
 
 pub use crate::network::model::NetworkRow;
-pub use db::containers::ContainerRow;
+pub use db::containers::{ContainerRow, With};
 pub use db::events::{EventKind, EventRow, Since};
 pub use db::pods::PodRow;
 pub use db::sandboxes::{NewSandbox, SandboxRow};

@@ -143,6 +143,15 @@ impl Paths {
         self.locks().join(format!("volume-{}", Digest::of(name.as_bytes()).hex()))
     }
 
+    /// What was in variables when containers were made, and is theirs as secrets.
+    pub fn all_run_secrets(&self) -> PathBuf {
+        self.run.join("secrets")
+    }
+
+    pub fn run_secrets(&self, container: &str) -> PathBuf {
+        self.all_run_secrets().join(container)
+    }
+
     pub fn run_sandboxes(&self) -> PathBuf {
         self.run.join("sandboxes")
     }

@@ -11,12 +11,14 @@ use std::path::{Path, PathBuf};
 
 use hull_guest::protocol::Propagation;
 
+use super::VolumeError;
+use super::catalog::{self, Wanted};
 use super::model::{Kind, MountPoint};
 use super::parse::{self, Asked, AskedMount, AskedVolume, From, MountError, Source};
 use crate::container::config::{Config, UnreadableConfig};
-use crate::container::names;
 use crate::sandbox::mode::Isolation;
 use crate::store::{self, Store};
+use crate::supervisor::chain;
 
 /// Volumes that an image may ask for. Each is a folder on the host; no image has more than a few.
 const MAX_OF_IMAGE: usize = 128;
@@ -47,8 +49,8 @@ pub enum OptionsError {
          one. Run it without --pod, or use another kind of volume"
     )]
     BlockInPod(String),
-    #[error("Failed to read /dev/urandom")]
-    Random(#[source] io::Error),
+    #[error(transparent)]
+    Volume(#[from] VolumeError),
     #[error("The image asks for a volume (VOLUME) that cannot be")]
     OfImage(#[source] MountError),
     #[error("The image asks for {0} volumes (VOLUME); hull makes at most {MAX_OF_IMAGE} for one")]
@@ -56,9 +58,10 @@ pub enum OptionsError {
 }
 
 /// What a container is to have, before any of it is made.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Plan {
     planned: Vec<Planned>,
+    place: Place,
 }
 
 #[derive(Debug)]
@@ -69,19 +72,73 @@ struct Planned {
 }
 
 impl Plan {
-    /// What the container's config has of it.
-    pub fn make(&self) -> Result<Vec<MountPoint>, OptionsError> {
-        let mut points = Vec::new();
-        for Planned { point, .. } in &self.planned {
-            let mut point = point.clone();
-            if let Kind::Volume { name, anonymous: true, .. } = &mut point.kind
-                && name.is_empty()
-            {
-                *name = names::new_id().map_err(OptionsError::Random)?;
+    /// Finds the volumes, and makes those that are missing.
+    pub fn make(&self, store: &Store) -> Result<Made, OptionsError> {
+        let mut made = Made::default();
+        for planned in &self.planned {
+            if let Err(error) = made.add(store, planned, self.place) {
+                made.undo(store);
+                return Err(error);
             }
-            points.push(point);
         }
-        Ok(points)
+        Ok(made)
+    }
+}
+
+/// What the container's config has, and the volumes that were made for it alone.
+#[derive(Debug, Default)]
+pub struct Made {
+    pub points: Vec<MountPoint>,
+    own: Vec<String>,
+}
+
+impl Made {
+    fn add(&mut self, store: &Store, planned: &Planned, place: Place) -> Result<(), OptionsError> {
+        let mut point = planned.point.clone();
+        if let (Some(asked), Kind::Volume { name, .. }) = (planned.volume.clone(), &mut point.kind) {
+            let is_own = asked.name.is_none();
+            let AskedVolume { name: wanted, driver, labels, options, .. } = asked;
+            let row = catalog::ensure(store, Wanted { name: wanted, driver, labels, options })?;
+            if is_own {
+                self.own.push(row.name.clone());
+            }
+            if row.settings.block_bytes.is_some() && place.mode == Isolation::Vm && place.in_pod {
+                return Err(OptionsError::BlockInPod(point.target));
+            }
+            *name = row.name;
+        }
+        self.points.push(point);
+        Ok(())
+    }
+
+    /// The names of all volumes among them.
+    pub fn volumes(&self) -> Vec<&str> {
+        let names = self.points.iter().filter_map(|point| match &point.kind {
+            Kind::Volume { name, .. } => Some(name.as_str()),
+            Kind::Bind { .. } => None,
+        });
+        names.collect()
+    }
+
+    /// There will be no such container. What cannot be removed stays for a prune.
+    pub fn undo(self, store: &Store) {
+        remove_anonymous(store, &self.own);
+    }
+}
+
+/// The volumes of a container that go with it, unless others use them.
+pub fn anonymous(points: &[MountPoint]) -> Vec<String> {
+    let name = |point: &MountPoint| match &point.kind {
+        Kind::Volume { name, anonymous: true, .. } => Some(name.clone()),
+        Kind::Volume { .. } | Kind::Bind { .. } => None,
+    };
+    points.iter().filter_map(name).collect()
+}
+
+/// Removes those of them that nobody uses. The container has gone by now, so there is nobody to fail for it.
+pub fn remove_anonymous(store: &Store, names: &[String]) {
+    if let Err(error) = catalog::remove_anonymous(store, names) {
+        eprintln!("Failed to remove the container's anonymous volumes: {}", chain(&error));
     }
 }
 
@@ -116,7 +173,7 @@ pub fn plan<'a>(
     let mut planned: Vec<Planned> = by_target.into_values().collect();
     planned.sort_by_key(|planned| planned.point.target.matches('/').count());
     planned.iter().try_for_each(|planned| check(planned, place))?;
-    Ok(Plan { planned })
+    Ok(Plan { planned, place })
 }
 
 fn planned(mount: &AskedMount) -> Planned {
@@ -128,6 +185,8 @@ fn planned(mount: &AskedMount) -> Planned {
             (Kind::Volume { name, anonymous, copy }, Some(volume.clone()))
         }
     };
+    // Docker's word for a volume that nobody said more of; to hull it means nothing.
+    let plain = mount.mode.is_empty() && volume.is_some();
     let point = MountPoint {
         kind,
         target: mount.target.clone(),
@@ -135,7 +194,7 @@ fn planned(mount: &AskedMount) -> Planned {
         propagation: mount.propagation,
         recursive: mount.recursive,
         subpath: mount.subpath.clone(),
-        mode: mount.mode.clone(),
+        mode: if plain { "z".to_string() } else { mount.mode.clone() },
     };
     Planned { point, volume }
 }
@@ -184,7 +243,7 @@ fn check(Planned { point, volume }: &Planned, place: Place) -> Result<(), Option
         return Err(OptionsError::BlockInPod(point.target.clone()));
     }
     if in_machine && point.propagation != Propagation::Private {
-        let word = parse::propagation_word(point.propagation, point.recursive);
+        let word = parse::propagation_word(point.propagation);
         return Err(OptionsError::Propagation { target: point.target.clone(), word });
     }
     let Kind::Bind { source, create } = &point.kind else { return Ok(()) };
@@ -206,3 +265,7 @@ fn special(path: &Path, kind: fs::FileType) -> Result<(), OptionsError> {
     };
     Err(OptionsError::Special { path: path.to_path_buf(), what })
 }
+
+#[cfg(test)]
+#[path = "options_tests.rs"]
+mod tests;

@@ -6,8 +6,8 @@ use super::*;
 use crate::context::Context;
 use crate::image::digest::Digest;
 use crate::sandbox::mode::Isolation;
-use crate::store::NewSandbox;
 use crate::store::db::images::NewImage;
+use crate::store::{NewSandbox, With};
 
 /// A store with an image and rows of containers, whose folders are there and whose locks are free.
 pub(crate) struct Fixture {
@@ -64,7 +64,7 @@ impl Fixture {
         row.sandbox = Some(id.to_string());
         let (boot_id, mode) = ("boot".to_string(), row.mode);
         let sandbox = NewSandbox { id: row.id.clone(), boot_id, mode, created: row.created + younger };
-        self.store.db().add_sandbox_with_container(&sandbox, None, &row, &[]).unwrap();
+        self.store.db().add_sandbox_with_container(&sandbox, None, &row, With::default()).unwrap();
         for folder in self.paths(id) {
             fs::create_dir(&folder).unwrap();
             fs::write(folder.join("file"), "content").unwrap();

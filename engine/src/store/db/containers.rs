@@ -8,6 +8,7 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
 use super::events;
 use super::networks::{delete_endpoints, insert_endpoint};
 use super::states::ContainerState;
+use super::volumes::insert_volume_users;
 use super::{Database, Error, Failure, Result};
 use crate::image::digest::Digest;
 use crate::network::model::EndpointRow;
@@ -72,6 +73,21 @@ impl ContainerRow {
     }
 }
 
+/// What comes to be with a container. [`Error::NotFound`]: a network or a volume has gone meanwhile.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct With<'a> {
+    pub endpoints: &'a [EndpointRow],
+    /// The names of the volumes that it uses.
+    pub volumes: &'a [&'a str],
+}
+
+impl With<'_> {
+    pub(super) fn insert(&self, tx: &Connection, container: &str) -> Result<(), Failure> {
+        self.endpoints.iter().try_for_each(|endpoint| insert_endpoint(tx, endpoint))?;
+        insert_volume_users(tx, container, self.volumes)
+    }
+}
+
 /// A column that holds what no release of hull writes.
 pub(super) fn malformed(what: String) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, what.into())
@@ -112,14 +128,13 @@ const COLUMNS: &str = "id, name, image, sandbox, pod, mode, state, created, star
 impl Database {
     /// Adds a container. From here on its image's files stay.
     pub fn add_container(&self, row: &ContainerRow) -> Result<()> {
-        self.add_container_with(row, &[])
+        self.add_container_with(row, With::default())
     }
 
-    /// Adds a container with its endpoints.
-    pub fn add_container_with(&self, row: &ContainerRow, endpoints: &[EndpointRow]) -> Result<()> {
+    pub fn add_container_with(&self, row: &ContainerRow, with: With<'_>) -> Result<()> {
         self.write("add a container", |tx| {
             insert_container(tx, row)?;
-            endpoints.iter().try_for_each(|endpoint| insert_endpoint(tx, endpoint))
+            with.insert(tx, &row.id)
         })
     }
 

@@ -127,7 +127,7 @@ fn a_container_that_ends_while_it_is_removed_stays_in_removal() {
     let fixture = Fixture::new();
     let db = fixture.db();
     let row = ContainerRow { sandbox: Some("s".to_owned()), ..container("a", "one") };
-    db.add_sandbox_with_container(&sandbox("s"), None, &row, &[]).unwrap();
+    db.add_sandbox_with_container(&sandbox("s"), None, &row, With::default()).unwrap();
     db.change("a", &Change::Removing).unwrap();
     let killed = Change::Exited { exit_code: 137, oom_killed: false, error: String::new() };
     db.conclude("a", Some(&killed), false, Some("s")).unwrap();

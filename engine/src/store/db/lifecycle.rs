@@ -2,26 +2,24 @@
 
 use rusqlite::Connection;
 
-use super::containers::{ContainerRow, container_with_id, delete_container, insert_container};
-use super::networks::insert_endpoint;
+use super::containers::{ContainerRow, With, container_with_id, delete_container, insert_container};
 use super::sandboxes::{NewSandbox, SandboxRow, insert_sandbox};
 use super::states::{self, Change, ContainerState};
 use super::{Database, Error, Failure, Result};
-use crate::network::model::EndpointRow;
 
 impl Database {
-    /// Adds a sandbox and the container it is made for, with its endpoints.
+    /// Adds a sandbox and the container it is made for.
     pub fn add_sandbox_with_container(
         &self,
         sandbox: &NewSandbox,
         uids: Option<(u32, u32)>,
         container: &ContainerRow,
-        endpoints: &[EndpointRow],
+        with: With<'_>,
     ) -> Result<SandboxRow> {
         self.write("add a container", |tx| {
             let row = insert_sandbox(tx, sandbox, uids)?;
             insert_container(tx, container)?;
-            endpoints.iter().try_for_each(|endpoint| insert_endpoint(tx, endpoint))?;
+            with.insert(tx, &container.id)?;
             Ok(row)
         })
     }

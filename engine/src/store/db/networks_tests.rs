@@ -1,6 +1,7 @@
 use super::*;
 use crate::network::model::{Driver, EndpointSettings, NetworkSettings, Pool};
 use crate::store::Kind;
+use crate::store::With;
 use crate::store::db::fixture::{Fixture, container, sandbox};
 
 fn network(id: &str, name: &str) -> NetworkRow {
@@ -25,8 +26,12 @@ fn fixture() -> Fixture {
     add(fixture.db(), network("a1", "front")).unwrap();
     let row = container("c", "web");
     let endpoint = endpoint("e", "a1", "c", 0);
-    fixture.db().add_sandbox_with_container(&sandbox("c"), None, &row, &[endpoint]).unwrap();
+    fixture.db().add_sandbox_with_container(&sandbox("c"), None, &row, with(&[endpoint])).unwrap();
     fixture
+}
+
+fn with(endpoints: &[EndpointRow]) -> With<'_> {
+    With { endpoints, volumes: &[] }
 }
 
 fn live(last: u8) -> Live {
@@ -80,7 +85,7 @@ fn an_address_has_one_owner() {
     let fixture = fixture();
     let db = fixture.db();
     claim(db, "c", 2).unwrap();
-    db.add_container_with(&container("d", "db"), &[endpoint("f", "a1", "d", 0)]).unwrap();
+    db.add_container_with(&container("d", "db"), with(&[endpoint("f", "a1", "d", 0)])).unwrap();
     assert!(claim(db, "d", 2).is_err());
     let seen = |claims: &[Claim]| Err::<Vec<Live>, _>(claims[0].others.clone());
     assert_eq!(db.claim_addresses("d", seen).unwrap().unwrap_err(), [live(2)]);
@@ -118,7 +123,10 @@ fn a_container_or_pod_takes_its_endpoints_with_it() {
     db.remove_pod("p").unwrap();
     assert!(db.endpoints().unwrap().is_empty());
     let gone = endpoint("h", "a2", "d", 0);
-    assert_eq!(db.add_container_with(&container("d", "db"), &[gone]).unwrap_err().kind(), Kind::NotFound);
+    assert_eq!(
+        db.add_container_with(&container("d", "db"), with(&[gone])).unwrap_err().kind(),
+        Kind::NotFound
+    );
     assert!(db.container("d").is_err());
 }
 

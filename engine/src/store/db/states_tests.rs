@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::store::With;
 use crate::store::db::fixture::{Fixture, container, sandbox};
 use ContainerState::{Created, Dead, Exited, Paused, Removing, Restarting, Running};
 
@@ -333,7 +334,7 @@ fn five_hundred_containers_are_found_and_changed() {
                 &sandbox(&id(n)),
                 Some((1000, 500)),
                 &ContainerRow { sandbox: Some(id(n)), ..container(&id(n), &format!("name-{n}")) },
-                &[],
+                With::default(),
             )
             .unwrap();
     }

@@ -171,7 +171,6 @@ fn mounts(db: &Connection, volume: &str) -> rusqlite::Result<Vec<String>> {
 }
 
 /// What a container that is being added is made with. From here on these volumes stay.
-#[cfg_attr(not(test), expect(dead_code, reason = "called once containers have volumes"))]
 pub(super) fn insert_volume_users(tx: &Connection, container: &str, volumes: &[&str]) -> Result<(), Failure> {
     for volume in volumes {
         find(tx, volume)?.ok_or_else(|| not_found(volume))?;

@@ -1,5 +1,6 @@
 use super::*;
 use crate::store::Kind;
+use crate::store::With;
 use crate::store::db::fixture::{Fixture, container, sandbox};
 
 fn volume(name: &str) -> VolumeRow {
@@ -79,7 +80,8 @@ fn a_mounted_volume_stays_and_one_for_one_sandbox_is_refused_to_the_second() {
 fn mounts_of_sandboxes_that_are_not_there_are_stranded() {
     let fixture = fixture();
     let db = fixture.db();
-    db.add_sandbox_with_container(&sandbox("alive"), None, &container("alive", "web"), &[]).unwrap();
+    db.add_sandbox_with_container(&sandbox("alive"), None, &container("alive", "web"), With::default())
+        .unwrap();
     for id in ["alive", "dead"] {
         db.add_volume_mount("v", id, false).unwrap();
     }

@@ -13,6 +13,7 @@ use super::super::shared::start_thread;
 use super::super::{health, output::Output};
 use super::{KILLED, Order, PATIENCE, Phase, Task};
 use crate::container::restart::Backoff;
+use crate::container::secrets::{self, SecretError};
 use crate::container::spec;
 use crate::logs::{self, Writer};
 use crate::network::dns::{Files, HostFiles};
@@ -48,6 +49,8 @@ pub enum StartError {
     Networks(#[from] store::Error),
     #[error(transparent)]
     Attach(#[from] AttachError),
+    #[error(transparent)]
+    Secret(#[from] SecretError),
     #[error("Failed to open the container's log")]
     Log(#[from] logs::LogError),
     #[error("Failed to start a thread for the container")]
@@ -95,7 +98,8 @@ impl Task {
         let (mounts, filling) = self.attach(preparing, &sandbox)?;
         let plan = &self.plan;
         let source = sandbox.root_source(&plan.id, &plan.root)?;
-        let files = self.files()?;
+        let mut files = self.files()?;
+        files.extend(self.secrets()?);
         let cgroup = sandbox.container_cgroup(&plan.id);
         let spec = spec::build(&plan.id, &plan.config, source, cgroup, files, mounts);
         let limit = if filling.is_empty() { agent::LIMIT } else { FILL_LIMIT };
@@ -120,6 +124,18 @@ impl Task {
             loaded.unwrap_or_else(|| Ok(Files::default()))?
         };
         Ok(files.overlaid(&config.hostname, &HostFiles::read()))
+    }
+
+    /// Read with privileges: the user may read files that are another user's.
+    fn secrets(&self) -> Result<Vec<OverlaidFile>, StartError> {
+        let (id, secrets) = (self.plan.id.clone(), self.plan.config.secrets.clone());
+        if secrets.is_empty() {
+            return Ok(Vec::new());
+        }
+        let read = self.shared.keeper.run(move |kept| {
+            Ok::<_, StartError>(secrets::files(&secrets, &kept.store()?.paths().run_secrets(&id))?)
+        });
+        read.unwrap_or_else(|| Ok(Vec::new()))
     }
 
     pub(super) fn start(&mut self) -> Result<(), CallError> {

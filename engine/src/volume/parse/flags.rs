@@ -7,14 +7,12 @@ use hull_guest::protocol::Propagation;
 pub struct Flags {
     pub readonly: bool,
     pub propagation: Option<Propagation>,
-    /// Whether what is mounted below the source comes along: the `r` of a propagation, and without one.
-    pub recursive: bool,
     pub nocopy: bool,
 }
 
 /// None: it is not one of docker's modes.
 pub fn parse(mode: &str) -> Option<Flags> {
-    let mut flags = Flags { recursive: true, ..Flags::default() };
+    let mut flags = Flags::default();
     let (mut access, mut label, mut consistency) = (false, false, false);
     if mode.is_empty() {
         return Some(flags);
@@ -30,11 +28,7 @@ pub fn parse(mode: &str) -> Option<Flags> {
             // How a virtual machine may cache, of docker on other systems; here it sees each change at once.
             "consistent" | "cached" | "delegated" | "default" => std::mem::replace(&mut consistency, true),
             "nocopy" => std::mem::replace(&mut flags.nocopy, true),
-            _ => {
-                let (propagation, recursive) = propagation(word)?;
-                flags.recursive = recursive;
-                flags.propagation.replace(propagation).is_some()
-            }
+            _ => flags.propagation.replace(propagation(word)?).is_some(),
         };
         if again {
             return None;
@@ -43,29 +37,21 @@ pub fn parse(mode: &str) -> Option<Flags> {
     Some(flags)
 }
 
-/// A propagation, and whether the bind is recursive.
-pub fn propagation(word: &str) -> Option<(Propagation, bool)> {
-    let (word, recursive) = match word.strip_prefix('r') {
-        Some(rest) => (rest, true),
-        None => (word, false),
-    };
-    let propagation = match word {
-        "private" => Propagation::Private,
-        "slave" => Propagation::Slave,
-        "shared" => Propagation::Shared,
-        _ => return None,
-    };
-    Some((propagation, recursive))
+/// With or without the `r`: what is mounted below the source is always as the source is.
+pub fn propagation(word: &str) -> Option<Propagation> {
+    match word {
+        "private" | "rprivate" => Some(Propagation::Private),
+        "slave" | "rslave" => Some(Propagation::Slave),
+        "shared" | "rshared" => Some(Propagation::Shared),
+        _ => None,
+    }
 }
 
 /// Docker's word.
-pub fn word(propagation: Propagation, recursive: bool) -> &'static str {
-    match (propagation, recursive) {
-        (Propagation::Private, true) => "rprivate",
-        (Propagation::Private, false) => "private",
-        (Propagation::Slave, true) => "rslave",
-        (Propagation::Slave, false) => "slave",
-        (Propagation::Shared, true) => "rshared",
-        (Propagation::Shared, false) => "shared",
+pub fn word(propagation: Propagation) -> &'static str {
+    match propagation {
+        Propagation::Private => "rprivate",
+        Propagation::Slave => "rslave",
+        Propagation::Shared => "rshared",
     }
 }

@@ -233,8 +233,8 @@ impl Fields {
         };
         shown.insert("Source".to_string(), json!(source));
         let bind = self.bind.unwrap_or_default();
-        let (propagation, recursive) = match bind.propagation.as_str() {
-            "" => (Propagation::Private, true),
+        let propagation = match bind.propagation.as_str() {
+            "" => Propagation::Private,
             word => {
                 flags::propagation(word).ok_or_else(|| config(MountError::Propagation(word.to_string())))?
             }
@@ -244,7 +244,7 @@ impl Fields {
             target,
             readonly: self.readonly,
             propagation,
-            recursive: recursive && bind.recursive != Recursive::Disabled,
+            recursive: bind.recursive != Recursive::Disabled,
             subpath: None,
             mode: String::new(),
         })))

@@ -6,6 +6,7 @@ mod csv;
 mod flags;
 pub mod from;
 pub mod long;
+pub mod secret;
 pub mod short;
 
 use std::collections::BTreeMap;
@@ -53,6 +54,13 @@ pub enum ParseError {
         word: String,
         #[source]
         source: long::FieldError,
+    },
+    #[error("invalid argument \"{word}\" for \"{flag}\" flag")]
+    Secret {
+        word: String,
+        flag: &'static str,
+        #[source]
+        source: secret::SecretWordError,
     },
     #[error("Duplicate mount point: {0}")]
     Duplicate(String),
@@ -139,7 +147,7 @@ pub struct Shown {
     pub mounts: Vec<Value>,
     pub volumes_from: Vec<String>,
     pub driver: String,
-    /// Targets of `-v TARGET`.
+    /// Targets of `-v TARGET` and the image's VOLUME.
     pub targets: Vec<String>,
 }
 

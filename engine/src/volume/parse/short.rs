@@ -67,7 +67,7 @@ pub fn parse(word: &str, driver: Option<&str>) -> Result<Short, ParseError> {
         target: target(second).map_err(in_spec)?,
         readonly: flags.readonly,
         propagation: flags.propagation.unwrap_or_default(),
-        recursive: flags.recursive,
+        recursive: true,
         subpath: None,
         mode: mode.to_string(),
     };
