@@ -39,6 +39,8 @@ pub enum ExitCause {
     HostStopped { by: Stop },
     /// The host side of a device broke.
     DeviceFailed { reason: String },
+    /// The process that serves the shared file system has ended, or is of no use any longer.
+    FileServerFailed { reason: String },
     /// The machine never ran.
     SetupFailed { reason: String },
 }
@@ -127,6 +129,9 @@ impl fmt::Display for ExitCause {
             ExitCause::DeviceFailed { reason } => {
                 write!(f, "The host could not go on serving a device: {reason}.")
             }
+            ExitCause::FileServerFailed { reason } => {
+                write!(f, "The machine has lost its shared files: {reason}.")
+            }
             ExitCause::SetupFailed { reason } => write!(f, "The machine could not be started: {reason}"),
         }
     }
@@ -211,6 +216,7 @@ mod tests {
             ExitCause::HostStopped { by: Stop::SocketClosed },
             ExitCause::HostStopped { by: Stop::ProtocolError },
             ExitCause::DeviceFailed { reason: text() },
+            ExitCause::FileServerFailed { reason: text() },
             ExitCause::SetupFailed { reason: text() },
         ];
         let mut told = std::collections::HashSet::new();

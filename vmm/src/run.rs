@@ -154,8 +154,8 @@ fn serve(
                 }
             }
             Token::DeviceFailure => {
-                let reason = machine.failure.message().unwrap_or("it did not say why").to_owned();
-                return Ok(ExitCause::DeviceFailed { reason });
+                let silent = || ExitCause::DeviceFailed { reason: "it did not say why".to_owned() };
+                return Ok(machine.failure.cause().cloned().unwrap_or_else(silent));
             }
             Token::Control => {
                 if let Some(stop) = control.as_mut().and_then(|control| serve_control(machine, control)) {

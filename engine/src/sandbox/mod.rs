@@ -234,7 +234,7 @@ impl Sandbox {
 
     /// A machine knows that its file server has gone, and not why.
     fn with_file_servers_words(&self, cause: &ExitCause, said: String) -> String {
-        let files = self.files.as_ref().filter(|_| matches!(cause, ExitCause::DeviceFailed { .. }));
+        let files = self.files.as_ref().filter(|_| matches!(cause, ExitCause::FileServerFailed { .. }));
         match files.and_then(|files| files.last_words(self.has_run_out_of_memory())) {
             Some(words) => format!("{said} {words}"),
             None => said,

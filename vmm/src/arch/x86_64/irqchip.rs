@@ -12,7 +12,7 @@ use crate::devices::bus::BusDevice;
 use crate::devices::irq::{IrqLine, Wiring};
 use crate::devices::virtio::failure::Failure;
 use crate::kvm::KvmError;
-use crate::lifecycle::in_words;
+use crate::lifecycle::{ExitCause, in_words};
 
 /// Most pins, so interrupts that a machine's devices may have. A real 82093AA has 24; a kernel goes by the
 /// number in the version register.
@@ -167,7 +167,8 @@ impl Ioapic {
 
     /// The guest would wait for an interrupt for ever.
     fn report(&self, pin: usize, error: &KvmError) {
-        self.failure.report(format!("Interrupt {pin} cannot be routed: {}", in_words(error)));
+        let reason = format!("Interrupt {pin} cannot be routed: {}", in_words(error));
+        self.failure.report(ExitCause::DeviceFailed { reason });
     }
 
     fn read_register(&self) -> u32 {

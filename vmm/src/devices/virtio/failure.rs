@@ -5,6 +5,8 @@ use std::sync::{Arc, OnceLock};
 
 use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 
+use crate::lifecycle::ExitCause;
+
 /// Shared by the machine and all its devices; cheap to clone.
 ///
 /// Only for failures of the host (no thread, no descriptor). What a guest breaks is the guest's to
@@ -14,7 +16,7 @@ pub struct Failure(Arc<Inner>);
 
 struct Inner {
     event: EventFd,
-    first: OnceLock<String>,
+    first: OnceLock<ExitCause>,
 }
 
 impl Failure {
@@ -28,15 +30,15 @@ impl Failure {
         &self.0.event
     }
 
-    /// What failed first, in words.
-    pub fn message(&self) -> Option<&str> {
-        self.0.first.get().map(String::as_str)
+    /// What failed first.
+    pub fn cause(&self) -> Option<&ExitCause> {
+        self.0.first.get()
     }
 
-    /// Keeps the first message and wakes who waits for the event.
-    pub(crate) fn report(&self, message: String) {
+    /// Keeps the first cause and wakes who waits for the event.
+    pub(crate) fn report(&self, cause: ExitCause) {
         // A later failure is most likely a consequence of the first.
-        let _ = self.0.first.set(message);
+        let _ = self.0.first.set(cause);
         // Fails only when the counter is full: then the event is readable already.
         let _ = self.0.event.write(1);
     }

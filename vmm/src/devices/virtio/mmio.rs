@@ -15,7 +15,7 @@ use super::status::{self, Move};
 use super::worker::Worker;
 use crate::devices::bus::BusDevice;
 use crate::devices::irq::IrqLine;
-use crate::lifecycle::in_words;
+use crate::lifecycle::{ExitCause, in_words};
 use crate::memory::GuestMemory;
 
 /// Registers (VirtIO 1.2, 4.2.2), by their offset from the start of the window.
@@ -214,7 +214,8 @@ impl MmioTransport {
             Err(error) => {
                 self.interrupt.needs_reset();
                 let device = self.device.name();
-                self.failure.report(format!("Failed to start device {device}: {}", in_words(&error)));
+                let reason = format!("Failed to start device {device}: {}", in_words(&error));
+                self.failure.report(ExitCause::DeviceFailed { reason });
             }
         }
     }

@@ -112,7 +112,7 @@ fn breaks_until_reset(abuse: impl Fn(&Subject, &mut Driver)) {
         abuse(subject, driver);
         driver.kick(subject.queue);
         driver.wait_needs_reset();
-        assert!(driver.failure.message().is_none(), "a guest's mistake is no failure of the host");
+        assert!(driver.failure.cause().is_none(), "a guest's mistake is no failure of the host");
         driver.start();
         works(subject, driver);
     });

@@ -11,7 +11,7 @@ use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 use super::failure::Failure;
 use super::interrupt::Interrupt;
 use super::queue::QueueError;
-use crate::lifecycle::in_words;
+use crate::lifecycle::{ExitCause, in_words};
 
 /// Enough for the deepest task; each device has a thread, and stacks count as private memory.
 const STACK_BYTES: usize = 128 * 1024;
@@ -111,7 +111,8 @@ impl Worker {
                 Err(TaskError::Guest(_)) => interrupt.needs_reset(),
                 Err(TaskError::Host(error)) => {
                     interrupt.needs_reset();
-                    failure.report(format!("Device {device} failed: {}", in_words(&error)));
+                    let reason = format!("Device {device} failed: {}", in_words(&error));
+                    failure.report(ExitCause::DeviceFailed { reason });
                 }
             }
         })?;

@@ -108,10 +108,13 @@ impl VirtioDevice for Fs {
     fn activate(&mut self, activation: Activation) -> io::Result<Worker> {
         let session = match self.session() {
             Ok(session) => session.clone(),
-            Err(error) => return Err(io::Error::other(error.clone())),
+            Err(error) => {
+                error.report(&activation.failure);
+                return Err(io::Error::other(error.clone()));
+            }
         };
-        let Activation { memory, features, queues, interrupt, failure } = activation;
-        let task = FsTask::start(session, &memory, features, queues, interrupt.clone())?;
+        let (interrupt, failure) = (activation.interrupt.clone(), activation.failure.clone());
+        let task = FsTask::start(session, activation)?;
         Worker::spawn(self.name(), task, interrupt, failure)
     }
 }

@@ -28,8 +28,10 @@ use vmm_sys_util::epoll::EventSet;
 use vmm_sys_util::eventfd::EventFd;
 
 use super::QUEUE_SIZES;
+use crate::devices::virtio::failure::Failure;
 use crate::devices::virtio::feature;
 use crate::devices::virtio::queue::{Addresses, Queue};
+use crate::lifecycle::{ExitCause, in_words};
 use crate::memory::GuestMemory;
 
 /// Stack of the thread that watches the time.
@@ -74,6 +76,14 @@ pub struct Session {
     socket: UnixStream,
     patience: Duration,
     features: u64,
+}
+
+impl SessionError {
+    /// Tells the machine why it ends. What the transport and the worker say of the same error comes second, and
+    /// only the first counts.
+    pub fn report(&self, failure: &Failure) {
+        failure.report(ExitCause::FileServerFailed { reason: in_words(self) });
+    }
 }
 
 impl Session {

@@ -6,36 +6,40 @@ use std::sync::Arc;
 use vmm_sys_util::epoll::EventSet;
 use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 
-use super::session::{Session, Signals};
+use super::session::{Session, SessionError, Signals};
+use crate::devices::virtio::device::Activation;
+use crate::devices::virtio::failure::Failure;
 use crate::devices::virtio::interrupt::Interrupt;
-use crate::devices::virtio::queue::{Queue, QueueError};
+use crate::devices::virtio::queue::QueueError;
 use crate::devices::virtio::worker::{Poll, Task, TaskError, Token};
-use crate::memory::GuestMemory;
 
 pub struct FsTask {
     session: Arc<Session>,
     signals: Signals,
     interrupt: Interrupt,
+    failure: Failure,
     /// KVM turns calls into interrupts by itself.
     is_wired: bool,
 }
 
 impl FsTask {
     /// Hands the queues to the server, which has them until [`Task::stop`].
-    pub fn start(
-        session: Arc<Session>,
-        memory: &GuestMemory,
-        features: u64,
-        queues: Vec<Queue>,
-        interrupt: Interrupt,
-    ) -> io::Result<Self> {
+    pub fn start(session: Arc<Session>, activation: Activation) -> io::Result<Self> {
+        let Activation { memory, features, queues, interrupt, failure } = activation;
         let event = || EventFd::new(EFD_NONBLOCK | EFD_CLOEXEC);
         let signals = Signals { call: Arc::new(event()?), error: event()? };
-        session.start(memory, features, &queues, &signals).map_err(io::Error::other)?;
+        let started = session.start(&memory, features, &queues, &signals);
+        started.map_err(|error| failed(error, &failure))?;
         // What the server has signalled meanwhile counts.
         let is_wired = interrupt.wire(&signals.call);
-        Ok(Self { session, signals, interrupt, is_wired })
+        Ok(Self { session, signals, interrupt, failure, is_wired })
     }
+}
+
+/// The error for those who need not know what a session is.
+fn failed(error: SessionError, failure: &Failure) -> io::Error {
+    error.report(failure);
+    io::Error::other(error)
 }
 
 #[derive(Clone, Copy)]
@@ -87,7 +91,7 @@ impl Task for FsTask {
                 Ok(())
             }
             Event::Broken => Err(QueueError::GivenUp.into()),
-            Event::Server => Err(io::Error::other(Session::interpret(ready)).into()),
+            Event::Server => Err(failed(Session::interpret(ready), &self.failure).into()),
         }
     }
 
@@ -95,6 +99,6 @@ impl Task for FsTask {
     fn stop(&mut self) -> Result<(), TaskError> {
         let stopped = self.session.stop();
         self.interrupt.unwire();
-        Ok(stopped.map_err(io::Error::other)?)
+        Ok(stopped.map_err(|error| failed(error, &self.failure))?)
     }
 }

@@ -52,7 +52,7 @@ fn requests_go_through_on_both_queues_and_interrupts_come_back() {
         echo(&mut driver, REQUESTS);
         echo(&mut driver, HIPRIO);
     }
-    assert!(driver.failure.message().is_none());
+    assert!(driver.failure.cause().is_none());
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn rings_that_the_driver_broke_need_a_reset_and_nothing_else() {
         driver.make_available(queue, 0);
         driver.kick(queue);
         driver.wait_needs_reset();
-        assert!(driver.failure.message().is_none());
+        assert!(driver.failure.cause().is_none());
         driver.start();
         echo(&mut driver, queue);
     }
