@@ -7,6 +7,7 @@
 mod fixture;
 
 mod binds;
+mod content;
 mod control;
 mod dns;
 mod exec;
