@@ -144,3 +144,34 @@ impl FileServer {
         self.child.reap();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn machine_waits_at_a_socket_that_nobody_else_finds() {
+        let folder = tempfile::tempdir().unwrap();
+        // What a killed one left.
+        fs::write(folder.path().join("fs.sock"), "").unwrap();
+        let meeting = Meeting::new(folder.path()).unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        let mut machine = UnixStream::from(meeting.machine().unwrap());
+        let (mut accepted, _) = meeting.listener.accept().unwrap();
+        io::Write::write_all(&mut accepted, b"x").unwrap();
+        let mut byte = [0];
+        io::Read::read_exact(&mut machine, &mut byte).unwrap();
+    }
+
+    #[test]
+    fn server_that_has_ended_takes_nothing_and_tells_how() {
+        let folder = tempfile::tempdir().unwrap();
+        let program = File::open("/bin/false").unwrap();
+        let server = FileServer::start(&program, Meeting::new(folder.path()).unwrap(), None).unwrap();
+        assert_eq!(server.last_words(false).unwrap(), "hull-fs ended with exit code 1");
+        let mount = File::open("/").unwrap();
+        assert!(matches!(server.add(mount.as_fd()), Err(ShareError::Control(_))));
+        server.end();
+        assert!(matches!(server.remove("s0"), Err(ShareError::Ending)));
+    }
+}

@@ -344,3 +344,7 @@ pub fn in_order(mut mounts: Vec<Mount>) -> Vec<Mount> {
     });
     mounts
 }
+
+#[cfg(test)]
+#[path = "attach_tests.rs"]
+mod tests;
