@@ -108,9 +108,9 @@ pub fn discard(store: &Store, id: &str, in_pod: bool, how: Option<&Change>) -> R
     });
     match unplugged.and_then(|()| folders(store, id, in_pod)) {
         Ok(()) => {
-            let own = own_volumes(store, id);
+            let volumes = Volumes::of(store, id);
             store.db().conclude(id, how, true, own_sandbox)?;
-            options::remove_anonymous(store, &own);
+            volumes.release(store);
             Ok(())
         }
         Err(error) => {
@@ -124,11 +124,33 @@ pub fn discard(store: &Store, id: &str, in_pod: bool, how: Option<&Change>) -> R
     }
 }
 
-/// The volumes that go with the container: with --rm those that it did not name.
-fn own_volumes(store: &Store, id: &str) -> Vec<String> {
-    let config = store.db().container(id).ok().and_then(|row| Config::from_row(&row).ok());
-    let config = config.filter(|config| config.remove);
-    config.map_or_else(Vec::new, |config| options::anonymous(&config.volumes))
+/// What a container had, to be let go of once its row is gone.
+#[derive(Default)]
+struct Volumes {
+    /// Which goes on without it, and has these mounted for it.
+    pod: Option<String>,
+    all: Vec<String>,
+    /// Those that go with it: with --rm what it did not name.
+    own: Vec<String>,
+}
+
+impl Volumes {
+    fn of(store: &Store, id: &str) -> Volumes {
+        let Ok(row) = store.db().container(id) else { return Volumes::default() };
+        let all = store.db().volumes_of(id).unwrap_or_default();
+        let config = Config::from_row(&row).ok().filter(|config| config.remove);
+        let own = config.map_or_else(Vec::new, |config| options::anonymous(&config.volumes));
+        Volumes { pod: row.pod, all, own }
+    }
+
+    fn release(&self, store: &Store) {
+        if let Some(pod) = &self.pod
+            && let Err(error) = driver::unmount_unused(store, pod, &self.all)
+        {
+            eprintln!("Failed to take volumes back from pod {pod}: {}", chain(&error));
+        }
+        options::remove_anonymous(store, &self.own);
+    }
 }
 
 fn folders(store: &Store, id: &str, in_pod: bool) -> Result<(), store::Error> {

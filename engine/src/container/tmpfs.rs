@@ -5,13 +5,16 @@ use hull_guest::protocol::Mount;
 use super::size;
 
 const MODE: u32 = 0o1777;
+/// When reading a file is written down in it (mount(8)).
+const ATIME: [&str; 5] = ["noatime", "relatime", "strictatime", "nodiratime", "diratime"];
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TmpfsError {
     #[error("--tmpfs \"{0}\": the path must be absolute")]
     NotAbsolute(String),
     #[error(
-        "--tmpfs \"{word}\": option \"{option}\" is not one of ro rw nosuid suid nodev dev noexec exec size=N mode=NNN"
+        "--tmpfs \"{word}\": option \"{option}\" is not one of ro rw nosuid suid nodev dev noexec exec size=N mode=NNN \
+         uid=N gid=N nr_inodes=N noatime relatime strictatime nodiratime diratime"
     )]
     Option { word: String, option: String },
 }
@@ -60,6 +63,10 @@ pub fn parse(word: &str) -> Result<Mount, TmpfsError> {
                 });
                 flags.push(option.to_string());
             }
+            Some(("uid" | "gid" | "nr_inodes", value)) if value.parse::<u32>().is_ok() => {
+                flags.push(option.to_string());
+            }
+            None if ATIME.contains(&option) => flags.push(option.to_string()),
             _ => return Err(refuse(option)),
         }
     }
@@ -79,13 +86,14 @@ mod tests {
     fn options_replace_their_opposites() {
         assert_eq!(options("/tmp"), "rw,nosuid,nodev,noexec");
         assert_eq!(options("/tmp:exec,ro"), "nosuid,nodev,exec,ro");
+        assert_eq!(options("/tmp:uid=5,noatime"), "rw,nosuid,nodev,noexec,uid=5,noatime");
     }
 
     #[test]
     fn size_and_mode_are_read_and_the_rest_refused() {
         let Mount::Tmpfs { size, mode, .. } = parse("/a:size=64k,mode=700").unwrap() else { panic!() };
         assert_eq!((size, mode), (Some(65536), 0o700));
-        for bad in ["tmp", "/", "/a:uid=1", "/a:size=x", "/a:mode=9"] {
+        for bad in ["tmp", "/", "/a:uid=x", "/a:sync", "/a:size=x", "/a:mode=9"] {
             assert!(parse(bad).is_err(), "{bad}");
         }
     }

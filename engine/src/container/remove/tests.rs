@@ -7,7 +7,8 @@ use crate::context::Context;
 use crate::image::digest::Digest;
 use crate::sandbox::mode::Isolation;
 use crate::store::db::images::NewImage;
-use crate::store::{NewSandbox, With};
+use crate::store::{NewSandbox, PodRow, With};
+use crate::volume::catalog::{self, Wanted};
 
 /// A store with an image and rows of containers, whose folders are there and whose locks are free.
 pub(crate) struct Fixture {
@@ -160,4 +161,25 @@ fn what_is_gone_is_removed() {
     ended(&fixture.store, "a").unwrap();
     assert_eq!((fixture.folders("a"), fixture.state("a")), (0, None));
     ended(&fixture.store, "a").unwrap();
+}
+
+#[test]
+fn a_pod_lets_go_of_volumes_that_only_a_removed_container_had() {
+    let fixture = Fixture::new();
+    let db = fixture.store.db();
+    let (id, name, mode) = ("pod".to_string(), "pod".to_string(), Isolation::Namespace);
+    db.add_pod_with(&PodRow { id, name, mode, created: 1, config: String::new() }, &[]).unwrap();
+    let wanted = |name: &str| Wanted { name: Some(name.to_string()), ..Wanted::default() };
+    for name in ["shared", "alone"] {
+        let row = catalog::ensure(&fixture.store, wanted(name)).unwrap();
+        driver::mount(&fixture.store, &row, "pod", mode).unwrap();
+    }
+    for (id, volumes) in [("one", &["shared", "alone"][..]), ("two", &["shared"])] {
+        let mut row = ContainerRow::new(id, id, Digest::of(b"image"), mode, String::new());
+        row.pod = Some("pod".to_string());
+        db.add_container_with(&row, With { endpoints: &[], volumes }).unwrap();
+    }
+    discard(&fixture.store, "one", true, None).unwrap();
+    assert_eq!(db.mounted_by("pod").unwrap(), ["shared"]);
+    assert!(catalog::remove(&fixture.store, "alone", false).is_ok());
 }

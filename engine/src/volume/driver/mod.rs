@@ -140,6 +140,19 @@ pub fn unmount_all(store: &Store, sandbox: &str) -> Result<(), VolumeError> {
     outcome
 }
 
+/// Takes those back from a pod that goes on which none of its containers has any more.
+pub fn unmount_unused(store: &Store, pod: &str, names: &[String]) -> Result<(), VolumeError> {
+    let mounted = store.db().mounted_by(pod)?;
+    let members: Vec<String> = store.db().containers_of_pod(pod)?.into_iter().map(|row| row.id).collect();
+    let mut outcome = Ok(());
+    for name in names.iter().filter(|name| mounted.contains(name)) {
+        let used = store.db().users_of(name)?.iter().any(|user| members.contains(user));
+        let one = if used { Ok(()) } else { unmount(store, name, pod) };
+        outcome = outcome.and(one);
+    }
+    outcome
+}
+
 fn unmount(store: &Store, name: &str, sandbox: &str) -> Result<(), VolumeError> {
     let _lock = folder::lock(store, name)?;
     let folder = Folder::of(store, name);
