@@ -52,6 +52,7 @@ pub fn info(context: &Context, args: &FormatArgs) -> Exit {
         ("Pods", "Pods"),
         ("Images", "Images"),
         ("Log driver", "LoggingDriver"),
+        ("Volume drivers", "VolumeDrivers"),
         ("Network drivers", "NetworkDrivers"),
         ("Rootless", "Rootless"),
         ("  User ids", "UserIds"),
@@ -100,6 +101,7 @@ fn facts(context: &Context) -> Result<Value, Failure> {
     let count = |state| containers.iter().filter(|row| row.state == state).count();
     let (running, paused) = (count(ContainerState::Running), count(ContainerState::Paused));
     let verdict = probe::verdict(&context.run);
+    let volume_drivers = crate::volume::seen::drivers();
     Ok(json!({
         "ServerVersion": env!("CARGO_PKG_VERSION"),
         "Isolation": isolation(context, &verdict),
@@ -118,7 +120,8 @@ fn facts(context: &Context) -> Result<Value, Failure> {
         "UserIds": facts::ids().unwrap_or_default(),
         "RootlessNetwork": facts::network().unwrap_or_default(),
         "Driver": if in_user_namespace() { "erofs; unpacked in namespace mode" } else { "erofs" },
-        "Plugins": {"Network": ["bridge", "host", "macvlan", "null"]},
+        "Plugins": {"Network": ["bridge", "host", "macvlan", "null"], "Volume": volume_drivers},
+        "VolumeDrivers": volume_drivers.join(" "),
         "NetworkDrivers": "bridge host macvlan null",
         "LoggingDriver": LogConfig::default().driver.name(),
         "OtherFirewalls": other_firewalls(&store),

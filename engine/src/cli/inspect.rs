@@ -14,6 +14,7 @@ use crate::network::{catalog, host_prefixes, inspect as network_inspect};
 use crate::pod;
 use crate::store::{self, Kind, NetworkRow, Store};
 use crate::text::escape;
+use crate::volume::seen;
 
 #[derive(Debug, Args)]
 #[command(args_override_self = true)]
@@ -39,6 +40,7 @@ enum ThingKind {
     Image,
     Network,
     Pod,
+    Volume,
 }
 
 impl ThingKind {
@@ -48,6 +50,7 @@ impl ThingKind {
             ThingKind::Image => "image",
             ThingKind::Network => "network",
             ThingKind::Pod => "pod",
+            ThingKind::Volume => "volume",
         }
     }
 }
@@ -92,6 +95,11 @@ pub fn inspect(context: &Context, args: &InspectArgs) -> Exit {
 /// `hull pod inspect`.
 pub fn pods(context: &Context, format: Option<&str>, names: &[String]) -> Exit {
     of_kind(context, ThingKind::Pod, format, names)
+}
+
+/// `hull volume inspect`.
+pub fn volumes(context: &Context, format: Option<&str>, names: &[String]) -> Exit {
+    of_kind(context, ThingKind::Volume, format, names)
 }
 
 /// `hull image inspect`.
@@ -143,6 +151,10 @@ fn look_up(
             ThingKind::Pod => match store.db().pod(name) {
                 Err(error) if error.kind() == Kind::NotFound => None,
                 row => Some(super::pod::description(store, &pod::view(store, row?)?)?),
+            },
+            ThingKind::Volume => match seen::find(store, name) {
+                Err(error) if error.is_not_found() => None,
+                seen => Some(seen?.description()),
             },
         };
         if found.is_some() {

@@ -45,7 +45,9 @@ mod system_prune;
 mod tag;
 mod top;
 mod update;
+mod volume;
 mod volume_args;
+mod volume_list;
 
 use std::path::PathBuf;
 
@@ -127,15 +129,18 @@ enum Command {
     Update(update::UpdateArgs),
     /// Run a shell beside a container, in its virtual machine
     Debug(exec::DebugArgs),
-    /// Show what happens to containers, images, networks and pods
+    /// Show what happens to containers, images, networks, volumes and pods
     Events(events::EventsArgs),
-    /// Show all that is known of containers, images, networks and pods, as JSON
+    /// Show all that is known of containers, images, networks, pods and volumes, as JSON
     Inspect(inspect::InspectArgs),
     /// Rename a container
     Rename(life::RenameArgs),
     /// Look after networks
     #[command(subcommand)]
     Network(network::NetworkCommand),
+    /// Look after volumes
+    #[command(subcommand)]
+    Volume(volume::VolumeCommand),
     /// Look after pods
     #[command(subcommand)]
     Pod(pod::PodCommand),
@@ -259,6 +264,7 @@ impl Cli {
             Command::Inspect(args) => inspect::inspect(&context, &args),
             Command::Rename(args) => life::rename(&context, &args),
             Command::Network(command) => network::network(&context, command),
+            Command::Volume(command) => volume::volume(&context, command),
             Command::Pod(command) => pod::pod(&context, command),
             Command::System(command) => system::system(&context, &command),
             Command::Pull(args) => pull::pull(&context, &args),

@@ -15,7 +15,7 @@ use crate::text::escape;
 pub enum SystemCommand {
     /// Check every file of the images, and repair those that are damaged
     Check(CheckArgs),
-    /// Show what images and containers take on the disk
+    /// Show what images, containers and volumes take on the disk
     Df(DfArgs),
     /// Remove stopped containers, and images without a name
     Prune(PruneArgs),

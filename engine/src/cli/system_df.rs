@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use super::images::{Line, created, lines};
 use super::output::{self, ago, human_size, short, size};
 use super::ps::status;
-use super::{Exit, Failure, swept};
+use super::{Exit, Failure, swept, volume_list};
 use crate::container::config::Config;
 use crate::container::list::{self as containers, Listed, Selection};
 use crate::container::{life, written};
@@ -15,14 +15,16 @@ use crate::format::rows::{Headings, Row, RowFormat, ellipsis};
 use crate::format::{filter::Filters, quote};
 use crate::image::list;
 use crate::image::usage::Usage;
-use crate::store::Store;
 use crate::store::db::inventory::Kept;
+use crate::store::{self, Store};
 use crate::time::{SECOND, go_local, now_ns};
+use crate::volume::usage::Used;
+use crate::volume::{self, seen};
 
 #[derive(Debug, Args)]
 #[command(args_override_self = true)]
 pub struct DfArgs {
-    /// Each image and container
+    /// Each image, container and volume
     #[arg(short, long)]
     verbose: bool,
     /// Columns, as a Go template: table, json, 'table {{.Type}}\t{{.Size}}'; with -v over all of it
@@ -55,25 +57,29 @@ const CONTAINERS: Headings = &[
     ("ID", "CONTAINER ID"),
     ("Image", "IMAGE"),
     ("Command", "COMMAND"),
+    ("LocalVolumes", "LOCAL VOLUMES"),
     ("Size", "SIZE"),
     ("RunningFor", "CREATED"),
     ("Status", "STATUS"),
     ("Names", "NAMES"),
 ];
-const CONTAINER_COLUMNS: &str =
-    r"{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.Size}}\t{{.RunningFor}}\t{{.Status}}\t{{.Names}}";
+const CONTAINER_COLUMNS: &str = r"{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.LocalVolumes}}\t{{.Size}}\t{{.RunningFor}}\t{{.Status}}\t{{.Names}}";
+
+const VOLUME_COLUMNS: &str = r"{{.Name}}\t{{.Links}}\t{{.Size}}";
 
 /// What is in the store now.
 struct Disk {
     images: Vec<Kept>,
     usage: Usage,
     containers: Vec<Container>,
+    volumes: Vec<Used>,
 }
 
 struct Container {
     listed: Listed,
     /// What it has written, as far as that is known.
     bytes: u64,
+    volumes: usize,
 }
 
 impl Disk {
@@ -81,12 +87,15 @@ impl Disk {
         let images = store.db().inventory()?;
         let naming = context.config.short_names.clone();
         let all = Selection { all: true, naming, ..Selection::default() };
-        let containers = containers::list(store, &all, &store.db().images()?)?.into_iter().map(|listed| {
+        let listed = containers::list(store, &all, &store.db().images()?)?;
+        let containers = listed.into_iter().map(|listed| {
             let config = listed.config.as_ref();
             let written = config.and_then(|config| written::bytes(store, &listed.row, config).ok().flatten());
-            Container { bytes: written.unwrap_or(0), listed }
+            let volumes = store.db().volumes_of(&listed.row.id)?.len();
+            Ok(Container { bytes: written.unwrap_or(0), volumes, listed })
         });
-        Ok(Self { usage: Usage::of(&images), containers: containers.collect(), images })
+        let containers = containers.collect::<Result<_, store::Error>>()?;
+        Ok(Self { usage: Usage::of(&images), containers, images, volumes: volume::usage::all(store)? })
     }
 }
 
@@ -102,7 +111,7 @@ pub fn df(context: &Context, args: &DfArgs) -> Exit {
     }
 }
 
-fn summary(disk: &Disk) -> [Row; 2] {
+fn summary(disk: &Disk) -> [Row; 3] {
     let used = Usage::of(disk.images.iter().filter(|image| image.containers > 0));
     let total = disk.usage.total();
     let shown = disk.images.iter().filter(|image| !image.hidden);
@@ -123,7 +132,20 @@ fn summary(disk: &Disk) -> [Row; 2] {
         "Size": human_size(bytes(&up) + bytes(&down)),
         "Reclaimable": reclaimable(bytes(&down), bytes(&up) + bytes(&down)),
     });
-    [row(images), row(containers)]
+    [row(images), row(containers), row(volumes(disk))]
+}
+
+fn volumes(disk: &Disk) -> Value {
+    let bytes =
+        |of: &dyn Fn(&&Used) -> bool| disk.volumes.iter().filter(of).map(|used| used.bytes).sum::<u64>();
+    let total = bytes(&|_| true);
+    json!({
+        "Type": "Local Volumes",
+        "TotalCount": disk.volumes.len().to_string(),
+        "Active": disk.volumes.iter().filter(|used| used.links > 0).count().to_string(),
+        "Size": human_size(total),
+        "Reclaimable": reclaimable(bytes(&|used| used.links == 0), total),
+    })
 }
 
 /// `1.983MB (100%)`; without a share where there is nothing.
@@ -149,8 +171,12 @@ fn verbose(context: &Context, args: &DfArgs, store: &Store, disk: &Disk) -> Exit
         .flat_map(|image| lines(image, naming, false).into_iter().map(|line| image_fields(disk, image, line)))
         .collect();
     let containers: Vec<Value> = disk.containers.iter().map(container_fields).collect();
+    let volumes: Vec<Value> = disk.volumes.iter().map(|used| volume_fields(store, used)).collect();
     if let Some(format) = args.format.as_deref().filter(|format| !matches!(*format, "" | "table")) {
-        return output::print_formatted(format, &json!({"Images": images, "Containers": containers}));
+        return output::print_formatted(
+            format,
+            &json!({"Images": images, "Containers": containers, "Volumes": volumes}),
+        );
     }
     let table = |headings, columns, rows: Vec<Value>| {
         let rows: Vec<Row> = rows.into_iter().map(shortened).map(row).collect();
@@ -158,7 +184,15 @@ fn verbose(context: &Context, args: &DfArgs, store: &Store, disk: &Disk) -> Exit
     };
     let images = table(IMAGES, IMAGE_COLUMNS, images)?;
     let containers = table(CONTAINERS, CONTAINER_COLUMNS, containers)?;
-    output::print(&format!("Images space usage:\n\n{images}\nContainers space usage:\n\n{containers}"))
+    let volumes = table(volume_list::HEADINGS, VOLUME_COLUMNS, volumes)?;
+    output::print(&format!(
+        "Images space usage:\n\n{images}\nContainers space usage:\n\n{containers}\nLocal Volumes space usage:\n\n{volumes}"
+    ))
+}
+
+fn volume_fields(store: &Store, used: &Used) -> Value {
+    let (links, size) = (used.links.to_string(), human_size(used.bytes));
+    volume_list::fields_of(&used.row, &seen::place(store, &used.row), "local", &links, &size)
 }
 
 fn image_fields(disk: &Disk, image: &list::Listed, line: Line) -> Value {
@@ -187,12 +221,13 @@ fn shortened(mut fields: Value) -> Value {
 }
 
 fn container_fields(container: &Container) -> Value {
-    let Container { listed: Listed { row, config, image, health }, bytes } = container;
+    let Container { listed: Listed { row, config, image, health }, bytes, volumes } = container;
     let command = config.as_ref().map(Config::command_line).unwrap_or_default();
     json!({
         "ID": row.id,
         "Image": if image.starts_with("sha256:") { short(image) } else { image },
         "Command": quote(&ellipsis(&command, 20)),
+        "LocalVolumes": volumes.to_string(),
         "Size": size(*bytes),
         "RunningFor": ago((now_ns() - row.created) / SECOND),
         "CreatedAt": go_local(row.created),

@@ -13,12 +13,16 @@ use crate::image::prune;
 use crate::network::catalog;
 use crate::store::{ContainerRow, ContainerState, Store};
 use crate::text::escape;
+use crate::volume;
 
 #[derive(Debug, Args)]
 pub struct PruneArgs {
     /// All images that no container was made of, not only those without a name
     #[arg(short, long)]
     all: bool,
+    /// Volumes without a name that no container was made with, too
+    #[arg(long)]
+    volumes: bool,
     /// Do not ask
     #[arg(short, long)]
     force: bool,
@@ -29,8 +33,12 @@ pub fn prune(context: &Context, args: &PruneArgs) -> Exit {
         true => "all images without at least one container associated to them",
         false => "all dangling images",
     };
+    let volumes = match args.volumes {
+        true => "  - all anonymous volumes not used by at least one container\n",
+        false => "",
+    };
     let warning = format!(
-        "This will remove:\n  - all stopped containers that are in no pod\n  - all networks not used by at least one container\n  - {images}\n"
+        "This will remove:\n  - all stopped containers that are in no pod\n  - all networks not used by at least one container\n{volumes}  - {images}\n"
     );
     if !args.force && !confirmed(&warning)? {
         return Ok(0);
@@ -55,6 +63,11 @@ pub fn prune(context: &Context, args: &PruneArgs) -> Exit {
         text = format!("Deleted Containers:\n{text}\n");
     }
     text += &super::network::removed(&catalog::prune(&store, &Filters::default())?);
+    if args.volumes {
+        let pruned = volume::prune::prune(&store, false, &Filters::default())?;
+        text += &super::volume::removed(&pruned);
+        bytes = bytes.saturating_add(pruned.bytes);
+    }
     let pruned = prune::prune(&store, args.all, &Filters::default())?;
     text += &image_prune::removed(&pruned, &context.config.short_names);
     bytes = bytes.saturating_add(pruned.bytes);

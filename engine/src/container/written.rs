@@ -36,15 +36,16 @@ pub fn bytes(store: &Store, row: &ContainerRow, config: &Config) -> io::Result<O
 
 /// The lengths of all that is no folder in a tree that its container changes meanwhile: symlinks are never
 /// followed, a file with several names counts once, what vanishes on the way does not count. Nor do names
-/// longer than a path may be.
-fn below(top: &Path) -> io::Result<u64> {
+/// longer than a path may be. What is mounted in it is another tree.
+pub fn below(top: &Path) -> io::Result<u64> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let top = match openat(AT_FDCWD, top, flags, Mode::empty()) {
         Err(Errno::ENOENT) => return Ok(0),
         opened => opened?,
     };
-    let how =
-        OpenHow::new().flags(flags).resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS);
+    let inside =
+        ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_XDEV;
+    let how = OpenHow::new().flags(flags).resolve(inside);
     let (mut total, mut seen) = (0_u64, HashSet::new());
     let mut folders = vec![PathBuf::from(".")];
     while let Some(path) = folders.pop() {

@@ -7,7 +7,7 @@ use std::path::Path;
 use super::driver::{self, local, mounts};
 use super::folder::{self, Folder};
 use super::model::LOCAL;
-use super::{VolumeError, VolumeRow, VolumeSettings};
+use super::{VolumeError, VolumeRow, VolumeSettings, seen};
 use crate::container::names;
 use crate::rootless::in_user_namespace;
 use crate::sandbox::lock::SandboxLock;
@@ -32,7 +32,9 @@ pub struct Wanted {
 }
 
 /// Finds a volume, or makes it. As docker's: of one that is there only the driver has to be the one that is wanted.
+/// One that a plugin has of that name is found without its plugin being named, too.
 pub fn ensure(store: &Store, wanted: Wanted) -> Result<VolumeRow, VolumeError> {
+    let wanted = Wanted { driver: wanted.driver.filter(|driver| !driver.is_empty()), ..wanted };
     let anonymous = wanted.name.is_none();
     let name = wanted.name.map_or_else(names::new_id, Ok).map_err(VolumeError::Random)?;
     check_name(&name)?;
@@ -44,16 +46,20 @@ pub fn ensure(store: &Store, wanted: Wanted) -> Result<VolumeRow, VolumeError> {
         Err(error) => return Err(error.into()),
     }
     let mut labels = wanted.labels;
+    let found = match (&wanted.driver, anonymous) {
+        (None, false) => seen::elsewhere(&name),
+        _ => None,
+    };
     if anonymous {
         labels.insert(ANONYMOUS_LABEL.to_owned(), String::new());
     }
-    let driver = wanted.driver.filter(|driver| !driver.is_empty()).unwrap_or_else(|| LOCAL.to_owned());
+    let driver = wanted.driver.or(found).unwrap_or_else(|| LOCAL.to_owned());
     let settings = VolumeSettings { labels, options: wanted.options, anonymous, ..VolumeSettings::default() };
     make(store, VolumeRow { name, driver, created: now_ns(), settings })
 }
 
 /// Docker's grammar. Plugins' volumes keep to it, too: it is their folders' name.
-fn check_name(name: &str) -> Result<(), VolumeError> {
+pub(super) fn check_name(name: &str) -> Result<(), VolumeError> {
     let mut bytes = name.bytes();
     if name.len() < 2 {
         return Err(VolumeError::ShortName(name.to_owned()));
@@ -94,9 +100,15 @@ fn make(store: &Store, mut row: VolumeRow) -> Result<VolumeRow, VolumeError> {
 
 /// Removes a volume that no container was made with. By force it is forgotten even if its plugin does not remove it.
 pub fn remove(store: &Store, name: &str, force: bool) -> Result<(), VolumeError> {
-    check_name(name).map_err(|_| not_found(name))?;
+    match check_name(name) {
+        Err(_) if force => return Ok(()),
+        checked => checked.map_err(|_| not_found(name))?,
+    }
     let _lock = folder::lock(store, name)?;
-    let row = store.db().volume(name)?;
+    let row = match store.db().volume(name) {
+        Err(error) if error.kind() == Kind::NotFound => return remove_elsewhere(name, force, error),
+        row => row?,
+    };
     let folder = Folder::of(store, name);
     take_back(store, &row, &folder)?;
     // From here on, who is killed leaves a folder that is to go if the row is gone.
@@ -115,6 +127,15 @@ pub fn remove(store: &Store, name: &str, force: bool) -> Result<(), VolumeError>
         _ => {}
     }
     folder.clear_away()
+}
+
+/// One that its plugin has and no container ever had. By force, what is not there is gone.
+fn remove_elsewhere(name: &str, force: bool, missing: store::Error) -> Result<(), VolumeError> {
+    match seen::elsewhere(name) {
+        Some(driver) => driver::remove(&seen::foreign(name, &driver)),
+        None if force => Ok(()),
+        None => Err(missing.into()),
+    }
 }
 
 /// Nothing that is mounted below a folder goes with it.

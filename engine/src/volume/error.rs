@@ -33,6 +33,8 @@ pub enum VolumeError {
     Conflict { name: String, driver: String },
     #[error("create {name}")]
     Options { name: String, source: OptionError },
+    #[error("create {name}")]
+    ByPlugin { name: String, source: PluginError },
     #[error(
         "Volume {name} is being filled with what the image has, for another container of this pod; start this one \
          once that one has started"

@@ -16,6 +16,9 @@ pub mod model;
 pub mod options;
 pub mod parse;
 pub mod populate;
+pub mod prune;
+pub mod seen;
+pub mod usage;
 
 pub use catalog::sweep;
 pub use error::VolumeError;

@@ -21,6 +21,13 @@ pub struct VolumeRow {
     pub settings: VolumeSettings,
 }
 
+impl VolumeRow {
+    /// Whether what it shows is in the store, and nobody else's: not mounted from elsewhere, not a plugin's.
+    pub fn is_stored(&self) -> bool {
+        self.driver == LOCAL && (self.settings.options.is_empty() || self.settings.block_bytes.is_some())
+    }
+}
+
 /// What a volume's row keeps as JSON.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VolumeSettings {

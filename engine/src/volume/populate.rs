@@ -18,7 +18,6 @@ use nix::fcntl::FlockArg;
 
 use super::driver::{self, block};
 use super::folder::{Folder, mark, open_folder, unmark, wait};
-use super::model::LOCAL;
 use super::{VolumeError, VolumeRow};
 use crate::sandbox::remove;
 use crate::store::{FileLock, Store};
@@ -50,7 +49,7 @@ pub fn begin(store: &Store, row: &VolumeRow) -> Result<Option<Population>, Volum
         return Ok(None);
     }
     // Nothing but what is the store's own is emptied.
-    let marked = is_own(row) && store.db().mounts_of(&row.name)?.len() <= 1;
+    let marked = row.is_stored() && store.db().mounts_of(&row.name)?.len() <= 1;
     if marked {
         mark(&folder.copying())?;
     }
@@ -83,11 +82,6 @@ pub(super) fn settle(folder: &Folder, row: &VolumeRow) -> Result<(), VolumeError
         None => empty(&folder.data())?,
     }
     unmark(&folder.copying())
-}
-
-/// Whether what it shows is of hull's own making.
-pub(super) fn is_own(row: &VolumeRow) -> bool {
-    row.driver == LOCAL && (row.settings.options.is_empty() || row.settings.block_bytes.is_some())
 }
 
 fn empty(shown: &Path) -> Result<(), VolumeError> {

@@ -6,12 +6,12 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use hull_guest::protocol::DISK_FOLDER;
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
 use nix::mount::{MsFlags, mount};
 
 use super::loopdev::{self, LoopError};
@@ -66,14 +66,13 @@ pub(super) fn shown(folder: &Folder) -> PathBuf {
 /// Opens it for a virtual machine, locked (flock(2)) for as long as the file or a copy of it is open.
 pub fn open(path: &Path) -> Result<File, BlockError> {
     let file = open_file(path)?;
-    let duplicate = file.try_clone().map_err(|source| failed("open", path, source))?;
-    match Flock::lock(duplicate, FlockArg::LockExclusiveNonblock) {
-        // The lock belongs to the open file, not to this descriptor of it; letting go of it would unlock both.
-        Ok(lock) => std::mem::forget(lock),
-        Err((_, Errno::EWOULDBLOCK)) => return Err(BlockError::InUse(path.to_owned())),
-        Err((_, errno)) => return Err(failed("lock", path, errno.into())),
+    // SAFETY: flock(2) takes a descriptor, which is open, and a number.
+    let locked = unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) };
+    match Errno::result(locked) {
+        Ok(_) => Ok(file),
+        Err(Errno::EWOULDBLOCK) => Err(BlockError::InUse(path.to_owned())),
+        Err(errno) => Err(failed("lock", path, errno.into())),
     }
-    Ok(file)
 }
 
 fn open_file(path: &Path) -> Result<File, BlockError> {

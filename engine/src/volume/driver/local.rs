@@ -233,3 +233,7 @@ fn with_address(data: &str) -> Result<String, resolve::Error> {
     };
     Ok(data.split(',').map(resolved).collect::<Result<Vec<_>, resolve::Error>>()?.join(","))
 }
+
+#[cfg(test)]
+#[path = "local_tests.rs"]
+mod tests;

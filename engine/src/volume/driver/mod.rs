@@ -12,7 +12,7 @@ pub mod plugin;
 use std::path::PathBuf;
 
 use self::local::Local;
-use self::plugin::Plugin;
+use self::plugin::{Plugin, PluginError};
 use super::folder::{self, Folder, open_folder};
 use super::model::LOCAL;
 use super::{VolumeError, VolumeRow, populate};
@@ -53,10 +53,22 @@ fn is_plain(row: &VolumeRow) -> bool {
 
 /// Makes what the volume is to show. Its folder is there, its row is not.
 pub(super) fn create(row: &VolumeRow, folder: &Folder) -> Result<(), VolumeError> {
+    if row.driver != LOCAL {
+        let made = create_by_plugin(row);
+        return made.map_err(|source| VolumeError::ByPlugin { name: row.name.clone(), source });
+    }
     match driver(row)? {
-        Driver::Local(Local::Plain | Local::Mount(_)) => open_folder(&folder.data()),
         Driver::Local(Local::Block(bytes)) => Ok(block::create(&folder.disk(), bytes)?),
-        Driver::Plugin(plugin) => Ok(plugin.create(&row.name, &row.settings.options)?),
+        _ => open_folder(&folder.data()),
+    }
+}
+
+/// As docker: one that it has already is taken as it is.
+fn create_by_plugin(row: &VolumeRow) -> Result<(), PluginError> {
+    let plugin = Plugin::find(&row.driver)?;
+    match plugin.get(&row.name)? {
+        Some(_) => Ok(()),
+        None => plugin.create(&row.name, &row.settings.options),
     }
 }
 
@@ -76,7 +88,7 @@ pub fn mount(store: &Store, row: &VolumeRow, sandbox: &str, mode: Isolation) -> 
     let row = store.db().volume(&row.name)?;
     let folder = Folder::of(store, &row.name);
     let has_it = store.db().mounts_of(&row.name)?.iter().any(|other| other == sandbox);
-    if !has_it && populate::is_own(&row) {
+    if !has_it && row.is_stored() {
         populate::settle(&folder, &row)?;
     }
     let block = row.settings.block_bytes.is_some();
@@ -186,3 +198,6 @@ fn tell_plugin(row: &VolumeRow, sandbox: &str) -> Result<(), VolumeError> {
         other => Ok(other?),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,4 @@
-//! What is mounted in volumes' folders, in this process's mount namespace.
+//! What is mounted in volumes' folders, in this thread's mount namespace.
 
 use std::fs;
 use std::io;
@@ -10,7 +10,7 @@ use nix::mount::{MntFlags, umount2};
 
 /// Of a list of mounts, which the host's administrator makes: far more than there may be.
 const MAX_MOUNTS: usize = 64 << 20;
-const MOUNTINFO: &str = "/proc/self/mountinfo";
+const MOUNTINFO: &str = "/proc/thread-self/mountinfo";
 
 #[derive(Debug, thiserror::Error)]
 pub enum MountError {
