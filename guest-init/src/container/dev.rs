@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, makedev, mknodat, openat2, symlinkat};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, makedev, mknodat, openat2, symlinkat};
 use rustix::io::Errno;
 use rustix::mount::{OpenTreeFlags, open_tree};
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt};
@@ -51,6 +51,22 @@ pub fn populate(hosts: Option<Vec<OwnedFd>>) -> Result<(), StepError> {
         symlinkat(*target, CWD, *path).step(format_args!("link {path}"))?;
     }
     Ok(())
+}
+
+/// The container's /dev/null. A folder of the image's or the user's may be in the place of /dev, and a container that
+/// runs may replace what is in its own: a link there would put a file of the host's kernel (/proc/sys) in front of what
+/// is to be hidden, or into the command's hands. So links are not followed, and nothing but the null device will do.
+pub fn open_null(flags: OFlags) -> Result<OwnedFd, StepError> {
+    let no_links = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    let flags = flags | OFlags::CLOEXEC;
+    let null = openat2(CWD, "/dev/null", flags, Mode::empty(), no_links).step("open /dev/null")?;
+    let stat = fstat(&null).step("look at /dev/null")?;
+    let is_device = FileType::from_raw_mode(stat.st_mode).is_char_device();
+    if is_device && stat.st_rdev == makedev(1, 3) {
+        Ok(null)
+    } else {
+        Err(StepError::setup("Failed to open /dev/null: what the container has there is not the null device"))
+    }
 }
 
 /// Both ends of the container's terminal.

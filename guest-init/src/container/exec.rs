@@ -17,7 +17,7 @@ use super::dev::{self, Terminal};
 use super::launch::{Launch, Prepared, Streams};
 use super::spec::{SpecError, ValidProcess};
 use super::task::{Channels, Forked};
-use super::{caps, namespaces, overlaid, paths, spec, user};
+use super::{caps, namespaces, paths, spec, user};
 use crate::error::{Step, StepError, shown};
 use crate::protocol::{CallError, ErrorKind, ExecPlace, ExecSpec, Seccomp};
 use crate::sys::{self, Fork, PidNamespace};
@@ -120,7 +120,7 @@ impl Entering<'_> {
                 let Terminal { controller, terminal } = dev::open_terminal(size)?;
                 (Streams::Terminal(terminal), Some(controller))
             }
-            None => (Streams::Apart { null: overlaid::open_null()? }, None),
+            None => (Streams::Apart { null: dev::open_null(OFlags::RDWR | OFlags::NOCTTY)? }, None),
         };
         let identity = user::look_up(process.user.as_bytes(), &proc)?;
         Ok(Prepared { identity, streams, controller, late_joins: Vec::new() })

@@ -5,11 +5,13 @@ use std::os::fd::OwnedFd;
 
 use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
-use rustix::mount::{MountAttrFlags, MountFlags, mount, mount_bind};
+use rustix::mount::{
+    MountAttrFlags, MountFlags, MoveMountFlags, OpenTreeFlags, mount, move_mount, open_tree,
+};
 
 use super::cgroup::{ContainerView, View};
-use super::mount_attr;
 use super::rootfs::fsapi::{FsContext, attach};
+use super::{dev, mount_attr};
 use crate::error::{Step, StepError};
 use crate::sys::has_group;
 
@@ -141,17 +143,32 @@ fn open_or_make_folder(path: &str) -> Result<OwnedFd, StepError> {
 
 /// Hides each path: a file behind /dev/null, a folder behind an empty one. What is absent stays so.
 pub fn mask(paths: &[String]) -> Result<(), StepError> {
+    let mut null = None;
     for path in paths {
         // Looked at first: a bind that fails on a folder costs an RCU grace period.
         match rustix::fs::stat(path.as_str()) {
-            Ok(stat) if FileType::from_raw_mode(stat.st_mode).is_dir() => mask_folder(path),
-            Ok(_) => mount_bind("/dev/null", path.as_str()),
-            Err(Errno::NOENT | Errno::NOTDIR) => Ok(()),
-            Err(cause) => Err(cause),
+            Ok(stat) if FileType::from_raw_mode(stat.st_mode).is_dir() => {
+                mask_folder(path).step(format_args!("mask {path}"))?;
+            }
+            Ok(_) => {
+                let null = match &null {
+                    Some(open) => open,
+                    None => null.insert(dev::open_null(OFlags::PATH)?),
+                };
+                mask_file(null, path).step(format_args!("mask {path}"))?;
+            }
+            Err(Errno::NOENT | Errno::NOTDIR) => {}
+            Err(cause) => return Err(cause).step(format_args!("mask {path}")),
         }
-        .step(format_args!("mask {path}"))?;
     }
     Ok(())
+}
+
+fn mask_file(null: &OwnedFd, path: &str) -> Result<(), Errno> {
+    let clone =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    let mask = open_tree(null, c"", clone)?;
+    move_mount(mask, c"", CWD, path, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
 }
 
 fn mask_folder(path: &str) -> Result<(), Errno> {

@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{CWD, FileType, Gid, Mode, OFlags, Uid};
+use rustix::fs::{FileType, Gid, Mode, OFlags, Uid};
 use rustix::mount::{MountAttrFlags, OpenTreeFlags, open_tree};
 
 use super::paths::{self, Kind};
@@ -96,9 +96,4 @@ pub fn enter_working_directory(cwd: &Text) -> Result<(), StepError> {
     let path = cwd.as_bytes();
     let folder = paths::open_or_make_folder(path)?;
     rustix::process::fchdir(folder).step(format_args!("enter the working directory {}", shown(path)))
-}
-
-/// Opens the container's own /dev/null, for a standard input that nobody feeds.
-pub fn open_null() -> Result<OwnedFd, StepError> {
-    rustix::fs::openat(CWD, "/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).step("open /dev/null")
 }

@@ -2,6 +2,8 @@
 
 use std::os::fd::{AsRawFd, OwnedFd};
 
+use rustix::fs::OFlags;
+
 use super::cgroup::Cgroup;
 use super::dev::Terminal;
 use super::launch::{Launch, Prepared, Streams};
@@ -101,7 +103,7 @@ impl FirstProcess<'_> {
                 let Terminal { controller, terminal } = dev::open_console(size)?;
                 Ok((Streams::Terminal(terminal), Some(controller)))
             }
-            None => Ok((Streams::Apart { null: overlaid::open_null()? }, None)),
+            None => Ok((Streams::Apart { null: dev::open_null(OFlags::RDWR | OFlags::NOCTTY)? }, None)),
         }
     }
 

@@ -231,6 +231,20 @@ fn dev_of_the_host_can_take_the_place_of_the_containers() {
 }
 
 #[test]
+fn link_in_place_of_the_null_device_masks_nothing_and_is_nobodys_input() {
+    let Some(agent) = Agent::start() else { return };
+    let forged = folder(&agent);
+    symlink("/proc/sys/kernel/core_pattern", forged.join("null")).unwrap();
+    for target in ["/dev", "/to-dev"] {
+        let told = agent.refusal(bind(&forged, target));
+        assert!(told.starts_with("Failed to open /dev/null: "), "{target}: {told}");
+    }
+    fs::remove_file(forged.join("null")).unwrap();
+    fs::write(forged.join("null"), "").unwrap();
+    assert!(agent.refusal(bind(&forged, "/dev")).contains("not the null device"));
+}
+
+#[test]
 fn mounts_are_made_in_the_order_given() {
     let Some(agent) = Agent::start() else { return };
     let shared = folder(&agent);

@@ -85,6 +85,7 @@ fn make_image() -> Result<(TempDir, PathBuf), String> {
     let links = [
         ("/tmp/../../../..", "escape"),
         ("/proc", "to-proc"),
+        ("/dev", "to-dev"),
         ("/nowhere-in-the-image", "dangling"),
         ("tmp/../nowhere-in-the-image-either", "dangling-file"),
         ("loop", "loop"),
