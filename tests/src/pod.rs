@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -57,15 +56,10 @@ pub fn supervisor(sandbox: &str) -> Option<Pid> {
     processes().find(|pid| fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|it| it == wanted))
 }
 
-/// All that work for a store.
+/// All that work for a store: those of its sandboxes. A supervisor has no environment that would tell.
 pub fn supervisors_of(root: &Path) -> Vec<Pid> {
-    let wanted = [b"HULL_ROOT=", root.as_os_str().as_bytes(), b"\0"].concat();
-    let of_store = |pid: &Pid| {
-        let read = |file: &str| fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
-        read("cmdline").starts_with(b"hull\0supervise\0")
-            && read("environ").windows(wanted.len()).any(|part| part == wanted)
-    };
-    processes().filter(of_store).collect()
+    let sandboxes = fs::read_dir(root.join("sandboxes")).into_iter().flatten().flatten();
+    sandboxes.filter_map(|entry| supervisor(entry.file_name().to_str()?)).collect()
 }
 
 /// What a supervisor has started: the VMM, or the agent.
@@ -75,6 +69,15 @@ pub fn children(of: Pid) -> Vec<Pid> {
         stat.rsplit(") ").next()?.split(' ').nth(1)?.parse::<i32>().ok()
     };
     processes().filter(|pid| parent(pid) == Some(of.as_raw())).collect()
+}
+
+/// Who is in a sandbox's own cgroup outside of its containers: the VMM and its file server, or the agent.
+pub fn supervised(sandbox: &str) -> Vec<Pid> {
+    let group = format!("/hull/{sandbox}/supervised");
+    let inside = |pid: &Pid| {
+        fs::read_to_string(format!("/proc/{pid}/cgroup")).is_ok_and(|groups| groups.contains(&group))
+    };
+    processes().filter(inside).collect()
 }
 
 /// kill -9, and it is gone when this returns.

@@ -19,8 +19,17 @@ pub struct World {
 }
 
 impl World {
+    /// With all the images.
     pub fn new() -> World {
-        let store = Store::over_images();
+        World::of(Store::over_images())
+    }
+
+    /// With busybox, and for images of the case's own.
+    pub fn with_own_images() -> World {
+        World::of(Store::with_busybox())
+    }
+
+    fn of(store: Store) -> World {
         let folder = store.scratch.join("shared");
         fs::create_dir(&folder).unwrap();
         // Containers' users may go there.

@@ -12,7 +12,7 @@ use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use hull_engine::image::{self, Root};
-use hull_engine::sandbox::agent::{Address, Agent};
+use hull_engine::sandbox::agent::{self, Address, Agent};
 use hull_engine::sandbox::{disk, slots};
 use hull_guest::protocol::{
     self, AGENT_PORT, ContainerArgs, ContainerSpec, ContainerState, Outcome, Request, RootSource,
@@ -133,7 +133,7 @@ impl Machine {
 
     /// Creates a container of `script`, with its stdout.
     fn create(&self, id: &str, source: RootSource, script: &str) -> UnixStream {
-        self.agent.create(spec(id, source, script)).unwrap();
+        self.agent.create(spec(id, source, script), agent::LIMIT).unwrap();
         self.agent.attach(id, Stream::Stdout).unwrap()
     }
 

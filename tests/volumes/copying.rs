@@ -19,7 +19,7 @@ chown 33:44 . && chmod 2770 .
 ";
 
 const LIST: &str = "cd /v; stat -c '%n %F %u:%g %a %h' . file below below/deep below/hard below/soft absolute pipe empty; \
-                    cat below/hard; readlink below/soft absolute; stat -c %s sparse; du -k sparse | cut -f1; stat -c %Y file; ls -A | wc -l";
+                    cat below/hard; readlink below/soft; readlink absolute; stat -c %s sparse; du -k sparse | cut -f1; stat -c %Y file; ls -A | wc -l";
 
 fn load(world: &World) {
     let tree = world.dir("tree");
@@ -34,7 +34,7 @@ fn load(world: &World) {
 
 #[test]
 fn the_first_use_copies_what_the_image_has() {
-    let world = World::new();
+    let world = World::with_own_images();
     load(&world);
     let script = LIST.replace("/v;", "/srv/full;");
     let in_image = world.script("", "full:1", &script).output().text();
@@ -62,7 +62,7 @@ fn the_first_use_copies_what_the_image_has() {
 
 #[test]
 fn nothing_is_copied_where_it_is_not_wanted() {
-    let world = World::new();
+    let world = World::with_own_images();
     load(&world);
     let bound = world.dir("bound");
     let options = format!(

@@ -108,7 +108,7 @@ fn swapped_links_never_show_what_is_outside() {
     });
     let rounds = if hull_tests::paths::emulated() { 150 } else { 1500 };
     let script = format!(
-        "cd /data; i=0; while [ $i -lt {rounds} ]; do i=$((i + 1)); for d in swap other; do cat $d/name $d/deep/name; ls $d/deep/..; \
+        "set +e; cd /data; i=0; while [ $i -lt {rounds} ]; do i=$((i + 1)); for d in swap other; do cat $d/name $d/deep/name; ls $d/deep/..; \
          echo x > $d/new; rm -f $d/new; mkdir $d/made; rmdir $d/made; (cd $d && cat name && cat ../outside/name); done; done 2>/dev/null; \
          find -L /data -name name | xargs cat 2>/dev/null; true"
     );
@@ -134,17 +134,12 @@ fn fifos_and_deep_trees_hold_nobody_up() {
         nix::sys::stat::Mode::from_bits_truncate(0o666),
     )
     .unwrap();
-    let name = "d".repeat(200);
-    let deep = format!(
-        "cd /data; i=0; while [ $i -lt 40 ]; do mkdir {name}; cd {name}; i=$((i + 1)); done; echo bottom > file"
-    );
-    let script = format!(
-        "mkfifo /data/pipe; cat /data/pipe & cat /data/host-pipe & cat < /data/host-pipe & ({deep}); \
-         echo still here > /data/file; cat /data/file; find /data -type d | wc -l; find /data -name file | wc -l; \
-         echo through > /data/pipe; wait %1; rm -r /data/d*; ls /data; kill %2 %3"
-    );
-    let text = world.sh(&format!("-v {folder}:/data"), &script).text();
-    assert_eq!(text, "still here\n41\n2\nthrough\nfile\nhost-pipe\npipe");
+    hull_tests::files::names::deep_tree(folder.as_ref()).unwrap();
+    let script = "mkfifo /data/pipe; cat /data/pipe & cat /data/host-pipe & cat < /data/host-pipe & \
+                  echo still here > /data/file; cat /data/file; find /data -type d | wc -l; \
+                  rm -r /data/d*; echo through > /data/pipe; wait %1; ls /data";
+    let text = world.script(&format!("-v {folder}:/data"), hull_tests::DEBIAN, script).output().text();
+    assert_eq!(text, "still here\n61\nthrough\nfile\nhost-pipe\npipe");
 }
 
 /// The process that a machine's files come from.

@@ -21,6 +21,15 @@ fn supervisor(world: &World) -> Pid {
     supervisor
 }
 
+/// The container's own, whose row is there.
+#[track_caller]
+fn only_folders_are_left(world: &mut World) {
+    let folders =
+        ["containers", "sandboxes"].map(|name| format!("folder {}", world.store.root.join(name).display()));
+    let owned = |line: &String| folders.iter().any(|folder| line.starts_with(folder));
+    hull_tests::eventually("nothing but folders is left", || world.traces().iter().all(owned).then_some(()));
+}
+
 const USE: &str = "for d in bound named disk anonymous; do echo x >> /$d/starts; sync /$d; cat /$d/starts | wc -l; done; ls -A /memory";
 
 #[test]
@@ -30,9 +39,7 @@ fn nothing_of_its_mounts_is_left_of_a_killed_supervisor() {
     assert_eq!(world.exec("one", USE).text(), "1\n1\n1\n1");
     pod::murder(supervisor(&world));
     assert_eq!(world.say("inspect -f {{.State.Status}} one").text(), "exited");
-    let left = world.left();
-    let only_folder = left.iter().all(|line| line.starts_with("folder ") && line.contains("/containers/"));
-    assert!(only_folder, "{left:?}");
+    only_folders_are_left(&mut world);
     // Everything is to be had again, by itself and by another.
     world.say("start one").exits(0);
     assert_eq!(world.exec("one", USE).text(), "2\n2\n2\n2");
@@ -48,17 +55,17 @@ fn a_killed_agent_or_machine_ends_its_container_and_its_mounts() {
     let mut world = World::new();
     world.sleeping("one", &options(&world));
     world.exec("one", USE).exits(0);
-    let name = if isolation() == Isolation::Vm { "hull-vmm" } else { "hull-init" };
-    let is_it = |pid: &Pid| {
-        std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe.to_string_lossy().contains(name))
+    let id = world.say("inspect -f {{.Id}} one").text();
+    let serves_files = |pid: &Pid| {
+        std::fs::read_link(format!("/proc/{pid}/exe"))
+            .is_ok_and(|exe| exe.to_string_lossy().contains("hull-fs"))
     };
-    let found = pod::children(supervisor(&world)).into_iter().find(is_it);
-    pod::murder(found.unwrap_or_else(|| panic!("no {name}")));
+    let found = pod::supervised(&id).into_iter().find(|pid| !serves_files(pid));
+    pod::murder(found.unwrap());
     eventually("it has ended", || {
         (world.say("inspect -f {{.State.Status}} one").text() == "exited").then_some(())
     });
-    let left = world.left();
-    assert!(left.iter().all(|line| line.starts_with("folder ") && line.contains("/containers/")), "{left:?}");
+    only_folders_are_left(&mut world);
     world.say("start one").exits(0);
     assert_eq!(world.exec("one", USE).text(), "2\n2\n2\n2");
 }
@@ -86,11 +93,7 @@ fn a_killed_file_server_ends_its_container_in_words() {
         let why = world.say("inspect -f {{.State.Error}} one").text();
         assert!(why.contains("file server") || why.contains("hull-fs"), "{why}");
         assert_ne!(world.say("inspect -f {{.State.ExitCode}} one").text(), "0");
-        let left = world.left();
-        assert!(
-            left.iter().all(|line| line.starts_with("folder ") && line.contains("/containers/")),
-            "{left:?}"
-        );
+        only_folders_are_left(&mut world);
         world.say("start one").exits(0);
         world.exec("one", "cat /bound/x /named/x").exits(0);
         world.say("rm -f one").exits(0);

@@ -28,12 +28,12 @@ fn secrets_are_files_in_memory_and_nowhere_else() {
     let mut world = World::new();
     let secret = world.file("password", "correct horse battery staple\n");
     let options = format!(
-        "--secret src={secret} --secret source={secret},target=other,uid=12,gid=34,mode=0440 \
-         --secret src={secret},target=/etc/app/key,mode=0400 --config src={secret},target=/etc/app.conf"
+        "--secret id=password,src={secret} --secret id=x,source={secret},target=other,uid=12,gid=34,mode=0440 \
+         --secret id=y,src={secret},target=/etc/app/key,mode=0400 --config id=z,src={secret},target=/etc/app.conf"
     );
     world.sleeping("holder", &options);
     let script = "cd /run/secrets; stat -c '%n %u:%g %a' password other /etc/app/key /etc/app.conf; cat password other; \
-                  grep -c 'horse battery' /etc/app/key /etc/app.conf; for f in password other /etc/app/key /etc/app.conf; do \
+                  grep -c 'horse.battery' /etc/app/key /etc/app.conf; for f in password other /etc/app/key /etc/app.conf; do \
                   echo x 2>/dev/null >> $f && echo wrote $f; chmod 666 $f 2>/dev/null && echo changed $f; \
                   rm -f $f 2>/dev/null && echo removed $f; done; stat -f -c %T password";
     let text = world.exec("holder", script).text();

@@ -14,7 +14,8 @@ fn everywhere(world: &World) -> String {
 }
 
 /// What a machine's shared folder has not, and why; a host's and a disk have all.
-const NOT_SHARED: &[(&str, &str)] = &[];
+const NOT_SHARED: &[(&str, &str)] =
+    &[("tmpfile", "virtiofsd does not answer FUSE_TMPFILE; programs take a name then")];
 
 #[test]
 fn every_check_of_files_passes_on_every_mount() {
@@ -36,14 +37,14 @@ fn every_check_of_files_passes_on_every_mount() {
 fn files_changed_at_random_are_as_a_model_says() {
     let world = World::new();
     let options = everywhere(&world);
-    let steps = if paths::emulated() { 400 } else { 5000 };
+    let steps = if paths::emulated() { 300 } else { 2000 };
     let script = format!(
-        "mkdir /r; for at in /r /d /b /v; do for seed in 1 2; do echo $at; hull-files model $at $seed{} {steps}; done; done; \
+        "mkdir /r; for at in /r /d /b /v; do for seed in {seed} {seed}7; do echo $at; hull-files model $at $seed {steps}; done; done; \
          ls -A /b /v | grep model || echo clean",
-        std::process::id()
+        seed = std::process::id()
     );
     let text = world.script(&options, DEBIAN, &script).output_within(paths::patience() * 3).exits(0);
-    assert!(text.stdout.ends_with(b"/v\nclean\n"), "{}", text.report("the end"));
+    assert!(text.stdout.ends_with(b"clean\n"), "{}", text.report("the end"));
 }
 
 /// pjdfstest's settings: users of the image, and what Linux has.
@@ -51,20 +52,25 @@ const SETTINGS: &str = "[features]\nposix_fallocate = {}\nutime_now = {}\nutimen
                         [settings]\nnaptime = 0.01\n\
                         [dummy_auth]\nentries = [[\"nobody\", \"nogroup\"], [\"daemon\", \"daemon\"]]\n";
 
-/// Names of those that failed, and how many passed.
-fn failures(text: &str) -> (BTreeSet<String>, usize) {
+/// Names of those that failed, and of those that passed.
+fn results(text: &str) -> [BTreeSet<String>; 2] {
     let plain: String = {
         let mut parts = text.split('\x1b');
         let first = parts.next().unwrap_or_default().to_owned();
         parts.fold(first, |all, part| all + part.split_once('m').map_or(part, |(_, rest)| rest))
     };
-    let named = plain.lines().filter(|line| line.split_whitespace().last() == Some("FAILED"));
-    let names = named.filter_map(|line| line.split_whitespace().next().map(str::to_owned)).collect();
-    (names, plain.lines().filter(|line| line.split_whitespace().last() == Some("ok")).count())
+    ["FAILED", "ok"].map(|result| {
+        let those = plain.lines().filter(|line| line.split_whitespace().last() == Some(result));
+        those.filter_map(|line| line.split_whitespace().next().map(str::to_owned)).collect()
+    })
 }
 
-/// In a machine, what pjdfstest finds that it does not find on the host, by name, and why.
-const IN_A_MACHINE: &[(&str, &str)] = &[];
+/// Skipped in containers, since it mounts.
+const MOUNTS: &str = "rmdir::ebusy";
+
+/// Cases that a machine cannot pass, by the ends of their names: they make device files, for which the process that
+/// serves the files has no right.
+const DEVICES: [&str; 2] = ["::char", "::block"];
 
 #[test]
 fn pjdfstest_finds_what_it_finds_on_the_host() {
@@ -74,21 +80,22 @@ fn pjdfstest_finds_what_it_finds_on_the_host() {
         .args(["-c", &settings, "-p", &world.dir("host")])
         .output()
         .unwrap();
-    let (known, passed) = failures(&String::from_utf8_lossy(&on_host.stdout));
-    assert!(passed > 100, "{on_host:?}");
+    let [known, passed] = results(&String::from_utf8_lossy(&on_host.stdout));
+    assert!(passed.len() > 300, "{on_host:?}");
     let options = format!("{} {} -v {settings}:/settings:ro", everywhere(&world), program("pjdfstest"));
     let places: &[&str] = if paths::emulated() { &["/b"] } else { &["/b", "/v", "/d"] };
     for place in places {
         let script = format!("pjdfstest -c /settings -p {place} || :");
         let output = world.script(&options, DEBIAN, &script).output_within(paths::patience() * 3).exits(0);
-        let (found, count) = failures(&String::from_utf8_lossy(&output.stdout));
-        let more: Vec<&String> = found
-            .difference(&known)
-            .filter(|name| {
-                isolation() != Isolation::Vm || !IN_A_MACHINE.iter().any(|(known, _)| known == name)
-            })
-            .collect();
+        let [found, fine] = results(&String::from_utf8_lossy(&output.stdout));
+        let excused = |name: &&String| {
+            *name == MOUNTS
+                || known.contains(*name)
+                || isolation() == Isolation::Vm && DEVICES.iter().any(|end| name.ends_with(end))
+        };
+        let more: Vec<&String> = found.iter().filter(|name| !excused(name)).collect();
         assert!(more.is_empty(), "{place}: {more:?} fail here alone");
-        assert!(count + found.len() >= passed, "{place}: {count} passed here, {passed} on the host");
+        let fewer: Vec<&String> = passed.difference(&fine).filter(|name| !excused(name)).collect();
+        assert!(fewer.is_empty(), "{place}: {fewer:?} pass on the host alone");
     }
 }

@@ -298,7 +298,7 @@ fn socket(folder: &Path) -> io::Result<()> {
 }
 
 /// Deeper than a path can be long.
-fn deep_tree(folder: &Path) -> io::Result<()> {
+pub fn deep_tree(folder: &Path) -> io::Result<()> {
     let name = CString::new("d".repeat(200))?;
     let mut at = File::open(folder)?;
     for _ in 0..60 {

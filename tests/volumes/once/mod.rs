@@ -3,4 +3,5 @@
 mod against_docker;
 mod commands;
 mod inspected;
+mod plugin;
 mod refused;

@@ -9,14 +9,16 @@ fn wrong_secrets_are_refused() {
     let folder = world.dir("folder");
     for (options, part) in [
         ("--secret x".to_owned(), "x"),
-        ("--secret src=/none/such".to_owned(), "/none/such"),
-        (format!("--secret src={folder}"), "folder"),
-        (format!("--secret src={secret},mode=9"), "9"),
-        (format!("--secret src={secret},uid=root"), "root"),
-        (format!("--secret src={secret},bogus=1"), "bogus"),
-        (format!("--secret src={secret},target=../x"), "../x"),
-        (format!("--secret src={secret} --secret src={secret}"), "secret"),
-        ("--secret target=x".to_owned(), "src"),
+        ("--secret id=a,src=/none/such".to_owned(), "/none/such"),
+        ("--secret id=a,src=x,env=y".to_owned(), "both"),
+        ("--secret id=a,env=HULL_NOT_SET".to_owned(), "HULL_NOT_SET"),
+        (format!("--secret id=a,src={folder}"), "folder"),
+        (format!("--secret id=a,src={secret},mode=9"), "9"),
+        (format!("--secret id=a,src={secret},uid=root"), "root"),
+        (format!("--secret id=a,src={secret},bogus=1"), "bogus"),
+        (format!("--secret id=a,src={secret} --secret id=a,src={secret}"), "the id a"),
+        ("--secret target=x".to_owned(), "id"),
+        ("--secret id=x".to_owned(), "src"),
     ] {
         let told = world.refused(&options, 125);
         assert!(told.contains(part), "{options}: {told}");
