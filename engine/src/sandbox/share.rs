@@ -16,7 +16,7 @@ use hull_fs::control::{BadName, Client, ControlError, ShareName};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 
 use super::death::{self, LastWords};
-use super::spawn::{Child, FIRST_FD, Spawn};
+use super::spawn::{Child, Ending, FIRST_FD, Spawn};
 use super::{DYING, END_LIMIT, LaunchError, held, socket};
 
 /// An answer takes a few system calls; a host that swaps may take its time.
@@ -125,11 +125,21 @@ impl FileServer {
         Ok(control.client.remove(&name.parse()?)?)
     }
 
-    /// How it came to its end, in words; none if it does not.
+    /// How it came to its end, in words; none if that was not its own, or has not come. `for_memory`: the kernel has killed a process of the
+    /// sandbox' for want of memory.
     pub fn last_words(&self, for_memory: bool) -> Option<String> {
         let ending = self.child.ending(DYING)?;
-        let said = held(&self.last_words).text();
-        Some(death::told("hull-fs", Some(ending), for_memory, &said))
+        let text = held(&self.last_words).text();
+        Some(match (ending, text.trim_end_matches([';', ' '])) {
+            // It knows how its child ended that served the guest.
+            (Ending::Exited(_), said) if !said.is_empty() => {
+                let killer = "; the host's OOM killer was at work";
+                format!("{said}{}", if for_memory { killer } else { "" })
+            }
+            // Its machine has hung up.
+            (Ending::Exited(0), _) => return None,
+            (ending, said) => death::told("hull-fs", Some(ending), for_memory, said),
+        })
     }
 
     /// Ends it, which it does by itself when its machine has.
@@ -147,6 +157,8 @@ impl FileServer {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
 
     #[test]
@@ -158,7 +170,7 @@ mod tests {
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
         let mut machine = UnixStream::from(meeting.machine().unwrap());
         let (mut accepted, _) = meeting.listener.accept().unwrap();
-        io::Write::write_all(&mut accepted, b"x").unwrap();
+        accepted.write_all(b"x").unwrap();
         let mut byte = [0];
         io::Read::read_exact(&mut machine, &mut byte).unwrap();
     }
@@ -169,6 +181,15 @@ mod tests {
         let program = File::open("/bin/false").unwrap();
         let server = FileServer::start(&program, Meeting::new(folder.path()).unwrap(), None).unwrap();
         assert_eq!(server.last_words(false).unwrap(), "hull-fs ended with exit code 1");
+        held(&server.last_words)
+            .writer()
+            .try_clone_to_owned()
+            .map(File::from)
+            .unwrap()
+            .write_all(b"why\n")
+            .unwrap();
+        assert_eq!(server.last_words(false).unwrap(), "why");
+        assert!(server.last_words(true).unwrap().contains("OOM killer"));
         let mount = File::open("/").unwrap();
         assert!(matches!(server.add(mount.as_fd()), Err(ShareError::Control(_))));
         server.end();
