@@ -28,3 +28,8 @@ fn a_machines_process_is_jailed_as_a_user_that_is_nobody_else() {
         user.expect_no_processes();
     }
 }
+
+#[test]
+fn a_machine_has_its_users_binds_and_volumes() {
+    crate::volumes::shared_as_the_users_own();
+}

@@ -7,3 +7,4 @@ mod limits;
 mod machine;
 mod network;
 mod users;
+mod volumes;

@@ -49,8 +49,9 @@ fn devices_and_files_by_number_are_out_of_reach() {
     // On a host the default capabilities are what keeps a container in; a machine's root may have all.
     let all = if isolation() == Isolation::Vm { "--cap-add ALL" } else { "" };
     let options = format!("-v {folder}:/data -v named:/named {all} {}", program("hull-files"));
-    let script =
-        format!("{mknod}; touch /named/x; hull-files handle /data/file; hull-files handle /named/x; true");
+    let script = format!(
+        "{mknod}; touch /named/x; hull-files handle /data/file || :; hull-files handle /named/x || :"
+    );
     let text = world.sh(&options, &script).text();
     assert!(text.lines().all(|line| !all.is_empty() && line == "the file's own handle"), "{text}");
     if isolation() == Isolation::Vm {
