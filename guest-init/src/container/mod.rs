@@ -37,6 +37,7 @@ mod user;
 
 pub use self::rootfs::view::open as root_view;
 
+use std::cell::Cell;
 use std::os::fd::OwnedFd;
 
 use rustix::process::Rlimit;
@@ -59,12 +60,28 @@ pub struct Surroundings {
     /// Host: the mount namespace that the agent was started in, where the paths of binds are looked up. What has
     /// been mounted there since shows, and mounts can be shared with it.
     pub mounts: Option<OwnedFd>,
+    /// Guest: what the host shares is mounted.
+    shared: Cell<bool>,
 }
 
 impl Surroundings {
     /// Looks at this machine and fits the agent's own limits to its work.
     pub fn discover(mounts: Option<OwnedFd>) -> Result<Self, StepError> {
-        Ok(Surroundings { layout: Layout::discover()?, descriptors: rlimits::raise_descriptors(), mounts })
+        Ok(Surroundings {
+            layout: Layout::discover()?,
+            descriptors: rlimits::raise_descriptors(),
+            mounts,
+            shared: Cell::new(false),
+        })
+    }
+
+    /// Has what the host shares mounted for a container that gets some of it.
+    fn share(&self, spec: &ValidSpec) -> Result<(), StepError> {
+        if !self.shared.get() && requested::wants_shares(&spec.mounts) {
+            requested::mount_shared()?;
+            self.shared.set(true);
+        }
+        Ok(())
     }
 }
 
@@ -78,6 +95,7 @@ pub fn create(
     if let Some(list) = &spec.resources.cpuset_cpus {
         cgroup::check_cpus(list)?;
     }
+    surroundings.share(&spec)?;
     let mut cgroup = Cgroup::create(&surroundings.layout, &spec.cgroup, &spec.resources)?;
     if cgroup.is_none() && joined.pid.is_some() {
         // Nothing would tell its processes from the other's when it ends.

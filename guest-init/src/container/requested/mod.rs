@@ -8,17 +8,27 @@ mod propagation;
 mod source;
 mod tmpfs;
 
-pub use self::source::Sources;
+pub use self::source::{Sources, mount_shared};
 
 use self::bind::Taken;
 use super::spec::{Tmpfs, ValidMount};
 use super::targets;
 use crate::error::{StepError, shown};
+use crate::protocol::BindSource;
 
 /// A mount that can be put in its place.
 pub enum Ready<'a> {
     Tmpfs(&'a Tmpfs),
     Bind(Taken<'a>),
+}
+
+/// Whether any of it is what the host shares.
+pub fn wants_shares(mounts: &[ValidMount]) -> bool {
+    let shared = |mount: &ValidMount| match mount {
+        ValidMount::Bind(bind) => matches!(bind.source, BindSource::Share { .. }),
+        ValidMount::Tmpfs(_) => false,
+    };
+    mounts.iter().any(shared)
 }
 
 /// Takes the sources of the binds. In all the container's namespaces, before its root is entered.

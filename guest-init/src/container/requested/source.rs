@@ -2,15 +2,15 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, mkdirat, openat2};
 use rustix::io::Errno;
-use rustix::mount::{MountAttrFlags, OpenTreeFlags, open_tree};
+use rustix::mount::{MountAttrFlags, MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 
 use super::disk::{self, DiskFolder, FirstUse};
 use super::propagation;
 use crate::container::namespaces;
 use crate::container::rootfs;
-use crate::container::rootfs::fsapi::{self, FsContext};
+use crate::container::rootfs::fsapi::FsContext;
 use crate::container::spec::ValidMount;
 use crate::error::{Step, StepError, shown};
 use crate::protocol::{Bind, BindSource, ErrorKind, Propagation, SHARE_TAG, Text};
@@ -37,8 +37,6 @@ pub enum Fill {
 pub struct Sources<'a> {
     /// The mount namespace of the host's paths.
     hosts: Option<&'a OwnedFd>,
-    /// What the host shares with this guest, once it is mounted.
-    shared: Option<OwnedFd>,
 }
 
 impl<'a> Sources<'a> {
@@ -50,7 +48,7 @@ impl<'a> Sources<'a> {
                 rootfs::wait_for_disk(*disk)?;
             }
         }
-        Ok(Sources { hosts, shared: None })
+        Ok(Sources { hosts })
     }
 
     /// A detached mount of what a bind names.
@@ -60,7 +58,7 @@ impl<'a> Sources<'a> {
                 Some(hosts) => namespaces::visit(hosts, || of_path(path, bind))??,
                 None => of_path(path, bind)?,
             },
-            BindSource::Share { name } => clone(&self.open_share(name)?, bind)?,
+            BindSource::Share { name } => clone(&open_share(name)?, bind)?,
             BindSource::Disk { disk } => {
                 let root = rootfs::mount_disk(*disk, MountAttrFlags::MOUNT_ATTR_NODEV)?;
                 let DiskFolder { folder, first_use } = disk::open(root, bind.copy_image)?;
@@ -70,24 +68,31 @@ impl<'a> Sources<'a> {
         };
         Ok(Source { mount, fill: if bind.copy_image { Fill::Folder } else { Fill::No } })
     }
+}
 
-    /// A name in the root of what the host shares. The one mount of it is private to this set-up; another
-    /// container's is of the same superblock.
-    fn open_share(&mut self, name: &str) -> Result<OwnedFd, StepError> {
-        let root = match self.shared.take() {
-            Some(root) => root,
-            None => {
-                let sealed = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
-                let root = FsContext::open("virtiofs")?.set("source", SHARE_TAG.as_bytes())?.mount(sealed)?;
-                fsapi::attach_aside(&root, "what the host shares")?;
-                root
-            }
-        };
-        let flags = OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
-        let share = open_tree(&root, name, flags).step(format_args!("open the host's share {name}"));
-        self.shared = Some(root);
-        share
+/// Where a guest's agent has what the host shares, and each container's set-up a copy of that mount.
+const SHARED: &str = "/shared";
+
+/// Mounts what the host shares. Once a guest, by the agent itself: the kernel finds the superblock for another mount by
+/// its device, and those of the folders in it, which it mounts as they are come by, have the same device and are found
+/// first (virtio_fs_get_tree() and sget_fc() of Linux).
+pub fn mount_shared() -> Result<(), StepError> {
+    let sealed = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
+    let root = FsContext::open("virtiofs")?.set("source", SHARE_TAG.as_bytes())?.mount(sealed)?;
+    match mkdirat(CWD, SHARED, Mode::RWXU) {
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(cause) => return Err(cause).step(format_args!("make {SHARED}")),
     }
+    move_mount(&root, c"", CWD, SHARED, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+        .step("attach what the host shares")
+}
+
+/// A name in the root of what the host shares. It is mounted as it is opened.
+fn open_share(name: &str) -> Result<OwnedFd, StepError> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = rustix::fs::open(SHARED, flags, Mode::empty()).step("open what the host shares")?;
+    let flags = OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
+    open_tree(&root, name, flags).step(format_args!("open the host's share {name}"))
 }
 
 /// What a message calls the source of a bind.
