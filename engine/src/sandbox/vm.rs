@@ -38,9 +38,9 @@ const OVERHEAD_MIB: u64 = 64;
 /// What hull-vmm itself, KVM's tables and the page cache of the machine's disks may have beside the guest's
 /// memory. Page cache is given back where it gets tight.
 const HOST_OVERHEAD_MIB: u64 = 128;
-/// What hull-fs and the page cache of what it serves may have on top: it is in the same cgroup, since the guest's memory
-/// is charged to whichever of both touches a page first.
-const FS_OVERHEAD_MIB: u64 = 128;
+/// What hull-fs may have on top at least: it is in the same cgroup, since the guest's memory is charged to whichever of
+/// both touches a page first.
+const LEAST_FS_OVERHEAD_MIB: u64 = 256;
 /// vCPUs without `--cpus`, where the host has as many.
 const DEFAULT_VCPUS: u64 = 2;
 /// The span that a quota of CPU time is for, where none is named: the kernel's.
@@ -109,7 +109,8 @@ pub fn launch(plan: &Plan, parts: &Parts, blocks: Vec<Block>) -> Result<Sandbox,
         }
         _ => None,
     };
-    let overhead = HOST_OVERHEAD_MIB + if files.is_some() { FS_OVERHEAD_MIB } else { 0 };
+    let memory_mib = u64::from(config.memory_mib);
+    let overhead = HOST_OVERHEAD_MIB + files.as_ref().map_or(0, |_| fs_overhead_mib(memory_mib));
     Ok(Sandbox {
         mode: plan.mode,
         id: plan.id.clone(),
@@ -121,7 +122,7 @@ pub fn launch(plan: &Plan, parts: &Parts, blocks: Vec<Block>) -> Result<Sandbox,
         cause: OnceLock::new(),
         cgroup: Mutex::new(cgroup),
         memory: Mutex::new(None),
-        host_bytes: Some((u64::from(config.memory_mib) + overhead) << 20),
+        host_bytes: Some((memory_mib + overhead) << 20),
         roots: Mutex::new(roots),
         blocks,
         pod: plan.pod.clone(),
@@ -222,6 +223,12 @@ fn memory_mib(resources: &Resources) -> u32 {
         limit + limit / 64 + OVERHEAD_MIB
     });
     u32::try_from(mib).unwrap_or(u32::MAX)
+}
+
+/// Each file that the guest's kernel remembers takes it a kilobyte and more, and hull-fs and the host's kernel two that
+/// cannot be given back before the guest forgets it: a machine that looks through a large tree must not be killed for it.
+fn fs_overhead_mib(memory_mib: u64) -> u64 {
+    memory_mib.max(LEAST_FS_OVERHEAD_MIB)
 }
 
 /// The largest limit that a container of such a machine may be given while it runs.

@@ -3,8 +3,8 @@
 //! Whoever copies holds the volume's lock, and whoever mounts the volume meanwhile waits for that
 //! ([`super::driver::mount`]). So a mark of a copy under way that nobody holds the lock of is a copy that was cut
 //! short, nobody else has written to the volume since, and it is emptied and done again. A copy is not marked while
-//! others have the volume mounted, who may write to it at any time: cut short, it stays as far as it came, as
-//! docker's does.
+//! others have the volume mounted, who may write to it at any time, or for a container of a pod, whose others may come to:
+//! cut short, it stays as far as it came, as docker's does.
 //!
 //! In a virtual machine a block volume is filled by the agent, which sees whether it is new: the host does not look into
 //! it.
@@ -20,7 +20,8 @@ use super::driver::{self, block};
 use super::folder::{Folder, mark, open_folder, unmark, wait};
 use super::{VolumeError, VolumeRow};
 use crate::sandbox::remove;
-use crate::store::{FileLock, Store};
+use crate::store::files::sync_parent;
+use crate::store::{FileLock, Kind, Store};
 
 /// An empty volume that is being filled. Dropped, the copy was cut short.
 pub struct Population {
@@ -42,14 +43,14 @@ pub fn begin(store: &Store, row: &VolumeRow) -> Result<Option<Population>, Volum
     if folder.copying().exists() {
         // Of one that died while this one waited, or could not make its container.
         empty(&shown)?;
-        unmark(&folder.copying())?;
+        end_mark(&folder)?;
     }
     let mut entries = fs::read_dir(&shown).map_err(VolumeError::io("list", &shown))?;
     if entries.next().transpose().map_err(VolumeError::io("list", &shown))?.is_some() {
         return Ok(None);
     }
     // Nothing but what is the store's own is emptied.
-    let marked = row.is_stored() && store.db().mounts_of(&row.name)?.len() <= 1;
+    let marked = row.is_stored() && has_one_user(store, row)?;
     if marked {
         mark(&folder.copying())?;
     }
@@ -59,7 +60,7 @@ pub fn begin(store: &Store, row: &VolumeRow) -> Result<Option<Population>, Volum
 impl Population {
     /// The copy is whole.
     pub fn finish(self) -> Result<(), VolumeError> {
-        if self.marked { unmark(&self.folder.copying()) } else { Ok(()) }
+        if self.marked { end_mark(&self.folder) } else { Ok(()) }
     }
 }
 
@@ -81,7 +82,24 @@ pub(super) fn settle(folder: &Folder, row: &VolumeRow) -> Result<(), VolumeError
         }
         None => empty(&folder.data())?,
     }
-    unmark(&folder.copying())
+    end_mark(folder)
+}
+
+/// Not to come back by a power cut: whatever containers had written by then, and brought to the disk, would be emptied.
+fn end_mark(folder: &Folder) -> Result<(), VolumeError> {
+    unmark(&folder.copying())?;
+    Ok(sync_parent(&folder.copying())?)
+}
+
+/// Whether no container but the one that is being made can have it mounted. Those of a pod have one sandbox.
+fn has_one_user(store: &Store, row: &VolumeRow) -> Result<bool, VolumeError> {
+    let mounts = store.db().mounts_of(&row.name)?;
+    let [sandbox] = mounts.as_slice() else { return Ok(mounts.is_empty()) };
+    match store.db().pod(sandbox) {
+        Ok(pod) => Ok(pod.id != *sandbox),
+        Err(error) if error.kind() == Kind::NotFound => Ok(true),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn empty(shown: &Path) -> Result<(), VolumeError> {

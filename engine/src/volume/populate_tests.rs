@@ -3,6 +3,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use super::super::catalog::{Wanted, ensure};
 use super::*;
 use crate::sandbox::mode::Isolation;
+use crate::store::PodRow;
 
 /// A store with the volume "web", which "one" has mounted; what it shows.
 fn fixture() -> (tempfile::TempDir, Store, VolumeRow, std::path::PathBuf) {
@@ -73,6 +74,26 @@ fn nothing_is_cleared_where_others_had_the_volume_before_the_copy() {
     driver::unmount_all(&store, "two").unwrap();
     mount(&store, &row, "three");
     assert!(begin(&store, &row).unwrap().is_none());
+    assert!(data.join("own").exists());
+}
+
+#[test]
+fn nothing_is_cleared_in_a_pod_whose_other_containers_may_write() {
+    let (_folder, store, row, data) = fixture();
+    driver::unmount_all(&store, "one").unwrap();
+    let pod = PodRow {
+        id: "pod".into(),
+        name: "p".into(),
+        mode: Isolation::Namespace,
+        created: 1,
+        config: "{}".into(),
+    };
+    store.db().add_pod(&pod).unwrap();
+    mount(&store, &row, "pod");
+    drop(begin(&store, &row).unwrap().unwrap());
+    fs::write(data.join("own"), "of another container of the pod").unwrap();
+    assert!(begin(&store, &row).unwrap().is_none());
+    mount(&store, &row, "two");
     assert!(data.join("own").exists());
 }
 

@@ -39,6 +39,8 @@ pub use neighbours::{Mark, Neighbour};
 /// Pages of the log before a commit moves them into the database, which waits for the disk twice: the
 /// trade is against reading the log at each start.
 const LOG_PAGES: u32 = 256;
+/// `synchronous`: a power cut takes the last commits back, and nothing else.
+const NORMAL: &str = "NORMAL";
 
 pub struct Database {
     connection: Mutex<Connection>,
@@ -56,7 +58,7 @@ impl Database {
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(failed)?;
         connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES).map_err(failed)?;
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, true).map_err(failed)?;
-        connection.pragma_update(None, "synchronous", "NORMAL").map_err(failed)?;
+        connection.pragma_update(None, "synchronous", NORMAL).map_err(failed)?;
         let database = Self { connection: Mutex::new(connection), path, lock_path: paths.database_lock() };
         database.migrate()?;
         Ok(database)
@@ -106,7 +108,33 @@ impl Database {
         body: impl FnOnce(&Transaction<'_>) -> Result<T, Failure>,
     ) -> Result<T> {
         let _writer = FileLock::wait(&self.lock_path, FlockArg::LockExclusive)?;
+        self.transact(&mut self.connection(), what, body)
+    }
+
+    /// The same, and no power cut takes it back.
+    fn write_durably<T>(
+        &self,
+        what: &'static str,
+        body: impl FnOnce(&Transaction<'_>) -> Result<T, Failure>,
+    ) -> Result<T> {
+        let _writer = FileLock::wait(&self.lock_path, FlockArg::LockExclusive)?;
         let mut connection = self.connection();
+        let set = |connection: &Connection, word| {
+            let outcome = connection.pragma_update(None, "synchronous", word);
+            outcome.map_err(|source| self.failed(what, source))
+        };
+        set(&connection, "FULL")?;
+        let outcome = self.transact(&mut connection, what, body);
+        set(&connection, NORMAL).and(outcome)
+    }
+
+    /// With the writers' lock in hand.
+    fn transact<T>(
+        &self,
+        connection: &mut Connection,
+        what: &'static str,
+        body: impl FnOnce(&Transaction<'_>) -> Result<T, Failure>,
+    ) -> Result<T> {
         let outcome = (|| {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let value = body(&transaction)?;

@@ -45,9 +45,10 @@ impl Database {
         })
     }
 
-    /// Writes what is kept of a volume as JSON.
+    /// Writes what is kept of a volume as JSON. It is on the disk when this returns: that a machine may have written to a
+    /// volume must not be forgotten.
     pub fn change_volume(&self, name: &str, settings: &VolumeSettings) -> Result<()> {
-        self.write("change a volume", |tx| {
+        self.write_durably("change a volume", |tx| {
             let changed = tx
                 .prepare_cached("UPDATE volumes SET config = ? WHERE name = ?")?
                 .execute(params![to_json(settings), name])?;
