@@ -26,7 +26,10 @@ use crate::volume::{VolumeError, VolumeRow};
 pub enum BlockError {
     #[error("Failed to {what} the disk {}", .path.display())]
     Disk { what: &'static str, path: PathBuf, source: io::Error },
-    #[error("The disk {} is in use: one virtual machine at a time can have it", .0.display())]
+    #[error(
+        "The disk {} is in use: one virtual machine at a time can have it, and none while it is mounted on the host",
+        .0.display()
+    )]
     InUse(PathBuf),
     #[error(
         "Volume {0} is a disk of its own (kind=block) that a virtual machine has written to, and a host does not mount \
@@ -66,13 +69,18 @@ pub(super) fn shown(folder: &Folder) -> PathBuf {
 /// Opens it for a virtual machine, locked (flock(2)) for as long as the file or a copy of it is open.
 pub fn open(path: &Path) -> Result<File, BlockError> {
     let file = open_file(path)?;
-    // SAFETY: flock(2) takes a descriptor, which is open, and a number.
-    let locked = unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) };
-    match Errno::result(locked) {
-        Ok(_) => Ok(file),
+    match lock(&file) {
+        Ok(()) => Ok(file),
         Err(Errno::EWOULDBLOCK) => Err(BlockError::InUse(path.to_owned())),
         Err(errno) => Err(failed("lock", path, errno.into())),
     }
+}
+
+/// The lock belongs to the open file, not to a descriptor of it or to this process: it goes with the last copy.
+pub(super) fn lock(file: &File) -> Result<(), Errno> {
+    // SAFETY: flock(2) takes an open descriptor and flags.
+    let locked = unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) };
+    Errno::result(locked).map(drop)
 }
 
 fn open_file(path: &Path) -> Result<File, BlockError> {

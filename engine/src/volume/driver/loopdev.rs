@@ -6,8 +6,11 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+
+use super::block;
 
 const LOOP_CONFIGURE: libc::Ioctl = 0x4C0A;
 const LOOP_CTL_GET_FREE: libc::Ioctl = 0x4C82;
@@ -57,13 +60,23 @@ pub struct LoopDevice {
 pub enum LoopError {
     #[error("Failed to open {}", .path.display())]
     Open { path: PathBuf, source: io::Error },
+    #[error(
+        "The disk {} is in use: a virtual machine has it, or somebody holds on to a mount of it, such as a container that \
+         was given the host's file systems",
+        .0.display()
+    )]
+    InUse(PathBuf),
+    #[error("Failed to lock {}", .path.display())]
+    Lock { path: PathBuf, source: Errno },
     #[error("Failed to find a free loop device")]
     Free(#[source] Errno),
     #[error("Failed to put {} on the loop device {}", .file.display(), .device.display())]
     Configure { file: PathBuf, device: PathBuf, source: Errno },
 }
 
-/// Puts a loop device over the file at `backing`: past the host's page cache where its file system can do that.
+/// Puts a loop device over the file at `backing`: past the host's page cache where its file system can do that. The device
+/// has the same open file, and with it the lock: a mount that outlives its sandbox in somebody's mount namespace, and
+/// would share the file system with a second one or with a machine, keeps both away.
 pub fn attach(backing: &Path) -> Result<LoopDevice, LoopError> {
     let control = open(Path::new(CONTROL), 0)?;
     let opened = open(backing, libc::O_DIRECT).map(|file| (file, LO_FLAGS_DIRECT_IO));
@@ -73,6 +86,7 @@ pub fn attach(backing: &Path) -> Result<LoopDevice, LoopError> {
         }
         other => other?,
     };
+    lock(&file, backing)?;
     let mut last = Errno::EBUSY;
     for _ in 0..MAX_TRIES {
         // SAFETY: this request takes no argument; the descriptor is open.
@@ -94,6 +108,20 @@ pub fn attach(backing: &Path) -> Result<LoopDevice, LoopError> {
 fn open(path: &Path, flags: c_int) -> Result<File, LoopError> {
     let opened = OpenOptions::new().read(true).write(true).custom_flags(flags | libc::O_NOFOLLOW).open(path);
     opened.map_err(|source| LoopError::Open { path: path.to_owned(), source })
+}
+
+/// A mount that has just gone may have let go of its device a moment later (loop(4), autoclear).
+fn lock(file: &File, path: &Path) -> Result<(), LoopError> {
+    const SLICE: Duration = Duration::from_millis(20);
+    const LIMIT: Duration = Duration::from_secs(2);
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        match block::lock(file) {
+            Err(Errno::EWOULDBLOCK) if Instant::now() < deadline => std::thread::sleep(SLICE),
+            Err(Errno::EWOULDBLOCK) => return Err(LoopError::InUse(path.to_owned())),
+            locked => return locked.map_err(|source| LoopError::Lock { path: path.to_owned(), source }),
+        }
+    }
 }
 
 fn configure(device: &File, file: &File, flags: u32) -> Result<c_int, Errno> {

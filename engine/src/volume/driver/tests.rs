@@ -144,6 +144,37 @@ fn a_block_volume_is_a_folder_on_a_host_until_a_machine_has_written_to_it() {
 }
 
 #[test]
+fn a_disk_is_locked_as_long_as_its_file_is_open_and_no_longer() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = folder.path().join("disk");
+    fs::write(&disk, "").unwrap();
+    let held = block::open(&disk).unwrap();
+    let copy = held.try_clone().unwrap();
+    drop(held);
+    assert!(matches!(block::open(&disk), Err(block::BlockError::InUse(_))));
+    drop(copy);
+    drop(block::open(&disk).unwrap());
+    block::open(&disk).unwrap();
+}
+
+#[test]
+fn a_disk_whose_mount_somebody_holds_on_to_is_nobody_elses() {
+    let (_folder, store) = Store::temporary();
+    if !own_mounts() || !std::path::Path::new("/dev/loop-control").exists() {
+        return;
+    }
+    let row = volume(&store, "db", &[("kind", "block"), ("size", "64m")]);
+    let Mounted::Folder(shown) = on_host(&store, &row, "one").unwrap() else { panic!("no folder") };
+    let held = crate::sandbox::tree::copy(&shown, true).unwrap();
+    unmount_all(&store, "one").unwrap();
+    assert!(on_host(&store, &row, "two").is_err());
+    assert!(matches!(block::open(&block::path(&store, "db")), Err(block::BlockError::InUse(_))));
+    drop(held);
+    on_host(&store, &row, "two").unwrap();
+    unmount_all(&store, "two").unwrap();
+}
+
+#[test]
 fn a_copy_into_a_disk_that_was_cut_short_is_begun_again_on_a_new_one() {
     let (_folder, store) = Store::temporary();
     if !own_mounts() || !std::path::Path::new("/dev/loop-control").exists() {
