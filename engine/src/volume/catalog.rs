@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 use std::path::Path;
 
 use super::driver::{self, local, mounts};
@@ -142,6 +143,8 @@ fn remove_elsewhere(name: &str, force: bool, missing: store::Error) -> Result<()
 fn take_back(store: &Store, row: &VolumeRow, folder: &Folder) -> Result<(), VolumeError> {
     let mut users = store.db().users_of(&row.name)?;
     users.extend(store.db().mounts_of(&row.name)?);
+    users.sort();
+    users.dedup();
     if !users.is_empty() {
         return Err(store::Error::VolumeInUse { name: row.name.clone(), users }.into());
     }
@@ -189,9 +192,13 @@ pub fn remove_anonymous(store: &Store, names: &[String]) -> Result<(), VolumeErr
 /// Takes back what killed supervisors and commands have left. What cannot be, is left to the next sweep.
 pub fn sweep(store: &Store) {
     for sandbox in store.db().stranded_mounts().unwrap_or_default() {
-        // One that is about to come up, or to end, does so itself.
-        let alive = SandboxLock::attempt(&store.paths().sandbox(&sandbox)).is_ok_and(|lock| lock.is_none());
-        if !alive && let Err(error) = driver::unmount_all(store, &sandbox) {
+        // One that is about to come up, or to end, does so itself; none comes up meanwhile.
+        let _lock = match SandboxLock::attempt(&store.paths().sandbox(&sandbox)) {
+            Ok(Some(lock)) => Some(lock),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Ok(None) | Err(_) => continue,
+        };
+        if let Err(error) = driver::unmount_stranded(store, &sandbox) {
             eprintln!("Failed to take the volumes of {sandbox} back: {}", chain(&error));
         }
     }

@@ -69,11 +69,11 @@ fn lock(folder: &Folder, row: &VolumeRow) -> Result<FileLock, VolumeError> {
 }
 
 /// Waits until nobody fills the volume, which is not mounted, and empties it if that was cut short. With the volume's
-/// other lock in hand.
-pub(super) fn settle(folder: &Folder, row: &VolumeRow) -> Result<(), VolumeError> {
-    let _lock = lock(folder, row)?;
+/// other lock in hand. Nobody begins to fill it as long as what is returned is held.
+pub(super) fn settle(folder: &Folder, row: &VolumeRow) -> Result<FileLock, VolumeError> {
+    let lock = lock(folder, row)?;
     if !folder.copying().exists() {
-        return Ok(());
+        return Ok(lock);
     }
     match row.settings.block_bytes {
         Some(bytes) => {
@@ -82,7 +82,8 @@ pub(super) fn settle(folder: &Folder, row: &VolumeRow) -> Result<(), VolumeError
         }
         None => empty(&folder.data())?,
     }
-    end_mark(folder)
+    end_mark(folder)?;
+    Ok(lock)
 }
 
 /// Not to come back by a power cut: whatever containers had written by then, and brought to the disk, would be emptied.

@@ -98,6 +98,16 @@ fn nothing_is_cleared_in_a_pod_whose_other_containers_may_write() {
 }
 
 #[test]
+fn nobody_begins_to_fill_a_volume_before_whoever_mounts_it_is_known() {
+    let (_folder, store, row, _) = fixture();
+    let folder = Folder::of(&store, "web");
+    let settled = settle(&folder, &row).unwrap();
+    assert!(FileLock::attempt(&folder.lock(), FlockArg::LockExclusiveNonblock).unwrap().is_none());
+    drop(settled);
+    assert!(begin(&store, &row).unwrap().is_some());
+}
+
+#[test]
 fn a_process_does_not_wait_for_its_own_copy() {
     let (_folder, store, row, _) = fixture();
     let held = begin(&store, &row).unwrap().unwrap();

@@ -75,6 +75,21 @@ fn a_plugin_mounts_for_each_sandbox_and_hears_of_those_that_were_killed() {
 }
 
 #[test]
+fn a_plugin_that_is_gone_is_asked_once_more_and_holds_nobody_up() {
+    let machine = Machine::new();
+    let (_folder, store) = Store::temporary();
+    let row = ensure(&store, wanted("ours", Some("shelf"))).unwrap();
+    driver::mount(&store, &row, "one", Isolation::Vm).unwrap();
+    let Machine { root: _root, shelf } = machine;
+    drop(shelf);
+    assert!(driver::unmount_all(&store, "one").is_err());
+    assert_eq!(store.db().mounts_of("ours").unwrap(), ["one"]);
+    sweep(&store);
+    assert!(store.db().mounts_of("ours").unwrap().is_empty());
+    remove(&store, "ours", true).unwrap();
+}
+
+#[test]
 fn a_plugin_that_refuses_leaves_no_volume_and_no_mount() {
     let machine = Machine::new();
     let (_folder, store) = Store::temporary();

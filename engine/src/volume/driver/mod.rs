@@ -88,18 +88,18 @@ pub fn mount(store: &Store, row: &VolumeRow, sandbox: &str, mode: Isolation) -> 
     let row = store.db().volume(&row.name)?;
     let folder = Folder::of(store, &row.name);
     let has_it = store.db().mounts_of(&row.name)?.iter().any(|other| other == sandbox);
-    if !has_it && row.is_stored() {
-        populate::settle(&folder, &row)?;
-    }
+    let settled = (!has_it && row.is_stored()).then(|| populate::settle(&folder, &row)).transpose()?;
     let block = row.settings.block_bytes.is_some();
     if block && mode == Isolation::Namespace {
         block::check_host(&row)?;
     }
     let new = store.db().add_volume_mount(&row.name, sandbox, block)?;
+    // From here on, who fills it knows that it is not alone.
+    drop(settled);
     show(store, &row, &folder, sandbox, mode).inspect_err(|_| {
         if new {
             // The first error is the one to tell; what is left is swept.
-            let _ = unmount_locked(store, &row, &folder, sandbox);
+            let _ = unmount_locked(store, &row, &folder, sandbox, Silence::AskAgain);
         }
     })
 }
@@ -144,9 +144,26 @@ pub(super) fn shown(store: &Store, row: &VolumeRow) -> Result<PathBuf, VolumeErr
 
 /// Takes all volumes back from a sandbox that has ended. What cannot be taken back keeps its row, for a sweep.
 pub fn unmount_all(store: &Store, sandbox: &str) -> Result<(), VolumeError> {
+    unmount_each(store, sandbox, Silence::AskAgain)
+}
+
+/// The same of one that was killed, or could not be rid of some. A plugin that does not answer now either is not asked
+/// any more: every command would wait for it, and nobody else could have the volume removed.
+pub fn unmount_stranded(store: &Store, sandbox: &str) -> Result<(), VolumeError> {
+    unmount_each(store, sandbox, Silence::GiveUp)
+}
+
+/// What becomes of a plugin's mount if the plugin does not answer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Silence {
+    AskAgain,
+    GiveUp,
+}
+
+fn unmount_each(store: &Store, sandbox: &str, silence: Silence) -> Result<(), VolumeError> {
     let mut outcome = Ok(());
     for name in store.db().mounted_by(sandbox)? {
-        let one = unmount(store, &name, sandbox);
+        let one = unmount_unless(store, &name, sandbox, silence, || Ok(false));
         outcome = outcome.and(one);
     }
     outcome
@@ -155,30 +172,48 @@ pub fn unmount_all(store: &Store, sandbox: &str) -> Result<(), VolumeError> {
 /// Takes those back from a pod that goes on which none of its containers has any more.
 pub fn unmount_unused(store: &Store, pod: &str, names: &[String]) -> Result<(), VolumeError> {
     let mounted = store.db().mounted_by(pod)?;
-    let members: Vec<String> = store.db().containers_of_pod(pod)?.into_iter().map(|row| row.id).collect();
     let mut outcome = Ok(());
     for name in names.iter().filter(|name| mounted.contains(name)) {
-        let used = store.db().users_of(name)?.iter().any(|user| members.contains(user));
-        let one = if used { Ok(()) } else { unmount(store, name, pod) };
+        let one = unmount_unless(store, name, pod, Silence::AskAgain, || {
+            let users = store.db().users_of(name)?;
+            let members = store.db().containers_of_pod(pod)?;
+            Ok(members.iter().any(|member| users.contains(&member.id)))
+        });
         outcome = outcome.and(one);
     }
     outcome
 }
 
-fn unmount(store: &Store, name: &str, sandbox: &str) -> Result<(), VolumeError> {
+/// `used` is asked with the volume's lock in hand: nobody begins to use it meanwhile.
+fn unmount_unless(
+    store: &Store,
+    name: &str,
+    sandbox: &str,
+    silence: Silence,
+    used: impl FnOnce() -> Result<bool, VolumeError>,
+) -> Result<(), VolumeError> {
     let _lock = folder::lock(store, name)?;
+    if used()? {
+        return Ok(());
+    }
     let folder = Folder::of(store, name);
     match store.db().volume(name) {
-        Ok(row) => unmount_locked(store, &row, &folder, sandbox),
+        Ok(row) => unmount_locked(store, &row, &folder, sandbox, silence),
         Err(error) if error.kind() == Kind::NotFound => Ok(store.db().remove_volume_mount(name, sandbox)?),
         Err(error) => Err(error.into()),
     }
 }
 
-fn unmount_locked(store: &Store, row: &VolumeRow, folder: &Folder, sandbox: &str) -> Result<(), VolumeError> {
+fn unmount_locked(
+    store: &Store,
+    row: &VolumeRow,
+    folder: &Folder,
+    sandbox: &str,
+    silence: Silence,
+) -> Result<(), VolumeError> {
     let last = store.db().mounts_of(&row.name)?.iter().all(|other| other == sandbox);
     if row.driver != LOCAL {
-        tell_plugin(row, sandbox)?;
+        tell_plugin(row, sandbox, silence)?;
     } else if last && !is_plain(row) && !in_user_namespace() {
         // A user's mounts were the supervisor's own, and have gone with it.
         mounts::unmount(&folder.data())?;
@@ -188,10 +223,10 @@ fn unmount_locked(store: &Store, row: &VolumeRow, folder: &Folder, sandbox: &str
 }
 
 /// What a plugin answers is its own affair, as with docker; one that does not answer is asked again by a sweep.
-fn tell_plugin(row: &VolumeRow, sandbox: &str) -> Result<(), VolumeError> {
+fn tell_plugin(row: &VolumeRow, sandbox: &str, silence: Silence) -> Result<(), VolumeError> {
     let told = Plugin::find(&row.driver).and_then(|plugin| plugin.unmount(&row.name, sandbox));
     match told {
-        Err(error) if error.is_answer() => {
+        Err(error) if error.is_answer() || silence == Silence::GiveUp => {
             eprintln!("Failed to unmount volume {}: {}", row.name, chain(&error));
             Ok(())
         }

@@ -35,7 +35,9 @@ pub fn below(path: &Path) -> Result<Vec<PathBuf>, MountError> {
 }
 
 pub fn is_mounted(path: &Path) -> Result<bool, MountError> {
-    Ok(below(path)?.iter().any(|point| point == path))
+    // As the kernel names it: a store may lie behind a symlink.
+    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    Ok(below(&path)?.contains(&path))
 }
 
 /// Unmounts what is mounted at `path`, all of it: one may lie above the other. What is in use goes when it is not any
@@ -91,6 +93,9 @@ mod tests {
     fn the_root_is_mounted_and_what_is_not_mounted_is_unmounted_already() {
         assert!(is_mounted(Path::new("/proc")).unwrap());
         let folder = tempfile::tempdir().unwrap();
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink("/", &link).unwrap();
+        assert!(is_mounted(&link.join("proc")).unwrap());
         assert!(below(folder.path()).unwrap().is_empty());
         assert!(!is_mounted(folder.path()).unwrap());
         unmount(&folder.path().join("gone")).unwrap();
