@@ -340,7 +340,7 @@ pub fn add(store: &Store, new: &mut New, starting: bool) -> Result<(ContainerRow
         .and_then(|()| add_with_volumes(store, new, starting));
     if added.is_err() {
         let _ = crate::sandbox::remove::tree(&folder);
-        let _ = secrets::forget(&kept);
+        let _ = crate::sandbox::remove::tree(&kept);
     }
     added
 }

@@ -4,7 +4,7 @@
 //! any machine that boots, from the container's creation to its removal; it does not outlive the machine.
 
 use std::collections::BTreeSet;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -191,14 +191,6 @@ fn make_folders(kept: &Path) -> io::Result<()> {
 fn write(path: &Path, value: &[u8]) -> io::Result<()> {
     let mut file: File = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(value)
-}
-
-/// A container's folder of values goes with it.
-pub fn forget(kept: &Path) -> io::Result<()> {
-    match fs::symlink_metadata(kept) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        _ => remove::tree(kept),
-    }
 }
 
 /// Refuses two of one name, or at one target, and more than there may be.

@@ -1,3 +1,4 @@
+use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use super::*;
@@ -39,8 +40,8 @@ fn a_variables_value_is_kept_for_its_owner_alone_until_it_is_forgotten() {
     assert_eq!((mode(&kept), mode(kept.parent().unwrap()), mode(&kept.join("s"))), (0o700, 0o700, 0o600));
     let [file] = &files(&secrets, &kept).unwrap()[..] else { panic!() };
     assert_eq!(file.content.as_os_str(), std::env::var_os("PATH").unwrap());
-    forget(&kept).unwrap();
-    forget(&kept).unwrap();
+    remove::tree(&kept).unwrap();
+    remove::tree(&kept).unwrap();
     assert!(matches!(files(&secrets, &kept), Err(SecretError::Gone { .. })), "as after a reboot");
 }
 

@@ -4,6 +4,7 @@ use super::model::LOCAL;
 use super::{VolumeError, VolumeRow, catalog, usage};
 use crate::format::filter::Filters;
 use crate::store::{self, EventKind, Store};
+use crate::supervisor::chain;
 
 /// The keys that `--filter` takes.
 pub const FILTERS: [&str; 3] = ["all", "label", "label!"];
@@ -22,7 +23,7 @@ pub fn prune(store: &Store, all: bool, filters: &Filters) -> Result<Pruned, Volu
         if !store.db().users_of(&row.name)?.is_empty() {
             continue;
         }
-        let bytes = usage::bytes(store, &row)?;
+        let bytes = usage::bytes(store, &row).unwrap_or_default();
         match catalog::remove(store, &row.name, false) {
             Ok(()) => {
                 pruned.names.push(row.name);
@@ -30,7 +31,8 @@ pub fn prune(store: &Store, all: bool, filters: &Filters) -> Result<Pruned, Volu
             }
             // A container was made with it, or somebody was faster.
             Err(VolumeError::Store(store::Error::VolumeInUse { .. } | store::Error::NotFound { .. })) => {}
-            Err(error) => return Err(error),
+            // As docker: the others go.
+            Err(error) => eprintln!("Failed to remove volume {}: {}", row.name, chain(&error)),
         }
     }
     let reclaimed = pruned.bytes.to_string();

@@ -5,7 +5,9 @@ use nix::mount::{MsFlags, mount as mount_at};
 use nix::sched::{CloneFlags, unshare};
 
 use super::*;
+use crate::format::filter::Filters;
 use crate::volume::catalog::{Wanted, ensure, remove, sweep};
+use crate::volume::prune::prune;
 
 const NONE: Option<&str> = None;
 
@@ -83,6 +85,8 @@ fn what_is_mounted_in_a_volume_keeps_it_from_being_removed() {
     let error = remove(&store, "web", true).unwrap_err();
     assert!(matches!(error, VolumeError::MountedBelow { .. }), "{error}");
     assert!(outside.path().join("kept").exists() && store.db().volume("web").is_ok());
+    volume(&store, "zoo", &[]);
+    assert_eq!(prune(&store, true, &Filters::default()).unwrap().names, ["zoo"], "others go");
     mounts::unmount(&inner).unwrap();
     remove(&store, "web", false).unwrap();
 }
