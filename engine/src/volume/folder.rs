@@ -78,9 +78,10 @@ impl Folder {
         mark(&self.making())
     }
 
-    /// The row is there.
+    /// The row is there. The mark does not come back with a power cut, which the row may be lost in.
     pub fn made(&self) -> Result<(), VolumeError> {
-        unmark(&self.making())
+        unmark(&self.making())?;
+        Ok(sync_parent(&self.making())?)
     }
 
     /// The row is about to go.
