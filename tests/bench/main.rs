@@ -7,6 +7,7 @@
 //!     hull-bench nano FILE                           writes a guest kernel of one store and a halt
 //!     hull-bench initrd FILE                         writes an initramfs that says READY and waits
 //!     hull-bench plug VMM CONFIG TAP                 runs a machine whose network device is plugged into TAP
+//!     hull-bench share VMM CONFIG HULL-FS FOLDER     runs a machine that FOLDER is shared with
 //!     hull-bench pong ADDRESS:PORT                   sends back what comes
 //!     hull-bench ping ADDRESS:PORT SECONDS           round trips of a byte in a second, to a pong
 
@@ -14,6 +15,7 @@ mod guests;
 mod once;
 mod pingpong;
 mod plug;
+mod share;
 mod uss;
 
 use std::process::ExitCode;
@@ -32,6 +34,7 @@ fn main() -> ExitCode {
             std::fs::write(file, guests::initrd()).map_err(Into::into).map(|()| String::new())
         }
         ["plug", vmm, config, tap] => plug::plug(vmm, config, tap),
+        ["share", vmm, config, server, folder] => share::share(vmm, config, server, folder),
         ["pong", address] => pingpong::pong(address).map_err(Into::into),
         ["ping", address, seconds] => pingpong::ping(address, seconds).map_err(Into::into),
         _ => Err(anyhow::anyhow!("see the head of tests/bench/main.rs")),

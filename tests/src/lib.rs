@@ -14,6 +14,7 @@ pub mod cpio;
 pub mod dockerd;
 pub mod files;
 pub mod listing;
+pub mod logged_disk;
 pub mod net;
 pub mod ordinary;
 pub mod paths;
