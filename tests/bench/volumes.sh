@@ -90,7 +90,8 @@ volumes() {
 # An initramfs that measures the file system shared with it and its disk, and says so on the serial port.
 vol_guest() {
   local root=$work/vol-guest file
-  mkdir -p "$root"/{bin,dev,proc,sys,tmp,share,disk}
+  mkdir -p "$root"/{bin,dev,proc,sys,tmp,share,disk,lib,usr}
+  ln -sfn ../lib "$root/usr/lib"
   mknod "$root/dev/console" c 5 1
   cp "$here/vol-guest" "$root/init"
   cp -L "$(command -v busybox)" "$(command -v fio)" "$root/bin"
