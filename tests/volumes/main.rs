@@ -11,6 +11,7 @@ mod killed;
 mod memory;
 mod once;
 mod posix;
+mod power_cut;
 mod programs;
 mod propagation;
 mod volumes;
