@@ -103,7 +103,8 @@ pub struct Replay {
 impl Replay {
     /// Writes the disk to `path` as it is when the entries that `happened` chooses have reached it.
     pub fn write(&self, path: &Path, happened: impl Fn(usize) -> bool) {
-        copy(Path::new(&format!("/proc/self/fd/{}", self.below.as_raw_fd())), path);
+        let below = format!("/proc/{}/fd/{}", std::process::id(), self.below.as_raw_fd());
+        copy(Path::new(&below), path);
         let file = OpenOptions::new().read(true).write(true).open(path).unwrap();
         for (_, entry) in self.log.iter().enumerate().filter(|(index, _)| happened(*index)) {
             match entry {

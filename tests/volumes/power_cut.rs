@@ -63,8 +63,7 @@ fn no_committed_row_is_lost_wherever_the_power_is_cut() {
     };
     let mut volume = Volume::new();
     let mount = format!("{}:/data", volume.name);
-    let mut running =
-        Hull::run(["-v", &mount, PYTHON, "python3", "-c", LOAD, &rows.to_string()]).spawn();
+    let mut running = Hull::run(["-v", &mount, PYTHON, "python3", "-c", LOAD, &rows.to_string()]).spawn();
     // The log's length when the row was known to be safe: it is in each disk of a later cut.
     let mut safe = Vec::new();
     for number in 0..rows {
@@ -73,7 +72,8 @@ fn no_committed_row_is_lost_wherever_the_power_is_cut() {
     }
     running.finish().exits(0);
     let replay = volume.disk.take().unwrap().finish();
-    let flushes: Vec<_> = (0..replay.log.len()).filter(|at| matches!(replay.log[*at], Entry::Flush)).collect();
+    let flushes: Vec<_> =
+        (0..replay.log.len()).filter(|at| matches!(replay.log[*at], Entry::Flush)).collect();
     assert!(flushes.len() > rows, "{} flushes for {rows} commits", flushes.len());
 
     let step = flushes.len().div_ceil(cuts);
@@ -113,8 +113,8 @@ fn read(path: &Path) -> BTreeSet<usize> {
     let verdict: String = db.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
     assert_eq!(verdict, "ok");
     let Ok(mut statement) = db.prepare("SELECT number FROM rows") else { return BTreeSet::new() };
-    let rows = statement.query_map([], |row| row.get::<_, usize>(0)).unwrap();
-    rows.map(Result::unwrap).collect()
+    let rows = statement.query_map([], |row| row.get::<_, u32>(0)).unwrap();
+    rows.map(|row| row.unwrap() as usize).collect()
 }
 
 /// A disk's ext4, its journal replayed.

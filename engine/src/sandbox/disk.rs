@@ -14,12 +14,12 @@ pub const DEFAULT_SIZE: u64 = 10 << 30;
 /// bits. A file system of the host may end earlier, ext4 a block below the largest.
 pub const SIZES: RangeInclusive<u64> = 64 << 20..=16 << 40;
 
-/// Makes the disk of a container that may be started again: a file at `path`, which must not exist, of
+/// Makes a disk that outlives its sandbox, and so has a journal: a file at `path`, which must not exist, of
 /// `size` bytes, rounded down to whole blocks.
 pub fn create(path: &Path, size: u64) -> io::Result<File> {
     check(size)?;
     let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)?;
-    fill(file, size).inspect_err(|_| {
+    fill(file, size, true).inspect_err(|_| {
         // The first error is the one to tell.
         let _ = std::fs::remove_file(path);
     })
@@ -29,7 +29,7 @@ pub fn create(path: &Path, size: u64) -> io::Result<File> {
 pub fn create_unnamed(dir: &Path, size: u64) -> io::Result<File> {
     check(size)?;
     let mut options = OpenOptions::new();
-    fill(options.read(true).write(true).mode(0o600).custom_flags(libc::O_TMPFILE).open(dir)?, size)
+    fill(options.read(true).write(true).mode(0o600).custom_flags(libc::O_TMPFILE).open(dir)?, size, false)
 }
 
 fn check(size: u64) -> io::Result<()> {
@@ -40,10 +40,10 @@ fn check(size: u64) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::InvalidInput, text))
 }
 
-fn fill(file: File, size: u64) -> io::Result<File> {
+fn fill(file: File, size: u64, journal: bool) -> io::Result<File> {
     let size = size - size % ext4::BLOCK as u64;
     file.set_len(size)?;
-    ext4::write(&file, size)?;
+    ext4::write(&file, size, journal)?;
     Ok(file)
 }
 

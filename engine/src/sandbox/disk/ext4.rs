@@ -2,15 +2,17 @@
 //! are those of Linux' Documentation/filesystems/ext4.
 //!
 //! ```text
-//!  group 0: superblock | descriptors of all groups | bitmaps | inode table | root directory | free
-//!  others:                                           bitmaps | inode table |                  free
+//!  group 0: superblock | descriptors of all groups | bitmaps | inode table | root directory | journal | free
+//!  others:                                           bitmaps | inode table |                            free
 //! ```
 //!
 //! Each group of 128 MiB has its bitmaps and inodes at its own start, so that the kernel can make up those
 //! of a group that nobody has touched (BLOCK_UNINIT, INODE_UNINIT): such a group is its descriptor and a
 //! hole in the file. Inode tables are marked as zeroed, which holes are; the kernel need not do it again.
 //!
-//! No journal: the writable layer of a machine that ended without a shutdown is as good as its last flush.
+//! What outlives its sandbox has a journal, which is empty: its superblock (jbd2's, Documentation/filesystems/ext4,
+//! "Journal") and a hole. What does not is quicker without.
+//!
 //! No copies of the superblock: a sparse file does not lose its first block alone. UUID, hash seed and times
 //! are fixed, so that the same size is always the same file system.
 
@@ -32,6 +34,8 @@ const DESCRIPTOR: usize = 64;
 /// Inodes before the first that is free for use (`s_first_ino`).
 const RESERVED_INODES: u32 = 10;
 const ROOT_INODE: u32 = 2;
+/// The one that all file systems with a journal use.
+const JOURNAL_INODE: u32 = 8;
 /// No group but the first has a directory.
 const DIRECTORIES: u16 = 1;
 
@@ -46,14 +50,15 @@ const INODE_ZEROED: u16 = 4;
 
 /// ext_attr, dir_index, sparse_super2.
 const COMPAT: u32 = 0x8 | 0x20 | 0x200;
+const HAS_JOURNAL: u32 = 0x4;
 /// filetype, extents, 64bit, flex_bg.
 const INCOMPAT: u32 = 0x2 | 0x40 | 0x80 | 0x200;
 /// sparse_super, large_file, dir_nlink, extra_isize, metadata_csum.
 const RO_COMPAT: u32 = 0x1 | 0x2 | 0x20 | 0x40 | 0x400;
 
 /// Writes the file system into `file`, which is all holes and has the size given.
-pub fn write(file: &File, size: u64) -> io::Result<()> {
-    let geometry = Geometry::new(size).ok_or(io::ErrorKind::InvalidInput)?;
+pub fn write(file: &File, size: u64, journal: bool) -> io::Result<()> {
+    let geometry = Geometry::new(size, journal).ok_or(io::ErrorKind::InvalidInput)?;
     // The first group's start is one piece up to the inode table's first block, behind which zeros follow.
     let head = [
         geometry.super_block(),
@@ -64,6 +69,9 @@ pub fn write(file: &File, size: u64) -> io::Result<()> {
     ];
     file.write_all_at(&head.concat(), 0)?;
     file.write_all_at(&root_directory(), geometry.root_directory() * BLOCK as u64)?;
+    if geometry.journal > 0 {
+        file.write_all_at(&journal_super_block(geometry.journal), geometry.journal_start() * BLOCK as u64)?;
+    }
     match geometry.groups - 1 {
         0 => Ok(()),
         last => file.write_all_at(&geometry.block_bitmap(last), geometry.metadata(last) * BLOCK as u64),
@@ -76,11 +84,13 @@ struct Geometry {
     blocks: u64,
     groups: u32,
     descriptor_blocks: u32,
+    /// Blocks of the journal.
+    journal: u32,
 }
 
 impl Geometry {
     /// None: too small for a file system, or too large for one without meta block groups.
-    fn new(size: u64) -> Option<Self> {
+    fn new(size: u64, journal: bool) -> Option<Self> {
         let (group, metadata) = (u64::from(GROUP_BLOCKS), u64::from(GROUP_METADATA));
         let blocks = size / BLOCK as u64;
         // A rest that has no room for anything but its own metadata is left out.
@@ -88,7 +98,8 @@ impl Geometry {
         let blocks = if rest <= metadata { blocks - rest } else { blocks };
         let groups = u32::try_from(blocks.div_ceil(group)).ok()?;
         let descriptor_blocks = groups.div_ceil(u32::try_from(BLOCK / DESCRIPTOR).ok()?);
-        let geometry = Self { blocks, groups, descriptor_blocks };
+        let journal = if journal { journal_blocks(blocks) } else { 0 };
+        let geometry = Self { blocks, groups, descriptor_blocks, journal };
         let fits = groups > 0 && geometry.used(0) < geometry.len(0);
         fits.then_some(geometry)
     }
@@ -117,14 +128,19 @@ impl Geometry {
         self.metadata(0) + u64::from(GROUP_METADATA)
     }
 
+    fn journal_start(&self) -> u64 {
+        self.root_directory() + u64::from(DIRECTORIES)
+    }
+
     /// Blocks in use, all at the group's start.
     fn used(&self, group: u32) -> u32 {
-        self.lead(group) + GROUP_METADATA + if group == 0 { u32::from(DIRECTORIES) } else { 0 }
+        let files = if group == 0 { u32::from(DIRECTORIES) + self.journal } else { 0 };
+        self.lead(group) + GROUP_METADATA + files
     }
 
     /// Blocks that no file can ever have.
     fn overhead(&self) -> u64 {
-        u64::from(self.groups) * u64::from(GROUP_METADATA) + u64::from(self.lead(0))
+        u64::from(self.groups) * u64::from(GROUP_METADATA) + u64::from(self.lead(0)) + u64::from(self.journal)
     }
 
     fn super_block(&self) -> Vec<u8> {
@@ -150,10 +166,11 @@ impl Geometry {
         put.u32(0x4c, 1); // s_rev_level
         put.u32(0x54, RESERVED_INODES + 1); // s_first_ino
         put.u16(0x58, 256); // s_inode_size
-        put.u32(0x5c, COMPAT);
+        put.u32(0x5c, if self.journal > 0 { COMPAT | HAS_JOURNAL } else { COMPAT });
         put.u32(0x60, INCOMPAT);
         put.u32(0x64, RO_COMPAT);
         put.bytes(0x68, ID); // s_uuid
+        put.u32(0xe0, if self.journal > 0 { JOURNAL_INODE } else { 0 }); // s_journal_inum
         put.bytes(0xec, ID); // s_hash_seed
         put.u16(0xfc, 1); // s_def_hash_version: half MD4
         put.u16(0xfe, 64); // s_desc_size
@@ -220,30 +237,70 @@ impl Geometry {
         bitmap
     }
 
-    /// The inode table's first block: the root directory's inode and none else.
+    /// The inode table's first block: the root directory's inode, and the journal's.
     fn first_inodes(&self) -> Vec<u8> {
-        let mut inode = [0; INODE];
-        let mut put = Fields(&mut inode);
-        put.u16(0x00, 0o040_755); // i_mode
-        put.u32(0x04, 4096); // i_size
-        for offset in [0x08, 0x0c, 0x10, 0x90] {
-            put.bytes(offset, TIME); // i_atime, i_ctime, i_mtime, i_crtime
-        }
-        put.u16(0x1a, 2); // i_links_count
-        put.u32(0x1c, 8); // i_blocks, of 512 bytes
-        put.u32(0x20, 0x8_0000); // i_flags: extents
-        put.u16(0x28, 0xf30a); // eh_magic
-        put.u16(0x2a, 1); // eh_entries
-        put.u16(0x2c, 4); // eh_max
-        put.u16(0x38, 1); // ee_len
-        put.u32(0x3c, low32(self.root_directory())); // ee_start_lo
-        put.u16(0x80, 32); // i_extra_isize
-        let sum = crc(inode_seed(ROOT_INODE), put.0);
-        put.quarters(0x7c, 0x82, sum); // i_checksum
         let mut block = vec![0; BLOCK];
-        block[INODE..2 * INODE].copy_from_slice(&inode);
+        let mut put = |number: u32, inode: [u8; INODE]| {
+            let at = (number as usize - 1) * INODE;
+            block[at..at + INODE].copy_from_slice(&inode);
+        };
+        put(ROOT_INODE, inode(ROOT_INODE, 0o040_755, 2, self.root_directory(), DIRECTORIES));
+        if self.journal > 0 {
+            put(JOURNAL_INODE, inode(JOURNAL_INODE, 0o100_600, 1, self.journal_start(), low16(self.journal)));
+        }
         block
     }
+}
+
+/// One whose blocks are a single extent, all in use.
+fn inode(number: u32, mode: u16, links: u16, start: u64, blocks: u16) -> [u8; INODE] {
+    let mut inode = [0; INODE];
+    let mut put = Fields(&mut inode);
+    put.u16(0x00, mode); // i_mode
+    put.u32(0x04, u32::from(blocks) * 4096); // i_size
+    for offset in [0x08, 0x0c, 0x10, 0x90] {
+        put.bytes(offset, TIME); // i_atime, i_ctime, i_mtime, i_crtime
+    }
+    put.u16(0x1a, links); // i_links_count
+    put.u32(0x1c, u32::from(blocks) * 8); // i_blocks, of 512 bytes
+    put.u32(0x20, 0x8_0000); // i_flags: extents
+    put.u16(0x28, 0xf30a); // eh_magic
+    put.u16(0x2a, 1); // eh_entries
+    put.u16(0x2c, 4); // eh_max
+    put.u16(0x38, blocks); // ee_len
+    put.u32(0x3c, low32(start)); // ee_start_lo
+    put.u16(0x80, 32); // i_extra_isize
+    let sum = crc(inode_seed(number), put.0);
+    put.quarters(0x7c, 0x82, sum); // i_checksum
+    inode
+}
+
+/// As mke2fs has it, up to 64 MiB: one extent, in the first group.
+fn journal_blocks(blocks: u64) -> u32 {
+    match blocks {
+        ..0x8000 => 1024,
+        ..0x4_0000 => 4096,
+        ..0x8_0000 => 8192,
+        _ => 16384,
+    }
+}
+
+/// jbd2's, of version 2 and without features, which the kernel adds at the first mount. Its fields are big endian.
+fn journal_super_block(blocks: u32) -> [u8; BLOCK] {
+    let mut block = [0; BLOCK];
+    let fields = [
+        (0x00, 0xc03b_3998), // h_magic
+        (0x04, 4),           // h_blocktype
+        (0x0c, 4096),        // s_blocksize
+        (0x10, blocks),      // s_maxlen
+        (0x14, 1),           // s_first
+        (0x18, 1),           // s_sequence
+        (0x40, 1),           // s_nr_users
+    ];
+    for (offset, value) in fields {
+        Fields(&mut block).bytes(offset, u32::to_be_bytes(value));
+    }
+    block
 }
 
 fn inode_bitmap() -> [u8; BLOCK] {

@@ -7,16 +7,23 @@ const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 const TIB: u64 = 1 << 40;
 
-/// Makes a disk, has it checked and returns the 512-byte blocks that it takes.
+/// Makes a disk of each kind, has them checked and returns the 512-byte blocks that the larger takes.
 fn checked(size: u64) -> u64 {
     let dir = tempfile::tempdir().unwrap();
+    let unnamed = create_unnamed(dir.path(), size).unwrap();
     let path = dir.path().join("disk");
-    let metadata = create(&path, size).unwrap().metadata().unwrap();
-    assert_eq!(metadata.len(), size / 4096 * 4096);
-    let check = Command::new("/sbin/e2fsck").arg("-fn").arg(&path).output().unwrap();
+    let kept = create(&path, size).unwrap();
+    let descriptor = std::os::fd::AsRawFd::as_raw_fd(&unnamed);
+    sound(Path::new(&format!("/proc/{}/fd/{descriptor}", std::process::id())), size);
+    sound(&path, size);
+    kept.metadata().unwrap().blocks()
+}
+
+fn sound(path: &Path, size: u64) {
+    assert_eq!(std::fs::metadata(path).unwrap().len(), size / 4096 * 4096);
+    let check = Command::new("/sbin/e2fsck").arg("-fn").arg(path).output().unwrap();
     let said = String::from_utf8_lossy(&check.stdout);
     assert!(check.status.success(), "{size}: {said}{}", String::from_utf8_lossy(&check.stderr));
-    metadata.blocks()
 }
 
 #[test]
