@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use super::VolumeError;
 use crate::sandbox::remove;
 use crate::store::files::{ensure_folder, sync_parent};
-use crate::store::{self, PassingLock, Store};
+use crate::store::{PassingLock, Store};
 
 /// One volume's.
 #[derive(Debug, Clone)]
@@ -127,13 +127,16 @@ pub fn lock(store: &Store, name: &str) -> Result<PassingLock, VolumeError> {
 
 /// Waits for what others may hold for as long as a mount of a file server or a copy takes. Whoever waits may have to
 /// be ended meanwhile.
-pub fn wait<L>(name: &str, attempt: impl Fn() -> store::Result<Option<L>>) -> Result<L, VolumeError> {
+pub fn wait<L, E: Into<VolumeError>>(
+    name: &str,
+    attempt: impl Fn() -> Result<Option<L>, E>,
+) -> Result<L, VolumeError> {
     /// flock(2) knows no time limit.
     const SLICE: Duration = Duration::from_millis(20);
     const LIMIT: Duration = Duration::from_secs(60);
     let deadline = Instant::now() + LIMIT;
     loop {
-        match attempt()? {
+        match attempt().map_err(Into::into)? {
             Some(lock) => return Ok(lock),
             None if Instant::now() >= deadline => return Err(VolumeError::Busy { name: name.to_owned() }),
             None => std::thread::sleep(SLICE),

@@ -6,9 +6,10 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use hull_guest::protocol::DISK_FOLDER;
 use nix::errno::Errno;
@@ -19,17 +20,14 @@ use super::mounts;
 use crate::rootless::in_user_namespace;
 use crate::sandbox::disk;
 use crate::store::Store;
-use crate::volume::folder::{Folder, open_folder};
+use crate::volume::folder::{Folder, open_folder, wait};
 use crate::volume::{VolumeError, VolumeRow};
 
 #[derive(Debug, thiserror::Error)]
 pub enum BlockError {
     #[error("Failed to {what} the disk {}", .path.display())]
     Disk { what: &'static str, path: PathBuf, source: io::Error },
-    #[error(
-        "The disk {} is in use: one virtual machine at a time can have it, and none while it is mounted on the host",
-        .0.display()
-    )]
+    #[error("The disk {} is in use: one virtual machine at a time can have it", .0.display())]
     InUse(PathBuf),
     #[error(
         "Volume {0} is a disk of its own (kind=block) that a virtual machine has written to, and a host does not mount \
@@ -66,26 +64,22 @@ pub(super) fn shown(folder: &Folder) -> PathBuf {
     folder.mounted_disk().join(DISK_FOLDER)
 }
 
-/// Opens it for a virtual machine, locked (flock(2)) for as long as the file or a copy of it is open.
+/// Opens it for a virtual machine, locked (flock(2)) for as long as the file or a copy of it is open. Waits a moment: a
+/// loop device lets go of it some time after its last sandbox.
 pub fn open(path: &Path) -> Result<File, BlockError> {
-    let file = open_file(path)?;
-    match lock(&file) {
-        Ok(()) => Ok(file),
-        Err(Errno::EWOULDBLOCK) => Err(BlockError::InUse(path.to_owned())),
-        Err(errno) => Err(failed("lock", path, errno.into())),
-    }
-}
-
-/// The lock belongs to the open file, not to a descriptor of it or to this process: it goes with the last copy.
-pub(super) fn lock(file: &File) -> Result<(), Errno> {
-    // SAFETY: flock(2) takes an open descriptor and flags.
-    let locked = unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) };
-    Errno::result(locked).map(drop)
-}
-
-fn open_file(path: &Path) -> Result<File, BlockError> {
+    /// flock(2) knows no time limit.
+    const SLICE: Duration = Duration::from_millis(20);
+    const LIMIT: Duration = Duration::from_secs(5);
     let opened = OpenOptions::new().read(true).write(true).custom_flags(libc::O_NOFOLLOW).open(path);
-    opened.map_err(|source| failed("open", path, source))
+    let file = opened.map_err(|source| failed("open", path, source))?;
+    let deadline = Instant::now() + LIMIT;
+    while !loopdev::lock(&file).map_err(|errno| failed("lock", path, errno.into()))? {
+        if Instant::now() >= deadline {
+            return Err(BlockError::InUse(path.to_owned()));
+        }
+        thread::sleep(SLICE);
+    }
+    Ok(file)
 }
 
 fn failed(what: &'static str, path: &Path, source: io::Error) -> BlockError {
@@ -109,8 +103,9 @@ pub fn mount_on_host(row: &VolumeRow, folder: &Folder) -> Result<PathBuf, Volume
     let place = folder.mounted_disk();
     open_folder(&place)?;
     if !mounts::is_mounted(&place)? {
-        let device =
-            loopdev::attach(&folder.disk()).map_err(|error| BlockError::Loop(row.name.clone(), error))?;
+        let attach =
+            || loopdev::attach(&folder.disk()).map_err(|error| BlockError::Loop(row.name.clone(), error));
+        let device = wait(&row.name, attach)?;
         let (options, kind): (Option<&str>, _) = (None, Some("ext4"));
         // A device node in a volume is of no use to a container.
         let flags = MsFlags::MS_NODEV | MsFlags::MS_NOATIME;

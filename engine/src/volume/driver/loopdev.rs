@@ -1,18 +1,20 @@
 //! Loop devices for block volumes on a host. loop(4)
+//!
+//! A file has one at most: two would be two caches of one file system. The file is locked (flock(2)) by the open file
+//! that the device takes over, so it is locked for as long as the device has it: to where it is unmounted last, which
+//! may be the mount namespace of a container that saw it come.
 
 use std::ffi::c_int;
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
-use super::block;
-
 const LOOP_CONFIGURE: libc::Ioctl = 0x4C0A;
+const LOOP_GET_STATUS64: libc::Ioctl = 0x4C05;
 const LOOP_CTL_GET_FREE: libc::Ioctl = 0x4C82;
 const LO_FLAGS_AUTOCLEAR: u32 = 4;
 /// What lies in the host's page cache twice is written twice as late.
@@ -27,6 +29,7 @@ const CONTROL: &str = "/dev/loop-control";
 #[repr(C)]
 #[derive(Clone, Copy)]
 struct LoopInfo {
+    /// The file's device and inode, the device's own number, offset and size limit.
     numbers: [u64; 5],
     number: u32,
     encrypt_type: u32,
@@ -60,24 +63,15 @@ pub struct LoopDevice {
 pub enum LoopError {
     #[error("Failed to open {}", .path.display())]
     Open { path: PathBuf, source: io::Error },
-    #[error(
-        "The disk {} is in use: a virtual machine has it, or somebody holds on to a mount of it, such as a container that \
-         was given the host's file systems",
-        .0.display()
-    )]
-    InUse(PathBuf),
-    #[error("Failed to lock {}", .path.display())]
-    Lock { path: PathBuf, source: Errno },
     #[error("Failed to find a free loop device")]
     Free(#[source] Errno),
     #[error("Failed to put {} on the loop device {}", .file.display(), .device.display())]
     Configure { file: PathBuf, device: PathBuf, source: Errno },
 }
 
-/// Puts a loop device over the file at `backing`: past the host's page cache where its file system can do that. The device
-/// has the same open file, and with it the lock: a mount that outlives its sandbox in somebody's mount namespace, and
-/// would share the file system with a second one or with a machine, keeps both away.
-pub fn attach(backing: &Path) -> Result<LoopDevice, LoopError> {
+/// Puts a loop device over the file at `backing`: past the host's page cache where its file system can do that. One
+/// that has it already is taken. None: somebody else has the file.
+pub fn attach(backing: &Path) -> Result<Option<LoopDevice>, LoopError> {
     let control = open(Path::new(CONTROL), 0)?;
     let opened = open(backing, libc::O_DIRECT).map(|file| (file, LO_FLAGS_DIRECT_IO));
     let (file, flags) = match opened {
@@ -86,7 +80,9 @@ pub fn attach(backing: &Path) -> Result<LoopDevice, LoopError> {
         }
         other => other?,
     };
-    lock(&file, backing)?;
+    if !lock(&file).map_err(|source| LoopError::Open { path: backing.to_owned(), source: source.into() })? {
+        return Ok(device_of(&file));
+    }
     let mut last = Errno::EBUSY;
     for _ in 0..MAX_TRIES {
         // SAFETY: this request takes no argument; the descriptor is open.
@@ -95,7 +91,7 @@ pub fn attach(backing: &Path) -> Result<LoopDevice, LoopError> {
         let path = PathBuf::from(format!("/dev/loop{number}"));
         let device = open(&path, 0)?;
         match configure(&device, &file, flags) {
-            Ok(_) => return Ok(LoopDevice { path, _held: device }),
+            Ok(_) => return Ok(Some(LoopDevice { path, _held: device })),
             Err(Errno::EBUSY) => last = Errno::EBUSY,
             Err(source) => {
                 return Err(LoopError::Configure { file: backing.to_owned(), device: path, source });
@@ -105,38 +101,59 @@ pub fn attach(backing: &Path) -> Result<LoopDevice, LoopError> {
     Err(LoopError::Free(last))
 }
 
+/// Locks a file for as long as it is open. False: another open file of it is locked.
+pub fn lock(file: &File) -> Result<bool, Errno> {
+    // SAFETY: flock(2) takes a descriptor, which is open, and a number.
+    match Errno::result(unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) }) {
+        Ok(_) => Ok(true),
+        Err(Errno::EWOULDBLOCK) => Ok(false),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// The device that a file is on. What is open does not detach itself, so it is opened before it is looked at.
+fn device_of(file: &File) -> Option<LoopDevice> {
+    let wanted = file.metadata().ok()?;
+    let devices =
+        fs::read_dir("/sys/block").ok()?.flatten().filter(|entry| entry.path().join("loop").exists());
+    devices.map(|entry| Path::new("/dev").join(entry.file_name())).find_map(|path| {
+        let device = open(&path, 0).ok()?;
+        let info = status(&device)?;
+        (info.numbers[..2] == [wanted.dev(), wanted.ino()]).then_some(LoopDevice { path, _held: device })
+    })
+}
+
+fn status(device: &File) -> Option<LoopInfo> {
+    let mut info = LoopInfo::empty();
+    // SAFETY: the request fills one `LoopInfo`, which `info` is for as long as the call takes.
+    let got = unsafe { libc::ioctl(device.as_raw_fd(), LOOP_GET_STATUS64, &raw mut info) };
+    (got == 0).then_some(info)
+}
+
+impl LoopInfo {
+    const fn empty() -> LoopInfo {
+        LoopInfo {
+            numbers: [0; 5],
+            number: 0,
+            encrypt_type: 0,
+            encrypt_key_size: 0,
+            flags: 0,
+            names: [0; 160],
+            init: [0; 2],
+        }
+    }
+}
+
 fn open(path: &Path, flags: c_int) -> Result<File, LoopError> {
     let opened = OpenOptions::new().read(true).write(true).custom_flags(flags | libc::O_NOFOLLOW).open(path);
     opened.map_err(|source| LoopError::Open { path: path.to_owned(), source })
-}
-
-/// A mount that has just gone may have let go of its device a moment later (loop(4), autoclear).
-fn lock(file: &File, path: &Path) -> Result<(), LoopError> {
-    const SLICE: Duration = Duration::from_millis(20);
-    const LIMIT: Duration = Duration::from_secs(2);
-    let deadline = Instant::now() + LIMIT;
-    loop {
-        match block::lock(file) {
-            Err(Errno::EWOULDBLOCK) if Instant::now() < deadline => std::thread::sleep(SLICE),
-            Err(Errno::EWOULDBLOCK) => return Err(LoopError::InUse(path.to_owned())),
-            locked => return locked.map_err(|source| LoopError::Lock { path: path.to_owned(), source }),
-        }
-    }
 }
 
 fn configure(device: &File, file: &File, flags: u32) -> Result<c_int, Errno> {
     let config = LoopConfig {
         fd: u32::try_from(file.as_raw_fd()).map_err(|_| Errno::EBADF)?,
         block_size: BLOCK_SIZE,
-        info: LoopInfo {
-            numbers: [0; 5],
-            number: 0,
-            encrypt_type: 0,
-            encrypt_key_size: 0,
-            flags: LO_FLAGS_AUTOCLEAR | flags,
-            names: [0; 160],
-            init: [0; 2],
-        },
+        info: LoopInfo { flags: LO_FLAGS_AUTOCLEAR | flags, ..LoopInfo::empty() },
         reserved: [0; 8],
     };
     // SAFETY: the request reads one `LoopConfig`, which `config` is for as long as the call takes; both descriptors

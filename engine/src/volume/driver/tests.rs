@@ -162,23 +162,6 @@ fn a_disk_is_locked_as_long_as_its_file_is_open_and_no_longer() {
 }
 
 #[test]
-fn a_disk_whose_mount_somebody_holds_on_to_is_nobody_elses() {
-    let (_folder, store) = Store::temporary();
-    if !own_mounts() || !std::path::Path::new("/dev/loop-control").exists() {
-        return;
-    }
-    let row = volume(&store, "db", &[("kind", "block"), ("size", "64m")]);
-    let Mounted::Folder(shown) = on_host(&store, &row, "one").unwrap() else { panic!("no folder") };
-    let held = crate::sandbox::tree::copy(&shown, true).unwrap();
-    unmount_all(&store, "one").unwrap();
-    assert!(on_host(&store, &row, "two").is_err());
-    assert!(matches!(block::open(&block::path(&store, "db")), Err(block::BlockError::InUse(_))));
-    drop(held);
-    on_host(&store, &row, "two").unwrap();
-    unmount_all(&store, "two").unwrap();
-}
-
-#[test]
 fn a_copy_into_a_disk_that_was_cut_short_is_begun_again_on_a_new_one() {
     let (_folder, store) = Store::temporary();
     if !own_mounts() || !std::path::Path::new("/dev/loop-control").exists() {
@@ -193,4 +176,36 @@ fn a_copy_into_a_disk_that_was_cut_short_is_begun_again_on_a_new_one() {
     assert_eq!(fs::read_dir(&shown).unwrap().count(), 0);
     populate::begin(&store, &row).unwrap().unwrap().finish().unwrap();
     unmount_all(&store, "two").unwrap();
+}
+
+#[test]
+fn a_disk_that_is_still_mounted_elsewhere_is_not_mounted_beside_that() {
+    let (_folder, store) = Store::temporary();
+    if !own_mounts() || !std::path::Path::new("/dev/loop-control").exists() {
+        return;
+    }
+    let row = volume(&store, "db", &[("kind", "block"), ("size", "64m")]);
+    let Mounted::Folder(shown) = on_host(&store, &row, "one").unwrap() else { panic!("no folder") };
+    let (done, waiting) = std::sync::mpsc::channel::<()>();
+    let (ready, begun) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        // A container that came up meanwhile has a copy of all mounts.
+        scope.spawn(move || {
+            ready.send(own_mounts()).unwrap();
+            let _ = waiting.recv();
+        });
+        assert!(begun.recv().unwrap());
+        fs::write(shown.join("file"), "written last").unwrap();
+        unmount_all(&store, "one").unwrap();
+        let device = block::open(&folder::Folder::of(&store, "db").disk());
+        assert!(matches!(device, Err(block::BlockError::InUse(_))), "no machine gets it meanwhile");
+        on_host(&store, &row, "two").unwrap();
+        assert_eq!(fs::read_to_string(shown.join("file")).unwrap(), "written last");
+        fs::write(shown.join("file"), "by the other").unwrap();
+        drop(done);
+    });
+    unmount_all(&store, "two").unwrap();
+    on_host(&store, &row, "three").unwrap();
+    assert_eq!(fs::read_to_string(shown.join("file")).unwrap(), "by the other");
+    unmount_all(&store, "three").unwrap();
 }
