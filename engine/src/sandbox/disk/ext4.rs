@@ -279,8 +279,8 @@ fn inode(number: u32, mode: u16, links: u16, start: u64, blocks: u16) -> [u8; IN
 fn journal_blocks(blocks: u64) -> u32 {
     match blocks {
         ..0x8000 => 1024,
-        ..0x4_0000 => 4096,
-        ..0x8_0000 => 8192,
+        0x8000..0x4_0000 => 4096,
+        0x4_0000..0x8_0000 => 8192,
         _ => 16384,
     }
 }
