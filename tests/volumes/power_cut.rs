@@ -88,7 +88,7 @@ fn no_committed_row_is_lost_wherever_the_power_is_cut() {
 /// write: a disk keeps no order among those.
 fn look(scratch: &Path, replay: &Replay, flush: usize, next: usize, round: usize, safe: &[usize]) {
     let (disk, place) = (scratch.join("disk"), scratch.join("mnt"));
-    replay.write(&disk, |at| at <= flush || (at < next && (at + round) % 2 == 0));
+    replay.write(&disk, |at| at <= flush || (at < next && (at + round).is_multiple_of(2)));
     let _ = fs::create_dir(&place);
     let mounted = Mounted::new(&disk, &place);
     let rows = read(&place.join("data/rows.db"));

@@ -18,6 +18,7 @@ fn changes(plugin: &Plugin, from: &mut usize) -> Vec<String> {
 
 #[test]
 fn a_plugins_volumes_are_made_mounted_and_removed_by_it() {
+    let _alone = super::alone_with_plugins();
     let mut world = World::new();
     let driver = unique("plugin");
     let plugin = Plugin::named(&driver, world.dir("plugin").as_ref());
