@@ -43,7 +43,7 @@ fn devices_and_files_by_number_are_out_of_reach() {
     let disk = fs::metadata(&world.folder).unwrap().dev();
     let (major, minor) = (libc::major(disk), libc::minor(disk));
     let mknod = format!(
-        "mknod /data/disk b {major} {minor} 2>/dev/null; mknod /data/mem c 1 1 2>/dev/null; \
+        "mknod /data/disk b {major} {minor} 2>/dev/null || :; mknod /data/mem c 1 1 2>/dev/null || :; \
                          for d in disk mem; do head -c 1 /data/$d >/dev/null 2>&1 && echo opened $d; done; true"
     );
     // On a host the default capabilities are what keeps a container in; a machine's root may have all.
@@ -104,10 +104,14 @@ fn swapped_links_never_show_what_is_outside() {
             )
             .unwrap();
             swaps += 1;
+            if hull_tests::paths::emulated() {
+                // There is one processor for all of it.
+                std::thread::sleep(std::time::Duration::from_millis(2));
+            }
         }
         swaps
     });
-    let rounds = if hull_tests::paths::emulated() { 150 } else { 1500 };
+    let rounds = if hull_tests::paths::emulated() { 15 } else { 1500 };
     let script = format!(
         "set +e; cd /data; i=0; while [ $i -lt {rounds} ]; do i=$((i + 1)); for d in swap other; do cat $d/name $d/deep/name; ls $d/deep/..; \
          echo x > $d/new; rm -f $d/new; mkdir $d/made; rmdir $d/made; (cd $d && cat name && cat ../outside/name); done; done 2>/dev/null; \
