@@ -8,6 +8,7 @@ mod clock;
 pub mod container;
 mod error;
 pub mod host;
+pub mod loopdev;
 pub mod netlink;
 mod network;
 mod power;

@@ -13,17 +13,22 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use hull_guest::protocol::{Bind, BindSource, Disk, Mount, Propagation, Text};
+use hull_guest::protocol::{Bind, BindSource, Disk, Mount, Text};
+use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
 
+use super::machine::{self, MachineError};
 use super::populate::{self, Population};
 use super::{Kind, MountPoint, VolumeError, driver};
 use crate::sandbox::mode::Isolation;
 use crate::sandbox::{Block, ShareError, tree};
 use crate::store::{self, Store};
+
+/// Times that a lookup is begun again.
+const MAX_TRIES: usize = 64;
 
 #[derive(Debug, thiserror::Error)]
 pub enum AttachError {
@@ -36,17 +41,8 @@ pub enum AttachError {
     Open { path: PathBuf, target: String, source: io::Error },
     #[error("cannot access path {}", .path.display())]
     Subpath { path: PathBuf, source: io::Error },
-    #[error(
-        "{} is a {kind}, which a virtual machine cannot share with the host: use --isolation namespace, or mount \
-         something else",
-        .path.display()
-    )]
-    Special { path: PathBuf, kind: &'static str },
-    #[error(
-        "Mounts at {target} cannot be shared with the host's: a virtual machine's mounts are its own. Leave out \
-         {word}, or use --isolation namespace"
-    )]
-    Propagates { target: String, word: &'static str },
+    #[error(transparent)]
+    Machine(#[from] MachineError),
     #[error(
         "Volume {0} is a disk, which the virtual machine was built without; one of a pod cannot have it, and for \
          others the container has to be stopped and started"
@@ -237,14 +233,7 @@ fn made(source: &Path, create: bool) -> Result<(), AttachError> {
 
 /// A source as a mount of its own, which a machine may be shown.
 fn opened(path: &Path, volume: &MountPoint) -> Result<OwnedFd, AttachError> {
-    let word = match volume.propagation {
-        Propagation::Private => None,
-        Propagation::Slave => Some("rslave"),
-        Propagation::Shared => Some("rshared"),
-    };
-    if let Some(word) = word {
-        return Err(AttachError::Propagates { target: volume.target.clone(), word });
-    }
+    machine::check_propagation(volume)?;
     let failed =
         |source| AttachError::Open { path: path.to_path_buf(), target: volume.target.clone(), source };
     let tree = match &volume.subpath {
@@ -257,14 +246,7 @@ fn opened(path: &Path, volume: &MountPoint) -> Result<OwnedFd, AttachError> {
     };
     let file = File::from(tree);
     let kind = file.metadata().map_err(failed)?.file_type();
-    let special = [
-        (kind.is_socket(), "socket"),
-        (kind.is_fifo(), "named pipe"),
-        (kind.is_char_device() || kind.is_block_device(), "device"),
-    ];
-    if let Some((_, kind)) = special.into_iter().find(|(is, _)| *is) {
-        return Err(AttachError::Special { path: path.to_path_buf(), kind });
-    }
+    machine::check_kind(path, kind)?;
     let tree = OwnedFd::from(file);
     tree::confine(&tree, volume.readonly, volume.recursive).map_err(failed)?;
     Ok(tree)
@@ -277,7 +259,15 @@ fn beneath(folder: &Path, subpath: &Path) -> io::Result<OwnedFd> {
     let how = OpenHow::new()
         .flags(flags)
         .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS);
-    Ok(openat2(root, subpath, how)?)
+    // openat2(2): what is renamed meanwhile, anywhere, may keep the kernel from telling what is beneath.
+    let mut outcome = openat2(&root, subpath, how);
+    for _ in 1..MAX_TRIES {
+        if !matches!(outcome, Err(Errno::EAGAIN)) {
+            break;
+        }
+        outcome = openat2(&root, subpath, how);
+    }
+    Ok(outcome?)
 }
 
 /// Where a machine has what is to be mounted.

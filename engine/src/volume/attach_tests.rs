@@ -2,7 +2,7 @@ use std::cell::RefCell;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 
-use hull_guest::protocol::Disk;
+use hull_guest::protocol::{Disk, Propagation};
 
 use super::*;
 use crate::volume::{VolumeRow, VolumeSettings};

@@ -12,6 +12,7 @@ pub mod catalog;
 pub mod driver;
 mod error;
 pub mod folder;
+pub mod machine;
 pub mod model;
 pub mod options;
 pub mod parse;

@@ -6,13 +6,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
-use std::os::unix::fs::FileTypeExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use hull_guest::protocol::Propagation;
 
 use super::VolumeError;
 use super::catalog::{self, Wanted};
+use super::machine::{self, MachineError};
 use super::model::{Kind, MountPoint};
 use super::parse::{self, Asked, AskedMount, AskedVolume, From, MountError, Source};
 use crate::container::config::{Config, UnreadableConfig};
@@ -33,17 +33,8 @@ pub enum OptionsError {
     NoSource(PathBuf),
     #[error("Failed to look at the bind mount's source {}", path.display())]
     Source { path: PathBuf, source: io::Error },
-    #[error(
-        "{} is a {what}, which a virtual machine cannot share with the host: use --isolation namespace, or mount \
-         something else",
-        path.display()
-    )]
-    Special { path: PathBuf, what: &'static str },
-    #[error(
-        "Mounts at {target} cannot be shared with the host's: a virtual machine's mounts are its own. Leave out \
-         {word}, or use --isolation namespace"
-    )]
-    Propagation { target: String, word: &'static str },
+    #[error(transparent)]
+    Machine(#[from] MachineError),
     #[error(
         "The volume for {0} is a block volume, a disk of the container's own machine; a pod's container cannot get \
          one. Run it without --pod, or use another kind of volume"
@@ -242,28 +233,17 @@ fn check(Planned { point, volume }: &Planned, place: Place) -> Result<(), Option
     if in_machine && place.in_pod && volume.as_ref().is_some_and(AskedVolume::is_block) {
         return Err(OptionsError::BlockInPod(point.target.clone()));
     }
-    if in_machine && point.propagation != Propagation::Private {
-        let word = parse::propagation_word(point.propagation);
-        return Err(OptionsError::Propagation { target: point.target.clone(), word });
+    if in_machine {
+        machine::check_propagation(point)?;
     }
     let Kind::Bind { source, create } = &point.kind else { return Ok(()) };
     match fs::metadata(source) {
-        Ok(metadata) if in_machine => special(source, metadata.file_type()),
+        Ok(metadata) if in_machine => Ok(machine::check_kind(source, metadata.file_type())?),
         Ok(_) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotFound && *create => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err(OptionsError::NoSource(source.clone())),
         Err(error) => Err(OptionsError::Source { path: source.clone(), source: error }),
     }
-}
-
-fn special(path: &Path, kind: fs::FileType) -> Result<(), OptionsError> {
-    let what = match kind {
-        kind if kind.is_socket() => "socket",
-        kind if kind.is_block_device() || kind.is_char_device() => "device",
-        kind if kind.is_fifo() => "named pipe",
-        _ => return Ok(()),
-    };
-    Err(OptionsError::Special { path: path.to_path_buf(), what })
 }
 
 #[cfg(test)]

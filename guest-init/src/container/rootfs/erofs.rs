@@ -1,6 +1,7 @@
 //! The read-only lower of a container's root: one EROFS mount.
 
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -35,9 +36,10 @@ pub fn mount_files(metadata: &Text, layers: &[Text]) -> Result<OwnedFd, StepErro
 pub fn mount_through_loops(metadata: &Source, layers: &[Source]) -> Result<OwnedFd, StepError> {
     let metadata = loopdev::attach(&metadata.value)?;
     let layers = layers.iter().map(|layer| loopdev::attach(&layer.value)).collect::<Result<Vec<_>, _>>()?;
-    let mut context = FsContext::open("erofs")?.flag("ro")?.set("source", metadata.path.as_bytes())?;
+    let mut context =
+        FsContext::open("erofs")?.flag("ro")?.set("source", metadata.path.as_os_str().as_bytes())?;
     for layer in &layers {
-        context = context.set("device", layer.path.as_bytes())?;
+        context = context.set("device", layer.path.as_os_str().as_bytes())?;
     }
     context.mount(MountAttrFlags::empty())
 }
