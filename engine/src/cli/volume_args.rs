@@ -12,7 +12,8 @@ pub struct VolumeArgs {
     /// Z change nothing, since no container here is labelled
     #[arg(short, long, value_name = "[SOURCE:]TARGET[:OPTIONS]")]
     volume: Vec<String>,
-    /// The same and more in words: type=bind|volume|tmpfs,src=...,dst=...[,ro]...
+    /// The same in words: type=bind|volume|tmpfs,src=...,dst=...[,ro]; bind-propagation=, bind-recursive=;
+    /// volume-subpath=, volume-nocopy, volume-opt=kind=block,size=10g (a disk of its own); tmpfs-size=, tmpfs-mode=
     #[arg(long, value_name = "KEY=VALUE,...")]
     mount: Vec<String>,
     /// Mount what a container has mounted
@@ -21,7 +22,7 @@ pub struct VolumeArgs {
     /// What keeps volumes that are made for the container [default: local]
     #[arg(long, value_name = "DRIVER")]
     volume_driver: Option<String>,
-    /// Mount an empty file system in memory
+    /// Mount an empty file system in memory. Options: ro, exec, suid, dev, size=, mode=, uid=, gid=
     #[arg(long, value_name = "PATH[:OPTIONS]")]
     tmpfs: Vec<String>,
     /// Give a file in memory at /run/secrets/NAME: id=NAME,src=FILE|env=VARIABLE[,target=PATH,uid=,gid=,mode=]
