@@ -101,7 +101,7 @@ fn filters_choose() {
     }
     assert_eq!(names(&format!("isolation={}", hull_tests::isolation().word())).lines().count(), 2);
     assert_eq!(names("ancestor=nosuch:image"), "");
-    for bad in ["status=up", "exited=x", "health=sick", "is-task=x", "volume=v"] {
+    for bad in ["status=up", "exited=x", "health=sick", "is-task=x", "nosuch=v"] {
         assert!(
             listed(&label, &["--filter", bad]).fails(1).contains(bad.split('=').next().unwrap()),
             "{bad}"

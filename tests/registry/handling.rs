@@ -188,7 +188,7 @@ fn pruning_asks_and_tells_what_it_freed() {
     let pruned = told(&store, &["image", "prune", "-af"]);
     assert!(pruned.contains("untagged: moving:1\n") && !pruned.contains("busybox"), "{pruned}");
     let summary = told(&store, &["system", "df", "--format", "{{.Type}} {{.TotalCount}} {{.Active}}"]);
-    assert_eq!(summary, "Images 1 1\nContainers 1 0\n");
+    assert_eq!(summary, "Images 1 1\nContainers 1 0\nLocal Volumes 0 0\n");
     let pruned = told(&store, &["system", "prune", "-af"]);
     assert!(
         pruned.starts_with("Deleted Containers:\n") && pruned.contains("untagged: busybox:latest\n"),

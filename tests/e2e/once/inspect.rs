@@ -112,5 +112,5 @@ fn templates_that_fail_end_with_dockers_codes() {
     let output = hull(["inspect", "-f", "{{.Nope}}", BUSYBOX]).exits(1);
     assert!(output.stderr.contains("map has no entry for key \"Nope\""), "{}", output.stderr);
     assert!(hull(["inspect", "-f", "{{.Nope", BUSYBOX]).fails(64).contains("unclosed action"));
-    assert!(hull(["inspect", "--type", "volume", BUSYBOX]).fails(1).contains("pod"));
+    assert!(hull(["inspect", "--type", "nosuch", BUSYBOX]).fails(1).contains("pod"));
 }
