@@ -76,7 +76,7 @@ volumes() {
     for place in bind volume; do
       for name in "${vol_contenders[@]}"; do
         record "$place-untar/$name" "$(in_tree "$name" tar -xf /bind/linux.tar -C "/$place")"
-        in_tree "$name" bash -c "cd /$place/linux-source-* && git init -q . && git add -A" >/dev/null
+        in_tree "$name" bash -c "cd /$place/linux-source-* && rm -f .gitignore && git init -q . && git add -A -f" >/dev/null
         for round in 1 2 3; do
           record "$place-git-status/$name" "$(in_tree "$name" bash -c "cd /$place/linux-source-* && git status --short")"
         done
