@@ -134,7 +134,7 @@ pub fn prepare(
     let mut prepared = Prepared::default();
     let mut known = HashMap::new();
     // In an order that is the same for everybody: each may be waited for with those before it in hand.
-    for (name, fills) in named(volumes) {
+    for (name, fills) in named(mode, volumes) {
         let row = store.db().volume(name)?;
         let mounted = driver::mount(store, &row, sandbox, mode)?;
         let (fills, population) = match (&mounted, fills) {
@@ -162,14 +162,20 @@ struct Known {
 }
 
 /// The volumes' names, and whether they get what the image has where they are empty.
-fn named(volumes: &[MountPoint]) -> BTreeMap<&str, bool> {
+fn named(mode: Isolation, volumes: &[MountPoint]) -> BTreeMap<&str, bool> {
     let mut names = BTreeMap::new();
     for volume in volumes {
-        if let Kind::Volume { name, copy, .. } = &volume.kind {
-            *names.entry(name.as_str()).or_default() |= *copy && volume.subpath.is_none();
+        if let Kind::Volume { name, .. } = &volume.kind {
+            *names.entry(name.as_str()).or_default() |= may_fill(mode, volume);
         }
     }
     names
+}
+
+/// A machine that is to read only is shown nothing that it could write, its own agent not either.
+fn may_fill(mode: Isolation, volume: &MountPoint) -> bool {
+    let writable = mode == Isolation::Namespace || !volume.readonly;
+    matches!(volume.kind, Kind::Volume { copy: true, .. }) && volume.subpath.is_none() && writable
 }
 
 fn point(
@@ -192,12 +198,12 @@ fn point(
             made(source, *create)?;
             source.as_path()
         }
-        Kind::Volume { name, copy, .. } => {
+        Kind::Volume { name, .. } => {
             let Some(known) = known.get_mut(name.as_str()) else {
                 return Err(AttachError::Missing(name.into()));
             };
             // Only one of several mounts of a volume fills it.
-            bind.copy_image = *copy && volume.subpath.is_none() && std::mem::take(&mut known.fills);
+            bind.copy_image = may_fill(mode, volume) && std::mem::take(&mut known.fills);
             match &known.mounted {
                 driver::Mounted::Folder(path) => path.as_path(),
                 driver::Mounted::Disk(_) => return Ok(Point { bind, place: Place::Disk(name.clone()) }),
