@@ -83,7 +83,9 @@ fn a_file_system_that_cannot_be_mounted_is_told() {
     if !std::fs::read_to_string("/proc/filesystems").unwrap().contains("\tnfs\n") {
         world.say("volume create -o type=nfs -o o=addr=127.0.0.1,ro -o device=:/nowhere remote").exits(0);
         let told = world.refused("-v remote:/r", 125);
-        assert!(told.contains("remote") && told.contains("No such device"), "{told}");
+        // A kernel may load the module, and find no server.
+        let why = told.contains("No such device") || told.contains("Connection refused");
+        assert!(told.contains("remote") && why, "{told}");
     }
     world.say("volume create -o type=nosuchfs -o device=x odd").exits(0);
     let told = world.refused("-v odd:/r", 125);

@@ -21,8 +21,10 @@ const NOT_SHARED: &[(&str, &str)] =
 fn every_check_of_files_passes_on_every_mount() {
     let world = World::new();
     let options = everywhere(&world);
-    let script = "mkdir /r; for at in /r /d /b /v; do echo in $at; hull-files check $at || :; done";
-    let text = world.script(&options, DEBIAN, script).output_within(paths::patience() * 3).exits(0);
+    // An emulated machine takes minutes for each, and what is no share is its kernel's own.
+    let places = if paths::emulated() { "/d" } else { "/r /d /b /v" };
+    let script = format!("mkdir /r; for at in {places}; do echo in $at; hull-files check $at || :; done");
+    let text = world.script(&options, DEBIAN, &script).output_within(paths::patience() * 3).exits(0);
     let text = String::from_utf8(text.stdout).unwrap();
     let excused = |line: &&str| {
         isolation() == Isolation::Vm
@@ -30,7 +32,7 @@ fn every_check_of_files_passes_on_every_mount() {
     };
     let failed: Vec<&str> = text.lines().filter(|line| !line.starts_with("in /") && !excused(line)).collect();
     assert_eq!(failed, [""; 0], "{text}");
-    assert_eq!(text.matches("in /").count(), 4);
+    assert_eq!(text.matches("in /").count(), places.split(' ').count());
 }
 
 #[test]
