@@ -1,7 +1,5 @@
 //! The same words to hull and to a dockerd: what both of them say.
 
-use std::sync::MutexGuard;
-
 use hull_tests::{Dockerd, World, paths};
 
 /// Answers of both, made alike.
@@ -14,15 +12,13 @@ pub struct Said {
 pub struct Both {
     pub world: World,
     pub docker: Dockerd,
-    _alone: MutexGuard<'static, ()>,
 }
 
 impl Both {
     pub fn new() -> Both {
-        let alone = super::alone_with_plugins();
         let docker = Dockerd::start();
         docker.told(&["load", "-q", "-i", paths::image("busybox.tar").to_str().unwrap()]);
-        Both { world: World::new(), docker, _alone: alone }
+        Both { world: World::new(), docker }
     }
 
     /// Words by spaces, of which `~` is one.

@@ -5,11 +5,3 @@ mod commands;
 mod inspected;
 mod plugin;
 mod refused;
-
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
-/// hull and dockerd find the same plugins: what dockerd prunes is not to be the volumes of another case.
-fn alone_with_plugins() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
