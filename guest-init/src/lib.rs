@@ -3,6 +3,7 @@
 
 pub mod agent;
 pub mod archive;
+pub mod beneath;
 pub mod boot;
 mod clock;
 pub mod container;

@@ -1,16 +1,14 @@
 //! A machine with a folder shared by hull-fs, as a supervisor does it.
 
-use std::ffi::CString;
 use std::fs::File;
-use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::Context;
+use hull_engine::sandbox::tree;
 use hull_fs::control::Client;
 use hull_vmm::config::{FileSource, FsConfig, VmConfig};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
@@ -34,7 +32,7 @@ pub(crate) fn share(vmm: &str, config: &str, server: &str, folder: &str) -> anyh
     let mut serving = command.spawn().context("Failed to start hull-fs")?;
     drop((theirs, listener));
     let client = Client::new(control, PATIENCE)?;
-    client.add(&"share".parse()?, detached(Path::new(folder))?.as_fd())?;
+    client.add(&"share".parse()?, tree::copy(Path::new(folder), false)?.as_fd())?;
 
     let mut machine: VmConfig = serde_json::from_reader(File::open(config)?)?;
     machine.fs = Some(FsConfig { tag: "hull".into(), socket: FileSource::Fd(connected.as_raw_fd()) });
@@ -52,17 +50,4 @@ pub(crate) fn share(vmm: &str, config: &str, server: &str, folder: &str) -> anyh
 /// For the programs that are started from now on.
 fn inherit<const N: usize>(fds: [BorrowedFd<'_>; N]) -> nix::Result<()> {
     fds.iter().try_for_each(|fd| fcntl(fd, FcntlArg::F_SETFD(FdFlag::empty())).map(drop))
-}
-
-/// A copy of the mount that is in no tree.
-fn detached(folder: &Path) -> io::Result<OwnedFd> {
-    let name = CString::new(folder.as_os_str().as_bytes())?;
-    let flags = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC;
-    // SAFETY: open_tree(2) reads one C string, which lives through the call.
-    let tree = unsafe { libc::syscall(libc::SYS_open_tree, libc::AT_FDCWD, name.as_ptr(), flags) };
-    match i32::try_from(tree) {
-        // SAFETY: a descriptor that was just made for nobody else.
-        Ok(tree @ 0..) => Ok(unsafe { OwnedFd::from_raw_fd(tree) }),
-        _ => Err(io::Error::last_os_error()),
-    }
 }

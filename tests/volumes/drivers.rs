@@ -24,32 +24,8 @@ fn a_volume_is_a_folder_of_the_host_if_that_is_said() {
     let world = World::new();
     let folder = world.dir("elsewhere");
     world.file("elsewhere/file", "of the host\n");
-    world
-        .hull([
-            "volume",
-            "create",
-            "-o",
-            "type=none",
-            "-o",
-            &format!("device={folder}"),
-            "-o",
-            "o=bind",
-            "bound",
-        ])
-        .exits(0);
-    world
-        .hull([
-            "volume",
-            "create",
-            "-o",
-            "type=none",
-            "-o",
-            &format!("device={folder}"),
-            "-o",
-            "o=bind,ro",
-            "fixed",
-        ])
-        .exits(0);
+    world.say(&format!("volume create -o type=none -o device={folder} -o o=bind bound")).exits(0);
+    world.say(&format!("volume create -o type=none -o device={folder} -o o=bind,ro fixed")).exits(0);
     let script = "cat /b/file; echo written > /b/new; cat /f/new; echo x 2>/dev/null > /f/x || echo refused";
     assert_eq!(world.sh("-v bound:/b -v fixed:/f", script).text(), "of the host\nwritten\nrefused");
     assert_eq!(world.read("elsewhere/new"), "written\n");
@@ -57,19 +33,7 @@ fn a_volume_is_a_folder_of_the_host_if_that_is_said() {
     assert_eq!(world.read("elsewhere/file"), "of the host\n");
     // Said when it is mounted: it may be there by then.
     let missing = world.path("missing");
-    world
-        .hull([
-            "volume",
-            "create",
-            "-o",
-            "type=none",
-            "-o",
-            &format!("device={missing}"),
-            "-o",
-            "o=bind",
-            "gone",
-        ])
-        .exits(0);
+    world.say(&format!("volume create -o type=none -o device={missing} -o o=bind gone")).exits(0);
     let told = world.refused("-v gone:/g", 125);
     assert!(told.contains("gone") && told.contains(&missing), "{told}");
     world.dir("missing");

@@ -1,7 +1,7 @@
 //! `hull history`.
 
 use clap::Args;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 use super::Exit;
 use super::output::{self, ago, short, size};
@@ -69,9 +69,5 @@ fn fields(step: Step, args: &HistoryArgs) -> Row {
         "Size": if args.human { size(step.bytes) } else { step.bytes.to_string() },
         "Comment": step.comment,
     });
-    let fields = match fields {
-        Value::Object(fields) => fields,
-        _ => Map::new(),
-    };
     Row::new(fields)
 }

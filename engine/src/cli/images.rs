@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use clap::Args;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 use super::output::{self, ago, short, size};
 use super::{Exit, Failure};
@@ -146,10 +146,6 @@ fn fields(image: &Listed, line: Line, whole: bool) -> Row {
         "SharedSize": "N/A",
         "UniqueSize": "N/A",
     });
-    let fields = match fields {
-        Value::Object(fields) => fields,
-        _ => Map::new(),
-    };
     Row::new(fields)
 }
 

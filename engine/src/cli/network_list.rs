@@ -1,7 +1,7 @@
 //! `hull network ls`.
 
 use clap::Args;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 use super::output::{self, short};
 use super::{Exit, swept};
@@ -55,8 +55,6 @@ pub fn list(context: &Context, args: &ListArgs) -> Exit {
 }
 
 fn fields(row: NetworkRow, whole: bool) -> Row {
-    let labels: Vec<String> =
-        row.settings.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let fields = json!({
         "ID": if whole { &row.id } else { short(&row.id) },
         "Name": row.name,
@@ -65,13 +63,9 @@ fn fields(row: NetworkRow, whole: bool) -> Row {
         "IPv4": has_ipv4(&row).to_string(),
         "IPv6": row.settings.ipv6.to_string(),
         "Internal": row.settings.internal.to_string(),
-        "Labels": labels.join(","),
+        "Labels": output::pairs(&row.settings.labels),
         // As Go shows a time.
         "CreatedAt": rfc3339_nano(row.created).replace('T', " ").replace('Z', " +0000 UTC"),
     });
-    let fields = match fields {
-        Value::Object(fields) => fields,
-        _ => Map::new(),
-    };
     Row::new(fields).with_labels(row.settings.labels)
 }

@@ -1,5 +1,6 @@
 //! Tables, and the forms in which docker shows amounts, times and states (go-units and the daemon's words).
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Write};
 
@@ -58,6 +59,12 @@ pub fn print_formatted(format: &str, thing: &Value) -> Exit {
 /// Decimal units, three digits, as `docker images` and `ps --size` show sizes: `1.23MB`.
 pub fn size(bytes: u64) -> String {
     scaled(bytes, 1000, &DECIMAL, 3)
+}
+
+/// Labels in one column, as docker shows them.
+pub fn pairs(labels: &BTreeMap<String, String>) -> String {
+    let pairs: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    pairs.join(",")
 }
 
 /// Decimal units, four digits (go-units' HumanSize): `1.235MB`.

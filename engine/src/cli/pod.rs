@@ -192,8 +192,6 @@ fn list(context: &Context, args: &ListArgs) -> Exit {
 
 fn cells(view: &View, whole: bool) -> Row {
     let row = &view.row;
-    let labels: Vec<String> =
-        view.config.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let fields = [
         ("ID", Value::from(if whole { &row.id } else { short(&row.id) })),
         ("Name", Value::from(row.name.as_str())),
@@ -202,7 +200,7 @@ fn cells(view: &View, whole: bool) -> Row {
         ("NumberOfContainers", Value::from(view.containers.len())),
         ("Isolation", Value::from(row.mode.as_str())),
         ("Hostname", Value::from(view.config.hostname.as_str())),
-        ("Labels", Value::from(labels.join(","))),
+        ("Labels", Value::from(output::pairs(&view.config.labels))),
     ];
     let fields: Map<String, Value> =
         fields.into_iter().map(|(name, value)| (name.to_string(), value)).collect();

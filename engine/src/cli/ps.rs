@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use clap::Args;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 use super::output::{self, Health, Status, ago, short, size};
 use super::{Exit, swept};
@@ -169,7 +169,6 @@ fn fields(item: Listed, size: String, [ports, networks]: [String; 2], local: usi
     let command = config.as_ref().map(Config::command_line).unwrap_or_default();
     let mounts = config.as_ref().map(|config| shown_mounts(config, whole)).unwrap_or_default();
     let labels = config.map(|config| config.labels).unwrap_or_default();
-    let pairs: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let fields = json!({
         "ID": if whole { &row.id } else { short(&row.id) },
         "Names": row.name,
@@ -181,17 +180,13 @@ fn fields(item: Listed, size: String, [ports, networks]: [String; 2], local: usi
         "State": row.state.as_str(),
         "Status": status(&row, health.as_deref()).to_string(),
         "Size": size,
-        "Labels": pairs.join(","),
+        "Labels": output::pairs(&labels),
         "Mounts": mounts,
         "LocalVolumes": local.to_string(),
         "Networks": networks,
         "Isolation": row.mode,
         "Pod": row.pod.unwrap_or_default(),
     });
-    let fields = match fields {
-        Value::Object(fields) => fields,
-        _ => Map::new(),
-    };
     Row::new(fields).with_labels(labels)
 }
 

@@ -132,7 +132,7 @@ fn name_row(name: String) -> Row {
 fn fields(name: &str, description: &str, stars: &str, official: &str) -> Row {
     let fields =
         json!({"Name": name, "Description": description, "StarCount": stars, "IsOfficial": official});
-    Row::new(fields.as_object().cloned().unwrap_or_default())
+    Row::new(fields)
 }
 
 #[cfg(test)]

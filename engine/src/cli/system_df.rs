@@ -1,7 +1,7 @@
 //! `hull system df`.
 
 use clap::Args;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::images::{Line, created, lines};
 use super::output::{self, ago, human_size, short, size};
@@ -132,7 +132,7 @@ fn summary(disk: &Disk) -> [Row; 3] {
         "Size": human_size(bytes(&up) + bytes(&down)),
         "Reclaimable": reclaimable(bytes(&down), bytes(&up) + bytes(&down)),
     });
-    [row(images), row(containers), row(volumes(disk))]
+    [images, containers, volumes(disk)].map(Row::new)
 }
 
 fn volumes(disk: &Disk) -> Value {
@@ -156,13 +156,6 @@ fn reclaimable(bytes: u64, total: u64) -> String {
     }
 }
 
-fn row(fields: Value) -> Row {
-    match fields {
-        Value::Object(fields) => Row::new(fields),
-        _ => Row::new(Map::new()),
-    }
-}
-
 fn verbose(context: &Context, args: &DfArgs, store: &Store, disk: &Disk) -> Exit {
     let naming = &context.config.short_names;
     let listed = list::list(store, naming, &Filters::default(), None)?;
@@ -179,7 +172,7 @@ fn verbose(context: &Context, args: &DfArgs, store: &Store, disk: &Disk) -> Exit
         );
     }
     let table = |headings, columns, rows: Vec<Value>| {
-        let rows: Vec<Row> = rows.into_iter().map(shortened).map(row).collect();
+        let rows: Vec<Row> = rows.into_iter().map(shortened).map(Row::new).collect();
         RowFormat::parse(None, columns)?.render(headings, &rows)
     };
     let images = table(IMAGES, IMAGE_COLUMNS, images)?;

@@ -1,7 +1,5 @@
 //! `hull volume ...`, with docker's words.
 
-use std::collections::BTreeMap;
-
 use clap::{Args, Subcommand};
 
 use super::confirm::confirmed;
@@ -96,17 +94,11 @@ fn create(context: &Context, args: CreateArgs) -> Exit {
         name: args.name.filter(|name| !name.is_empty()),
         driver: Some(args.driver),
         labels: labels(&args.label),
-        options: options(&args.opt),
+        options: labels(&args.opt),
     };
     let row = catalog::ensure(&swept(context)?, wanted)?;
     println!("{}", row.name);
     Ok(0)
-}
-
-/// As docker's: one without a value has an empty one.
-fn options(words: &[String]) -> BTreeMap<String, String> {
-    let pairs = words.iter().map(|word| word.split_once('=').unwrap_or((word, "")));
-    pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
 }
 
 fn remove(context: &Context, args: &RemoveArgs) -> Exit {

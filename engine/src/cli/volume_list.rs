@@ -1,7 +1,7 @@
 //! `hull volume ls`.
 
 use clap::Args;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::{Exit, output, swept};
 use crate::context::Context;
@@ -57,21 +57,16 @@ fn fields(seen: &Seen) -> Row {
 
 /// Docker's fields; of a swarm's there is nothing to tell.
 pub fn row(row: &VolumeRow, mountpoint: &str, scope: &str, links: &str, size: &str) -> Row {
-    let fields = match fields_of(row, mountpoint, scope, links, size) {
-        Value::Object(fields) => fields,
-        _ => Map::new(),
-    };
+    let fields = fields_of(row, mountpoint, scope, links, size);
     Row::new(fields).with_labels(row.settings.labels.clone())
 }
 
 pub fn fields_of(row: &VolumeRow, mountpoint: &str, scope: &str, links: &str, size: &str) -> Value {
-    let labels: Vec<String> =
-        row.settings.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
     json!({
         "Availability": "N/A",
         "Driver": row.driver,
         "Group": "N/A",
-        "Labels": labels.join(","),
+        "Labels": output::pairs(&row.settings.labels),
         "Links": links,
         "Mountpoint": mountpoint,
         "Name": row.name,

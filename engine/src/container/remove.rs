@@ -136,8 +136,10 @@ struct Volumes {
 
 impl Volumes {
     fn of(store: &Store, id: &str) -> Volumes {
-        let Ok(row) = store.db().container(id) else { return Volumes::default() };
+        // Most have none, and are about to be gone: there is no more to look up.
         let all = store.db().volumes_of(id).unwrap_or_default();
+        let row = if all.is_empty() { None } else { store.db().container(id).ok() };
+        let Some(row) = row else { return Volumes::default() };
         let config = Config::from_row(&row).ok().filter(|config| config.remove);
         let own = config.map_or_else(Vec::new, |config| options::anonymous(&config.volumes));
         Volumes { pod: row.pod, all, own }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::json::to_json;
 use super::tabwriter::align;
@@ -18,10 +18,13 @@ pub struct Row {
 
 impl Row {
     /// Fields by docker's names. All of them are in the JSON, so every row needs the same.
-    pub fn new(mut fields: Map<String, Value>) -> Row {
+    pub fn new(fields: impl Into<Value>) -> Row {
+        let mut fields = fields.into();
         // Docker's are sorted.
-        fields.sort_keys();
-        Row { fields: Value::Object(fields), labels: BTreeMap::new() }
+        if let Value::Object(fields) = &mut fields {
+            fields.sort_keys();
+        }
+        Row { fields, labels: BTreeMap::new() }
     }
 
     /// For `{{.Label "name"}}`.

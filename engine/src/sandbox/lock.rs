@@ -4,8 +4,9 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::Path;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use crate::store::files::within;
 
 /// Held by a supervisor for its sandbox's whole life; the kernel lets go of it however that ends. It
 /// belongs to the open file (flock(2)): who starts the supervisor takes it, hands the descriptor over and
@@ -33,17 +34,10 @@ impl SandboxLock {
     /// Takes the lock once the sandbox has ended, and calls `end` before each try. None: it has not within
     /// the limit.
     pub fn wait<T>(dir: &Path, limit: Duration, end: impl Fn() -> T) -> io::Result<Option<SandboxLock>> {
-        /// flock(2) knows no time limit.
-        const SLICE: Duration = Duration::from_millis(20);
-        let deadline = Instant::now() + limit;
-        loop {
+        within(limit, || {
             end();
-            let lock = Self::attempt(dir)?;
-            if lock.is_some() || Instant::now() >= deadline {
-                return Ok(lock);
-            }
-            thread::sleep(SLICE);
-        }
+            Self::attempt(dir)
+        })
     }
 
     /// For whoever takes the lock over with a copy of this.

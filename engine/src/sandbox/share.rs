@@ -125,8 +125,8 @@ impl FileServer {
         Ok(control.client.remove(&name.parse()?)?)
     }
 
-    /// How it came to its end, in words; none if that was not its own, or has not come. `for_memory`: the kernel has killed a process of the
-    /// sandbox' for want of memory.
+    /// How it came to its end, in words; none if that was not its own, or has not come. `for_memory`: the kernel has
+    /// killed a process of the sandbox for want of memory.
     pub fn last_words(&self, for_memory: bool) -> Option<String> {
         let ending = self.child.ending(DYING)?;
         let text = held(&self.last_words).text();

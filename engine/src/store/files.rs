@@ -10,11 +10,29 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 
 use super::{Error, Result};
+
+/// Tries until it works, or until `limit` is over: None. For flock(2), which knows no time limit.
+pub fn within<L, E>(
+    limit: Duration,
+    mut attempt: impl FnMut() -> std::result::Result<Option<L>, E>,
+) -> std::result::Result<Option<L>, E> {
+    const SLICE: Duration = Duration::from_millis(20);
+    let deadline = Instant::now() + limit;
+    loop {
+        let lock = attempt()?;
+        if lock.is_some() || Instant::now() >= deadline {
+            return Ok(lock);
+        }
+        thread::sleep(SLICE);
+    }
+}
 
 /// Taken by flock; released when dropped, or when the process ends in whatever way.
 pub struct FileLock {

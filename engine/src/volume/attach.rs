@@ -13,12 +13,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use hull_guest::beneath;
 use hull_guest::protocol::{Bind, BindSource, Disk, Mount, Text};
-use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
 
 use super::machine::{self, MachineError};
 use super::populate::{self, Population};
@@ -26,9 +28,6 @@ use super::{Kind, MountPoint, VolumeError, driver};
 use crate::sandbox::mode::Isolation;
 use crate::sandbox::{Block, ShareError, tree};
 use crate::store::{self, Store};
-
-/// Times that a lookup is begun again.
-const MAX_TRIES: usize = 64;
 
 #[derive(Debug, thiserror::Error)]
 pub enum AttachError {
@@ -245,7 +244,7 @@ fn opened(path: &Path, volume: &MountPoint) -> Result<OwnedFd, AttachError> {
     let tree = match &volume.subpath {
         None => tree::copy(path, volume.recursive).map_err(failed)?,
         Some(subpath) => {
-            let below = beneath(path, subpath)
+            let below = below(path, subpath)
                 .map_err(|source| AttachError::Subpath { path: path.join(subpath), source })?;
             tree::copy_open(below.as_fd(), volume.recursive).map_err(failed)?
         }
@@ -258,22 +257,11 @@ fn opened(path: &Path, volume: &MountPoint) -> Result<OwnedFd, AttachError> {
     Ok(tree)
 }
 
-/// What lies below a volume's folder, into which containers write as they like (openat2(2), RESOLVE_BENEATH).
-fn beneath(folder: &Path, subpath: &Path) -> io::Result<OwnedFd> {
-    let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
-    let root = openat2(AT_FDCWD, folder, OpenHow::new().flags(flags | OFlag::O_DIRECTORY))?;
-    let how = OpenHow::new()
-        .flags(flags)
-        .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS);
-    // openat2(2): what is renamed meanwhile, anywhere, may keep the kernel from telling what is beneath.
-    let mut outcome = openat2(&root, subpath, how);
-    for _ in 1..MAX_TRIES {
-        if !matches!(outcome, Err(Errno::EAGAIN)) {
-            break;
-        }
-        outcome = openat2(&root, subpath, how);
-    }
-    Ok(outcome?)
+/// What lies below a volume's folder, into which containers write as they like.
+fn below(folder: &Path, subpath: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlag::O_PATH | OFlag::O_CLOEXEC | OFlag::O_DIRECTORY;
+    let root = open(folder, flags, Mode::empty())?;
+    Ok(beneath::open(root, subpath.as_os_str().as_bytes())?)
 }
 
 /// Where a machine has what is to be mounted.

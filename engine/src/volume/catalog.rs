@@ -202,12 +202,10 @@ pub fn sweep(store: &Store) {
             eprintln!("Failed to take the volumes of {sandbox} back: {}", chain(&error));
         }
     }
-    let Ok(rows) = store.db().volumes() else { return };
+    let Ok(known) = store.db().volume_names() else { return };
     for entry in fs::read_dir(store.paths().volumes()).into_iter().flatten().flatten() {
         let name = entry.file_name();
-        let Some(name) = name.to_str().filter(|name| rows.iter().all(|row| row.name != *name)) else {
-            continue;
-        };
+        let Some(name) = name.to_str().filter(|name| !known.contains(*name)) else { continue };
         // A volume that is being made or removed is locked.
         let Ok(Some(_lock)) = store::PassingLock::attempt(&store.paths().volume_lock(name)) else { continue };
         let folder = Folder::of(store, name);

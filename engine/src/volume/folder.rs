@@ -17,11 +17,11 @@ use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::VolumeError;
 use crate::sandbox::remove;
-use crate::store::files::{ensure_folder, sync_parent};
+use crate::store::files::{ensure_folder, sync_parent, within};
 use crate::store::{PassingLock, Store};
 
 /// One volume's.
@@ -131,17 +131,9 @@ pub fn wait<L, E: Into<VolumeError>>(
     name: &str,
     attempt: impl Fn() -> Result<Option<L>, E>,
 ) -> Result<L, VolumeError> {
-    /// flock(2) knows no time limit.
-    const SLICE: Duration = Duration::from_millis(20);
     const LIMIT: Duration = Duration::from_secs(60);
-    let deadline = Instant::now() + LIMIT;
-    loop {
-        match attempt().map_err(Into::into)? {
-            Some(lock) => return Ok(lock),
-            None if Instant::now() >= deadline => return Err(VolumeError::Busy { name: name.to_owned() }),
-            None => std::thread::sleep(SLICE),
-        }
-    }
+    let lock = within(LIMIT, attempt).map_err(Into::into)?;
+    lock.ok_or_else(|| VolumeError::Busy { name: name.to_owned() })
 }
 
 /// Makes an empty file that survives a power cut.

@@ -17,7 +17,6 @@ pub struct Pruned {
 
 /// Removes hull's own that match: without `all` only those without a name of their own. Plugins' stay, as docker's do.
 pub fn prune(store: &Store, all: bool, filters: &Filters) -> Result<Pruned, VolumeError> {
-    let all = all || filters.flag("all")?.unwrap_or(false);
     let mut pruned = Pruned::default();
     for row in store.db().volumes()?.into_iter().filter(|row| is_wanted(row, all, filters)) {
         if !store.db().users_of(&row.name)?.is_empty() {

@@ -263,6 +263,14 @@ pub struct OverlaidFile {
     pub readonly: bool,
 }
 
+impl OverlaidFile {
+    /// Root's, and the container's to change.
+    pub fn new(target: impl Into<Text>, content: impl Into<Text>, mode: u32) -> Self {
+        let (target, content) = (target.into(), content.into());
+        OverlaidFile { target, content, mode, uid: 0, gid: 0, readonly: false }
+    }
+}
+
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ContainerArgs {

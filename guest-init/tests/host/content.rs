@@ -24,14 +24,7 @@ fn binds_go_below_dev_and_take_the_place_of_overlaid_files() {
             ];
             spec.mounts = binds.map(Mount::Bind).into();
             spec.files = [("/etc/hosts", "agents\n"), ("/etc/hostname", "box\n")]
-                .map(|(target, content)| OverlaidFile {
-                    target: target.into(),
-                    content: content.into(),
-                    mode: 0o644,
-                    uid: 0,
-                    gid: 0,
-                    readonly: false,
-                })
+                .map(|(target, content)| OverlaidFile::new(target, content, 0o644))
                 .into();
         });
     assert_eq!(told, "/dev/mine:\nfile\nhosts\ninner\n\n/dev/shm:\nusers\nbox\nfrom the host\n");

@@ -129,14 +129,7 @@ fn paths_are_masked_and_readonly() {
 fn overlaid_files_and_tmpfs_stay_inside_the_root() {
     let Some(agent) = Agent::start() else { return };
     let told = agent.shell_as("cat /etc/hosts /tmp/deep/f; stat -c %a /etc/hosts /escape/mnt; echo more >> /etc/hosts && cat /etc/hosts | wc -l", |spec| {
-        let file = |target: &str, content: &str| OverlaidFile {
-            target: target.into(),
-            content: content.into(),
-            mode: 0o644,
-            uid: 0,
-            gid: 0,
-            readonly: false,
-        };
+        let file = |target: &str, content: &str| OverlaidFile::new(target, content, 0o644);
         spec.files = vec![file("/etc/hosts", "127.0.0.1 localhost\n"), file("/escape/tmp/deep/f", "deep\n")];
         spec.mounts = vec![Mount::Tmpfs { target: "/escape/mnt".into(), size: None, mode: 0o700, options: vec![] }];
     });

@@ -92,14 +92,7 @@ impl Files {
     }
 
     pub fn overlaid(&self, hostname: &str, host: &HostFiles) -> Vec<OverlaidFile> {
-        let file = |target: &str, content: String| OverlaidFile {
-            target: target.into(),
-            content: content.into(),
-            mode: MODE,
-            uid: 0,
-            gid: 0,
-            readonly: false,
-        };
+        let file = |target: &str, content: String| OverlaidFile::new(target, content, MODE);
         vec![
             file("/etc/hosts", self.hosts(hostname, host)),
             file("/etc/hostname", format!("{hostname}\n")),

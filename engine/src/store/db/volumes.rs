@@ -1,5 +1,7 @@
 //! Rows of volumes, of the containers that were made with them, and of the sandboxes that have them mounted.
 
+use std::collections::HashSet;
+
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
 
 use super::events::{self, EventKind};
@@ -42,6 +44,12 @@ impl Database {
     pub fn volumes(&self) -> Result<Vec<VolumeRow>> {
         self.read("list volumes", |db| {
             db.prepare_cached(&format!("{VOLUME} ORDER BY name"))?.query_map([], volume_from)?.collect()
+        })
+    }
+
+    pub fn volume_names(&self) -> Result<HashSet<String>> {
+        self.read("list volumes", |db| {
+            db.prepare_cached("SELECT name FROM volumes")?.query_map([], |row| row.get(0))?.collect()
         })
     }
 

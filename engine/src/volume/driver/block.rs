@@ -8,8 +8,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hull_guest::protocol::DISK_FOLDER;
 use nix::errno::Errno;
@@ -20,6 +19,7 @@ use super::mounts;
 use crate::rootless::in_user_namespace;
 use crate::sandbox::disk;
 use crate::store::Store;
+use crate::store::files::within;
 use crate::volume::folder::{Folder, open_folder, wait};
 use crate::volume::{VolumeError, VolumeRow};
 
@@ -67,19 +67,14 @@ pub(super) fn shown(folder: &Folder) -> PathBuf {
 /// Opens it for a virtual machine, locked (flock(2)) for as long as the file or a copy of it is open. Waits a moment: a
 /// loop device lets go of it some time after its last sandbox.
 pub fn open(path: &Path) -> Result<File, BlockError> {
-    /// flock(2) knows no time limit.
-    const SLICE: Duration = Duration::from_millis(20);
     const LIMIT: Duration = Duration::from_secs(5);
     let opened = OpenOptions::new().read(true).write(true).custom_flags(libc::O_NOFOLLOW).open(path);
     let file = opened.map_err(|source| failed("open", path, source))?;
-    let deadline = Instant::now() + LIMIT;
-    while !loopdev::lock(&file).map_err(|errno| failed("lock", path, errno.into()))? {
-        if Instant::now() >= deadline {
-            return Err(BlockError::InUse(path.to_owned()));
-        }
-        thread::sleep(SLICE);
+    let locked = within(LIMIT, || loopdev::lock(&file).map(|locked| locked.then_some(())));
+    match locked.map_err(|errno| failed("lock", path, errno.into()))? {
+        Some(()) => Ok(file),
+        None => Err(BlockError::InUse(path.to_owned())),
     }
-    Ok(file)
 }
 
 fn failed(what: &'static str, path: &Path, source: io::Error) -> BlockError {

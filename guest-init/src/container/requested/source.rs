@@ -1,13 +1,14 @@
 //! Where binds come from.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, mkdirat, openat2};
+use rustix::fs::{CWD, Mode, OFlags, mkdirat};
 use rustix::io::Errno;
 use rustix::mount::{MountAttrFlags, MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 
 use super::disk::{self, DiskFolder, FirstUse};
 use super::propagation;
+use crate::beneath;
 use crate::container::namespaces;
 use crate::container::rootfs;
 use crate::container::rootfs::fsapi::FsContext;
@@ -15,9 +16,6 @@ use crate::container::spec::ValidMount;
 use crate::error::{Step, StepError, shown};
 use crate::protocol::{Bind, BindSource, ErrorKind, Propagation, SHARE_TAG, Text};
 use crate::sys::in_user_namespace;
-
-/// openat2(2) gives up where folders are renamed while it looks.
-const MAX_TRIES: usize = 64;
 
 /// Something to be mounted, detached.
 pub struct Source {
@@ -147,26 +145,11 @@ fn clone(source: &OwnedFd, bind: &Bind) -> Result<OwnedFd, StepError> {
 
 /// A path below a folder, which nothing on the way leads out of.
 fn open_below(folder: &OwnedFd, path: &[u8], bind: &Bind) -> Result<OwnedFd, StepError> {
-    let flags = OFlags::PATH | OFlags::CLOEXEC;
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-    let mut tries = 0;
-    loop {
-        tries += 1;
-        match openat2(folder.as_fd(), path, flags, Mode::empty(), resolve) {
-            Err(Errno::AGAIN) if tries < MAX_TRIES => (),
-            Err(Errno::XDEV) => {
-                return Err(StepError::setup(format!(
-                    "cannot access path {}: it leads out of the volume",
-                    name(bind)
-                )));
-            }
-            Err(cause) => {
-                let what = format!("cannot access path {}", name(bind));
-                return Err(StepError::because(ErrorKind::Setup, what, cause));
-            }
-            Ok(found) => return Ok(found),
-        }
-    }
+    let refused = || format!("cannot access path {}", name(bind));
+    beneath::open(folder, path).map_err(|cause| match cause {
+        Errno::XDEV => StepError::setup(format!("{}: it leads out of the volume", refused())),
+        cause => StepError::because(ErrorKind::Setup, refused(), cause),
+    })
 }
 
 #[cfg(test)]
