@@ -194,7 +194,7 @@ fn pruning_asks_and_tells_what_it_freed() {
         pruned.starts_with("Deleted Containers:\n") && pruned.contains("untagged: busybox:latest\n"),
         "{pruned}"
     );
-    assert_eq!(told(&store, &["system", "df", "--format", "{{.Size}}"]), "0B\n0B\n");
+    assert_eq!(told(&store, &["system", "df", "--format", "{{.Size}}"]), "0B\n0B\n0B\n");
 }
 
 #[test]
