@@ -94,6 +94,9 @@ impl fmt::Display for ShareName {
 pub enum Command {
     /// The detached mount that comes along appears under this name.
     Add { name: ShareName },
+    /// The share of this name can only be read from now on, whatever the guest knows of it. Refused as long as
+    /// the guest has a file of it open for writing.
+    ReadOnly { name: ShareName },
     /// The share of this name goes. What a guest holds open of it stays open.
     Remove { name: ShareName },
 }
@@ -125,6 +128,11 @@ impl Client {
     /// Shows a detached mount, of a folder or of a regular file.
     pub fn add(&self, name: &ShareName, mount: BorrowedFd<'_>) -> Result<(), ControlError> {
         self.ask(&Command::Add { name: name.clone() }, Some(mount))
+    }
+
+    /// Takes all writing from a share.
+    pub fn make_read_only(&self, name: &ShareName) -> Result<(), ControlError> {
+        self.ask(&Command::ReadOnly { name: name.clone() }, None)
     }
 
     pub fn remove(&self, name: &ShareName) -> Result<(), ControlError> {

@@ -84,6 +84,8 @@ fn serve(listener: OwnedFd, entered: OwnedFd) -> Result<(), ServerError> {
         .map(Shares::new)
         .map_err(ServerError::Open)?;
     filter::confine(filter::SERVER)?;
+    // Without a pool: one thread does what the guest asks, in the order asked. Who has an answer knows that what
+    // was asked for before has been done; closing files, for one.
     let device = VhostUserFsBackendBuilder::default().build(shares).map_err(ServerError::Backend)?;
     let memory = GuestMemoryAtomic::new(GuestMemoryMmap::new());
     let mut daemon =

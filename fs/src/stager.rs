@@ -169,6 +169,7 @@ fn obey(control: BorrowedFd<'_>, staging: &mut Staging) -> Result<bool, StagerEr
     let result = match receive_command(control) {
         Ok(None) => return Ok(false),
         Ok(Some((Command::Add { name }, mount))) => staging.add(name, mount),
+        Ok(Some((Command::ReadOnly { name }, _))) => staging.make_read_only(&name),
         Ok(Some((Command::Remove { name }, _))) => staging.remove(&name),
         Err(error @ ControlError::Socket { .. }) => return Err(error.into()),
         Err(error) => return answer(control, Err(chain(&error))),

@@ -15,6 +15,7 @@ use rustix::io::Errno;
 use rustix::mount::{
     MountFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount, move_mount, open_tree, unmount,
 };
+use rustix::path::Arg;
 use rustix::process::{chdir, pivot_root, umask};
 
 /// Where the root is put for a moment. It is there on every host that runs machines.
@@ -40,6 +41,8 @@ pub enum ShareError {
     NotFound(ShareName),
     #[error("Only folders and regular files can be shared; this is {0}")]
     Kind(&'static str),
+    #[error("The guest has a file of {0} open for writing")]
+    Written(ShareName),
     #[error("Failed to {action} {name}")]
     Step { action: &'static str, name: ShareName, source: Errno },
 }
@@ -99,6 +102,26 @@ impl Staging {
         }
         self.shares.insert(name, kind);
         Ok(())
+    }
+
+    /// Takes all writing from a share, here and below. It is the mount that becomes read-only, and whatever the
+    /// guest knows of the share the server has through this mount: what it opens for writing or changes from here
+    /// on is refused (EROFS), however long ago the guest looked it up.
+    pub fn make_read_only(&mut self, name: &ShareName) -> Result<(), ShareError> {
+        if !self.shares.contains_key(name) {
+            return Err(ShareError::NotFound(name.clone()));
+        }
+        let read_only = MountAttr { set: libc::MOUNT_ATTR_RDONLY, ..MountAttr::default() };
+        let flags = libc::AT_RECURSIVE | libc::AT_SYMLINK_NOFOLLOW;
+        let made = path(name).into_with_c_str(|path| read_only.apply(libc::AT_FDCWD, path, flags));
+        match made {
+            Ok(()) => Ok(()),
+            // mount_setattr(2): a file is open for writing.
+            Err(Errno::BUSY) => Err(ShareError::Written(name.clone())),
+            Err(source) => {
+                Err(ShareError::Step { action: "take all writing from", name: name.clone(), source })
+            }
+        }
     }
 
     pub fn remove(&mut self, name: &ShareName) -> Result<(), ShareError> {

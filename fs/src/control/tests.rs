@@ -34,11 +34,15 @@ fn descriptor_arrives_with_its_command() {
     let asking = thread::spawn(move || {
         let file = File::open("/dev/null").unwrap();
         client.add(&asked, file.as_fd()).unwrap();
+        client.make_read_only(&asked).unwrap();
         client.remove(&asked).unwrap_err().to_string()
     });
     let (command, descriptor) = receive_command(server.as_fd()).unwrap().unwrap();
     assert_eq!(command, Command::Add { name: name.clone() });
     assert!(descriptor.is_some());
+    send_answer(server.as_fd(), Ok(())).unwrap();
+    let (command, descriptor) = receive_command(server.as_fd()).unwrap().unwrap();
+    assert_eq!((command, descriptor.is_none()), (Command::ReadOnly { name: name.clone() }, true));
     send_answer(server.as_fd(), Ok(())).unwrap();
     let (command, descriptor) = receive_command(server.as_fd()).unwrap().unwrap();
     assert_eq!((command, descriptor.is_none()), (Command::Remove { name }, true));

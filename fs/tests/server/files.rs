@@ -20,7 +20,7 @@ fn folder_is_read_and_written() {
     guest.call(FSYNC, file.node, &fields).unwrap();
     guest.call(SYNCFS, data.node, &Fields::new().u64(0)).unwrap();
     guest.call(FLUSH, file.node, &Fields::new().u64(handle).zeros(16)).unwrap();
-    guest.call(RELEASE, file.node, &Fields::new().u64(handle).zeros(16)).unwrap();
+    guest.close(file.node, handle).unwrap();
     assert_eq!(guest.read(file.node, handle, 0, 1), Err(Refusal::Errno(libc::EBADF)));
 }
 

@@ -80,6 +80,10 @@ impl Server {
         self.control.as_ref().unwrap().add(&name.parse().unwrap(), tree.as_fd())
     }
 
+    pub fn make_read_only(&self, name: &str) -> Result<(), ControlError> {
+        self.control.as_ref().unwrap().make_read_only(&name.parse().unwrap())
+    }
+
     pub fn unshare(&self, name: &str) -> Result<(), ControlError> {
         self.control.as_ref().unwrap().remove(&name.parse().unwrap())
     }

@@ -47,6 +47,8 @@ pub const FATTR_MODE: u32 = 1;
 pub const FATTR_UID: u32 = 2;
 pub const FATTR_GID: u32 = 4;
 pub const FATTR_SIZE: u32 = 8;
+/// FATTR_FH: of an open file.
+pub const FATTR_HANDLE: u32 = 1 << 6;
 /// FUSE_ATTR_SUBMOUNT.
 pub const SUBMOUNT: u32 = 1;
 
@@ -257,6 +259,10 @@ impl Guest {
     pub fn open(&mut self, node: u64, flags: i32) -> Reply<u64> {
         let reply = self.call(OPEN, node, &Fields::new().u32(flags.cast_unsigned()).u32(0))?;
         Ok(u64_at(&reply, 0))
+    }
+
+    pub fn close(&mut self, node: u64, handle: u64) -> Reply<()> {
+        self.call(RELEASE, node, &Fields::new().u64(handle).zeros(16)).map(drop)
     }
 
     pub fn open_folder(&mut self, node: u64) -> Reply<u64> {

@@ -12,4 +12,5 @@ mod ends;
 mod files;
 mod hostile;
 mod owners;
+mod read_only;
 mod sharing;

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use hull_fs::control::ControlError;
 
-use crate::fixture::{guest, read_only, server, tree};
+use crate::fixture::{guest, server};
 use crate::fuse::*;
 
 fn refusal(result: Result<(), ControlError>) -> String {
@@ -58,6 +58,7 @@ fn commands_that_cannot_be_are_refused_in_words() {
     let Some((server, _guest, source)) = guest() else { return };
     assert_eq!(refusal(server.share("data", &source)), "There is a share data already");
     assert_eq!(refusal(server.unshare("other")), "There is no share other");
+    assert_eq!(refusal(server.make_read_only("other")), "There is no share other");
     let _socket = UnixListener::bind(source.join("socket")).unwrap();
     let words = refusal(server.share("socket", &source.join("socket")));
     assert_eq!(words, "Only folders and regular files can be shared; this is a socket");
@@ -81,25 +82,6 @@ fn share_of_any_name_is_nothing_to_the_server_itself() {
     let root = fs::read_dir(format!("/proc/{}/root", server.server_pid())).unwrap();
     let names: Vec<_> = root.map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names, ["shares"]);
-}
-
-#[test]
-fn read_only_share_is_not_written() {
-    let Some(mut server) = server() else { return };
-    let source = server.source("source");
-    fs::write(source.join("file"), "kept").unwrap();
-    server.share_tree("data", read_only(tree(&source))).unwrap();
-    let mut guest = server.mount();
-    let data = guest.walk("data").unwrap().node;
-    let file = guest.walk("data/file").unwrap().node;
-    let denied = Refusal::Errno(libc::EROFS);
-    assert_eq!(guest.open(file, libc::O_RDWR).unwrap_err(), denied);
-    assert_eq!(guest.create(data, "new", libc::O_RDWR, 0o600).unwrap_err(), denied);
-    assert_eq!(guest.set(file, FATTR_SIZE, 0, 0, (0, 0)).unwrap_err(), denied);
-    assert_eq!(guest.set(file, FATTR_MODE, 0, 0o777, (0, 0)).unwrap_err(), denied);
-    assert_eq!(guest.call(UNLINK, data, &Fields::new().name("file")).unwrap_err(), denied);
-    assert_eq!(guest.set_attribute(file, "user.x", b"x").unwrap_err(), denied);
-    assert_eq!(guest.contents("data/file").unwrap(), b"kept");
 }
 
 #[test]
