@@ -82,12 +82,55 @@ fn nothing_is_copied_where_it_is_not_wanted() {
             .text(),
         "755"
     );
-    // A read-only volume is filled all the same, but for a machine, which could then write to it.
-    let text = world.script(
-        "-v fixed:/srv/full:ro",
-        "full:1",
-        "cat /srv/full/file 2>/dev/null || echo nothing; touch /srv/full/x 2>/dev/null || echo refused",
-    );
-    let filled = if isolation() == Isolation::Vm { "nothing" } else { "one" };
-    assert_eq!(text.output().text(), format!("{filled}\nrefused"));
+}
+
+/// As with docker: who may only read a volume finds it filled all the same.
+#[test]
+fn a_volume_that_is_only_to_be_read_is_filled_and_then_read() {
+    let world = World::with_own_images();
+    load(&world);
+    let script = LIST.replace("/v;", "/srv/full;");
+    let in_image = world.script("", "full:1", &script).output().text();
+    assert_eq!(world.script("-v fixed:/srv/full:ro", "full:1", &script).output().text(), in_image);
+    // Another mount of it may be written to, and is before it, where the image has nothing. Each start is the same.
+    let both = "-v both:/srv/full:ro -v both:/v";
+    let script = "cat /srv/full/file; echo new >> /v/new; cat /srv/full/new; touch /srv/full/x 2>/dev/null || echo refused";
+    world.start("again", both, ["full:1", "sh", "-c", script]);
+    world.say("wait again").exits(0);
+    world.say("restart again").exits(0);
+    world.say("wait again").exits(0);
+    let text = world.say("logs again").text();
+    assert_eq!(text, "one\nnew\nrefused\none\nnew\nnew\nrefused");
+}
+
+/// A machine's agent fills it through the share that the container reads from.
+#[test]
+fn who_has_filled_a_volume_to_read_it_cannot_write_to_it() {
+    let world = World::with_own_images();
+    load(&world);
+    // On a host a container that may mount may do that, too, as with docker; in a machine it is the host that refuses.
+    let all = if isolation() == Isolation::Vm { "--cap-add ALL" } else { "" };
+    let script = "mkdir /anew; mount -t virtiofs hull /anew 2>/dev/null || :; for d in /srv/full /anew /anew/s*; do cd $d 2>/dev/null || continue; \
+                  mount -o remount,rw . 2>/dev/null || :; for c in 'touch new' 'rm file' 'chmod 700 file' 'chown 1 file' 'mkdir d' \
+                  'ln file hard' 'mv file x' 'truncate -s 0 file' 'touch -c file' 'rm below/deep'; do \
+                  test ! -e file || ! $c 2>/dev/null || echo \"$c in $d\"; done; done; cat /srv/full/file; ls -A /srv/full | wc -l";
+    let told = world.script(&format!("-v fixed:/srv/full:ro {all}"), "full:1", script).output().text();
+    assert_eq!(told, "one\n6");
+    assert_eq!(world.sh("-v fixed:/v", "cat /v/file; ls -A /v | wc -l; touch /v/new").text(), "one\n6");
+}
+
+#[test]
+fn in_a_pod_a_volume_that_is_only_to_be_read_is_filled_for_the_next_container() {
+    let world = World::with_own_images();
+    load(&world);
+    let mode = isolation().word();
+    world.say(&format!("pod create --name pair --network none --isolation {mode}")).exits(0);
+    world.say("run -d --pod pair --name first busybox sleep 1000").exits(0);
+    let read = "cat /srv/full/file; touch /srv/full/x 2>/dev/null || echo refused";
+    for _ in 0..2 {
+        let words =
+            ["run", "--rm", "--pod", "pair", "-v", "podded:/srv/full:ro", "full:1", "sh", "-ec", read];
+        assert_eq!(world.hull(words).text(), "one\nrefused");
+    }
+    assert_eq!(world.exec("first", "echo still here").text(), "still here");
 }

@@ -314,6 +314,10 @@ impl Machine for Sandbox {
         self.files.as_ref().ok_or(ShareError::None)?.add(tree)
     }
 
+    fn seal(&self, name: &str) -> Result<(), ShareError> {
+        self.files.as_ref().ok_or(ShareError::None)?.make_read_only(name)
+    }
+
     fn disk(&self, volume: &str) -> Option<Disk> {
         self.blocks.iter().find(|(name, _)| name == volume).map(|(_, disk)| *disk)
     }

@@ -119,6 +119,13 @@ impl FileServer {
         Ok(name.into())
     }
 
+    /// Takes all writing from what is shown.
+    pub fn make_read_only(&self, name: &str) -> Result<(), ShareError> {
+        let control = held(&self.control);
+        let control = control.as_ref().ok_or(ShareError::Ending)?;
+        Ok(control.client.make_read_only(&name.parse()?)?)
+    }
+
     pub fn remove(&self, name: &str) -> Result<(), ShareError> {
         let control = held(&self.control);
         let control = control.as_ref().ok_or(ShareError::Ending)?;
@@ -192,6 +199,7 @@ mod tests {
         assert!(server.last_words(true).unwrap().contains("OOM killer"));
         let mount = File::open("/").unwrap();
         assert!(matches!(server.add(mount.as_fd()), Err(ShareError::Control(_))));
+        assert!(matches!(server.make_read_only("s0"), Err(ShareError::Control(_))));
         server.end();
         assert!(matches!(server.remove("s0"), Err(ShareError::Ending)));
     }

@@ -99,6 +99,11 @@ impl Shared {
         self.slot.cause_of_death(sandbox)
     }
 
+    /// Kills a sandbox, for a reason that is told to everybody who asks what it died of.
+    pub fn condemn(&self, sandbox: &Arc<Sandbox>, why: String) {
+        self.slot.condemn(sandbox, why);
+    }
+
     /// The sandbox if it is up.
     pub fn running_sandbox(&self) -> Option<Arc<Sandbox>> {
         self.slot.running()

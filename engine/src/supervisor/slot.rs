@@ -146,9 +146,18 @@ impl Slot {
     /// Why a sandbox does not answer any more: its own last word, else what its process left. It is over
     /// then, with all that ran in it; everybody who asks is told the same.
     pub fn cause_of_death(&self, sandbox: &Arc<Sandbox>) -> String {
+        self.died(sandbox, || sandbox.last_event().unwrap_or_else(|| sandbox.last_words()))
+    }
+
+    /// Ends a sandbox that must not go on, and why.
+    pub fn condemn(&self, sandbox: &Arc<Sandbox>, why: String) {
+        self.died(sandbox, || why);
+    }
+
+    fn died(&self, sandbox: &Arc<Sandbox>, find: impl FnOnce() -> String) -> String {
         let pod = self.plan.pod.is_some();
         let cause = sandbox.cause(|| {
-            let said = sandbox.last_event().unwrap_or_else(|| sandbox.last_words());
+            let said = find();
             let killed = sandbox.clone();
             let _ = self.keeper.run(move |_| killed.kill());
             // The other containers outlive an agent on the host.

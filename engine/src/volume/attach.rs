@@ -49,6 +49,10 @@ pub enum AttachError {
     NoDisk(String),
     #[error("Failed to show {target} to the virtual machine")]
     Share { target: String, source: ShareError },
+    #[error(
+        "Failed to make the volume at {target} read-only for the virtual machine, which has filled it from the image"
+    )]
+    Seal { target: String, source: ShareError },
     #[error(transparent)]
     Volume(#[from] VolumeError),
     #[error(transparent)]
@@ -116,8 +120,8 @@ struct Point {
 enum Place {
     /// On the host: the source is there already.
     Told,
-    /// A mount to share.
-    Tree(OwnedFd),
+    /// A mount to share. `fills`: it is to be read only, and written to until the agent has filled it.
+    Tree { mount: OwnedFd, fills: bool },
     /// A volume that is a disk of the machine's.
     Disk(String),
 }
@@ -133,7 +137,7 @@ pub fn prepare(
     let mut prepared = Prepared::default();
     let mut known = HashMap::new();
     // In an order that is the same for everybody: each may be waited for with those before it in hand.
-    for (name, fills) in named(mode, volumes) {
+    for (name, fills) in named(volumes) {
         let row = store.db().volume(name)?;
         let mounted = driver::mount(store, &row, sandbox, mode)?;
         let (fills, population) = match (&mounted, fills) {
@@ -161,20 +165,18 @@ struct Known {
 }
 
 /// The volumes' names, and whether they get what the image has where they are empty.
-fn named(mode: Isolation, volumes: &[MountPoint]) -> BTreeMap<&str, bool> {
+fn named(volumes: &[MountPoint]) -> BTreeMap<&str, bool> {
     let mut names = BTreeMap::new();
     for volume in volumes {
         if let Kind::Volume { name, .. } = &volume.kind {
-            *names.entry(name.as_str()).or_default() |= may_fill(mode, volume);
+            *names.entry(name.as_str()).or_default() |= may_fill(volume);
         }
     }
     names
 }
 
-/// A machine that is to read only is shown nothing that it could write, its own agent not either.
-fn may_fill(mode: Isolation, volume: &MountPoint) -> bool {
-    let writable = mode == Isolation::Namespace || !volume.readonly;
-    matches!(volume.kind, Kind::Volume { copy: true, .. }) && volume.subpath.is_none() && writable
+fn may_fill(volume: &MountPoint) -> bool {
+    matches!(volume.kind, Kind::Volume { copy: true, .. }) && volume.subpath.is_none()
 }
 
 fn point(
@@ -201,11 +203,19 @@ fn point(
             let Some(known) = known.get_mut(name.as_str()) else {
                 return Err(AttachError::Missing(name.into()));
             };
-            // Only one of several mounts of a volume fills it.
-            bind.copy_image = may_fill(mode, volume) && std::mem::take(&mut known.fills);
+            let fills = known.fills && may_fill(volume);
             match &known.mounted {
-                driver::Mounted::Folder(path) => path.as_path(),
-                driver::Mounted::Disk(_) => return Ok(Point { bind, place: Place::Disk(name.clone()) }),
+                driver::Mounted::Folder(path) => {
+                    // Of several mounts of a volume, the first that the image has something for: the agent copies into
+                    // what is empty.
+                    bind.copy_image = fills;
+                    path.as_path()
+                }
+                driver::Mounted::Disk(_) => {
+                    // A new one gets its name from whom it is filled by: one mount.
+                    bind.copy_image = fills && std::mem::take(&mut known.fills);
+                    return Ok(Point { bind, place: Place::Disk(name.clone()) });
+                }
             }
         }
     };
@@ -215,9 +225,10 @@ fn point(
             Ok(Point { bind, place: Place::Told })
         }
         Isolation::Vm => {
-            let tree = opened(path, volume)?;
+            let fills = bind.readonly && bind.copy_image;
+            let mount = opened(path, volume, bind.readonly && !fills)?;
             bind.subpath = None;
-            Ok(Point { bind, place: Place::Tree(tree) })
+            Ok(Point { bind, place: Place::Tree { mount, fills } })
         }
     }
 }
@@ -237,7 +248,7 @@ fn made(source: &Path, create: bool) -> Result<(), AttachError> {
 }
 
 /// A source as a mount of its own, which a machine may be shown.
-fn opened(path: &Path, volume: &MountPoint) -> Result<OwnedFd, AttachError> {
+fn opened(path: &Path, volume: &MountPoint, readonly: bool) -> Result<OwnedFd, AttachError> {
     machine::check_propagation(volume)?;
     let failed =
         |source| AttachError::Open { path: path.to_path_buf(), target: volume.target.clone(), source };
@@ -253,7 +264,7 @@ fn opened(path: &Path, volume: &MountPoint) -> Result<OwnedFd, AttachError> {
     let kind = file.metadata().map_err(failed)?.file_type();
     machine::check_kind(path, kind)?;
     let tree = OwnedFd::from(file);
-    tree::confine(&tree, volume.readonly, volume.recursive).map_err(failed)?;
+    tree::confine(&tree, readonly, volume.recursive).map_err(failed)?;
     Ok(tree)
 }
 
@@ -268,6 +279,9 @@ fn below(folder: &Path, subpath: &Path) -> io::Result<OwnedFd> {
 pub trait Machine {
     /// Shares a mount, and returns its name in the guest.
     fn share(&self, tree: BorrowedFd<'_>) -> Result<String, ShareError>;
+    /// Takes all writing from what it was shown under a name, whatever its guest knows of it by now. Fails as long as the
+    /// guest has a file of it open for writing.
+    fn seal(&self, name: &str) -> Result<(), ShareError>;
     /// The disk that it has for a volume.
     fn disk(&self, volume: &str) -> Option<Disk>;
 }
@@ -278,7 +292,29 @@ pub struct Attached {
     pub mounts: Vec<Mount>,
     /// Names of what was shared for it.
     pub shares: Vec<String>,
+    /// Those that the machine may only read once it has filled them. No command of the container's runs before.
+    pub unsealed: Unsealed,
     pub filling: Filling,
+}
+
+/// Shares that are writable until they are filled.
+#[derive(Default)]
+pub struct Unsealed(Vec<Writable>);
+
+struct Writable {
+    share: String,
+    target: String,
+}
+
+impl Unsealed {
+    /// Those that it failed for stay in it.
+    pub fn seal(&mut self, machine: &impl Machine) -> Result<(), AttachError> {
+        while let Some(Writable { share, target }) = self.0.last() {
+            machine.seal(share).map_err(|source| AttachError::Seal { target: target.clone(), source })?;
+            self.0.pop();
+        }
+        Ok(())
+    }
 }
 
 /// Volumes that the agent fills from the image while it makes the container. Dropped: it did not.
@@ -301,11 +337,14 @@ impl Prepared {
         for Point { mut bind, place } in self.points {
             bind.source = match place {
                 Place::Told => bind.source,
-                Place::Tree(tree) => {
+                Place::Tree { mount, fills } => {
                     let target = || String::from_utf8_lossy(bind.target.as_bytes()).into_owned();
                     let failed = |source| AttachError::Share { target: target(), source };
-                    let name = machine.share(tree.as_fd()).map_err(failed)?;
+                    let name = machine.share(mount.as_fd()).map_err(failed)?;
                     attached.shares.push(name.clone());
+                    if fills {
+                        attached.unsealed.0.push(Writable { share: name.clone(), target: target() });
+                    }
                     BindSource::Share { name }
                 }
                 Place::Disk(volume) => {

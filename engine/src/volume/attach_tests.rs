@@ -34,9 +34,13 @@ fn volume(name: &str) -> Kind {
 }
 
 /// A machine with one disk, that shares so many mounts.
+#[derive(Default)]
 struct Fake {
     shared: RefCell<u32>,
     most: u32,
+    sealed: RefCell<Vec<String>>,
+    /// What its guest has open for writing.
+    written: Option<&'static str>,
 }
 
 impl Machine for Fake {
@@ -47,6 +51,14 @@ impl Machine for Fake {
         }
         *shared += 1;
         Ok(format!("s{shared}"))
+    }
+
+    fn seal(&self, name: &str) -> Result<(), ShareError> {
+        if self.written == Some(name) {
+            return Err(ShareError::Ending);
+        }
+        self.sealed.borrow_mut().push(name.to_string());
+        Ok(())
     }
 
     fn disk(&self, volume: &str) -> Option<Disk> {
@@ -62,13 +74,17 @@ fn told(places: Vec<Place>, most: u32) -> (Result<(), AttachError>, Attached) {
     };
     let points = places.into_iter().map(of).collect();
     let mut attached = Attached::default();
-    let machine = Fake { shared: RefCell::default(), most };
+    let machine = Fake { most, ..Fake::default() };
     let outcome = Prepared { points, populations: Vec::new() }.told(&machine, &mut attached);
     (outcome, attached)
 }
 
 fn tree() -> Place {
-    Place::Tree(File::open("/").unwrap().into())
+    share(false)
+}
+
+fn share(fills: bool) -> Place {
+    Place::Tree { mount: File::open("/").unwrap().into(), fills }
 }
 
 fn sources(attached: &Attached) -> Vec<String> {
@@ -97,6 +113,28 @@ fn what_was_shared_before_a_failure_is_known() {
     assert_eq!(attached.shares, ["s1"]);
     let (outcome, _) = told(vec![Place::Disk("other".into())], 0);
     assert!(matches!(outcome, Err(AttachError::NoDisk(name)) if name == "other"));
+}
+
+#[test]
+fn what_is_filled_to_be_read_is_sealed_and_counts_as_writable_until_then() {
+    let (outcome, mut attached) = told(vec![share(true), tree(), share(true)], 9);
+    outcome.unwrap();
+    let holding = Fake { written: Some("s1"), ..Fake::default() };
+    for _ in 0..2 {
+        let refused = attached.unsealed.seal(&holding).unwrap_err();
+        assert!(matches!(refused, AttachError::Seal { target, .. } if target == "/a"));
+        assert_eq!(*holding.sealed.borrow(), ["s3"]);
+    }
+    let machine = Fake::default();
+    attached.unsealed.seal(&machine).unwrap();
+    attached.unsealed.seal(&machine).unwrap();
+    assert_eq!(*machine.sealed.borrow(), ["s1"]);
+    // What was shared before a failure is not left writable either.
+    let (outcome, mut attached) = told(vec![share(true), tree()], 1);
+    assert!(outcome.is_err());
+    let machine = Fake::default();
+    attached.unsealed.seal(&machine).unwrap();
+    assert_eq!(*machine.sealed.borrow(), ["s1"]);
 }
 
 #[test]
@@ -156,17 +194,22 @@ fn a_missing_source_is_made_as_dockers_or_refused() {
 }
 
 #[test]
-fn only_the_first_mount_of_a_volume_fills_it() {
-    let mounted = driver::Mounted::Folder("/volume".into());
-    let mut known = HashMap::from([("v", Known { mounted, fills: true })]);
+fn each_mount_of_a_folder_and_the_first_of_a_disk_may_fill_it() {
+    let folder = Known { mounted: driver::Mounted::Folder("/volume".into()), fills: true };
+    let disk = Known { mounted: driver::Mounted::Disk("/disk".into()), fills: true };
+    let full = Known { mounted: driver::Mounted::Folder("/full".into()), fills: false };
+    let mut known = HashMap::from([("folder", folder), ("disk", disk), ("full", full)]);
     let mut copies =
         |volume: &MountPoint| point(Isolation::Namespace, volume, &mut known).unwrap().bind.copy_image;
-    let sub = MountPoint { subpath: Some("sub".into()), ..mount(volume("v"), "/sub") };
-    let none = Kind::Volume { name: "v".into(), anonymous: false, copy: false };
-    assert!(!copies(&sub));
-    assert!(!copies(&mount(none, "/none")));
-    assert!(copies(&mount(volume("v"), "/first")));
-    assert!(!copies(&mount(volume("v"), "/second")));
+    for (name, second) in [("folder", true), ("disk", false)] {
+        let sub = MountPoint { subpath: Some("sub".into()), ..mount(volume(name), "/sub") };
+        let none = Kind::Volume { name: name.into(), anonymous: false, copy: false };
+        assert!(!copies(&sub));
+        assert!(!copies(&mount(none, "/none")));
+        assert!(copies(&mount(volume(name), "/first")));
+        assert_eq!(copies(&mount(volume(name), "/second")), second);
+    }
+    assert!(!copies(&mount(volume("full"), "/full")));
 }
 
 #[test]
@@ -196,7 +239,7 @@ fn a_machine_is_shown_folders_and_files_and_nothing_that_only_a_host_can_serve()
     fs::write(path("file"), "").unwrap();
     let _socket = UnixListener::bind(path("socket")).unwrap();
     nix::unistd::mkfifo(&path("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
-    let open = |path: &Path| opened(path, &mount(bind(path, false), "/a"));
+    let open = |path: &Path| opened(path, &mount(bind(path, false), "/a"), false);
     for good in [folder.path().to_path_buf(), path("file")] {
         assert!(open(&good).is_ok(), "{}", good.display());
     }
@@ -206,7 +249,7 @@ fn a_machine_is_shown_folders_and_files_and_nothing_that_only_a_host_can_serve()
         assert!(open(&special).unwrap_err().to_string().contains(kind), "{kind}");
     }
     let shared = MountPoint { propagation: Propagation::Shared, ..mount(bind(Path::new("/"), false), "/a") };
-    assert!(opened(Path::new("/"), &shared).unwrap_err().to_string().contains("rshared"));
+    assert!(opened(Path::new("/"), &shared, false).unwrap_err().to_string().contains("rshared"));
     assert!(matches!(open(&path("none")), Err(AttachError::Open { .. })));
 }
 
@@ -215,10 +258,26 @@ fn what_a_machine_may_not_write_is_read_only_before_it_sees_it() {
     if !nix::unistd::geteuid().is_root() {
         return;
     }
+    use nix::sys::statvfs::{FsFlags, fstatvfs};
     let folder = tempfile::tempdir().unwrap();
-    let readonly = MountPoint { readonly: true, ..mount(bind(folder.path(), false), "/a") };
-    let tree = opened(folder.path(), &readonly).unwrap();
-    let flags = nix::sys::statvfs::fstatvfs(&tree).unwrap().flags();
-    use nix::sys::statvfs::FsFlags;
-    assert!(flags.contains(FsFlags::ST_RDONLY | FsFlags::ST_NOSUID | FsFlags::ST_NODEV));
+    let mounted = driver::Mounted::Folder(folder.path().to_path_buf());
+    let mut known = HashMap::from([("v", Known { mounted: mounted.clone(), fills: true })]);
+    known.insert("full", Known { mounted, fills: false });
+    let mut shown = |kind, readonly| {
+        let volume = MountPoint { readonly, ..mount(kind, "/a") };
+        let point = point(Isolation::Vm, &volume, &mut known).unwrap();
+        assert_eq!(point.bind.readonly, readonly);
+        let Place::Tree { mount, fills } = point.place else { panic!("it is no share") };
+        let flags = fstatvfs(&mount).unwrap().flags();
+        assert!(flags.contains(FsFlags::ST_NOSUID | FsFlags::ST_NODEV));
+        (point.bind.copy_image, fills, flags.contains(FsFlags::ST_RDONLY))
+    };
+    let uncopied = Kind::Volume { name: "v".into(), anonymous: false, copy: false };
+    assert_eq!(shown(bind(folder.path(), false), true), (false, false, true));
+    assert_eq!(shown(bind(folder.path(), false), false), (false, false, false));
+    assert_eq!(shown(uncopied, true), (false, false, true));
+    assert_eq!(shown(volume("full"), true), (false, false, true));
+    assert_eq!(shown(volume("v"), false), (true, false, false));
+    // Until it has been filled.
+    assert_eq!(shown(volume("v"), true), (true, true, false));
 }

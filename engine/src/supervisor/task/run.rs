@@ -104,6 +104,7 @@ impl Task {
         let spec = spec::build(&plan.id, &plan.config, source, cgroup, files, mounts);
         let limit = if filling.is_empty() { agent::LIMIT } else { FILL_LIMIT };
         let created = sandbox.agent().create(spec, limit).map_err(|error| self.told(&sandbox, error))?;
+        self.seal(&sandbox)?;
         filling.finish().map_err(AttachError::from)?;
         let pid = match sandbox.mode() {
             Isolation::Vm => sandbox.pid(),

@@ -7,8 +7,9 @@ use hull_guest::protocol::{Mount, Request};
 use super::run::StartError;
 use super::{PATIENCE, Task};
 use crate::sandbox::{LaunchError, Sandbox};
+use crate::supervisor::chain;
 use crate::supervisor::keeper::Promise;
-use crate::volume::attach::{self, AttachError, Attached, Filling, Prepared};
+use crate::volume::attach::{self, AttachError, Attached, Filling, Prepared, Unsealed};
 use crate::volume::{Kind, MountPoint};
 
 pub(super) type Preparing = Option<Promise<Result<Prepared, AttachError>>>;
@@ -18,6 +19,8 @@ pub(super) type Preparing = Option<Promise<Result<Prepared, AttachError>>>;
 pub(super) struct Shown {
     sandbox: Weak<Sandbox>,
     shares: Vec<String>,
+    /// Those of them that it can still write to, and is to read only.
+    unsealed: Unsealed,
 }
 
 impl Task {
@@ -47,16 +50,25 @@ impl Task {
         preparing: Preparing,
         sandbox: &Arc<Sandbox>,
     ) -> Result<(Vec<Mount>, Filling), StartError> {
+        // Of a start that failed, and is tried again.
+        self.take_back();
         let mut attached = Attached::default();
         if let Some(preparing) = preparing {
             let ending = || LaunchError::Died("The supervisor is ending".to_string());
             let prepared = preparing.wait().ok_or_else(ending)??;
             let told = prepared.told(&**sandbox, &mut attached);
-            self.shown = Shown { sandbox: Arc::downgrade(sandbox), shares: attached.shares };
+            let (shares, unsealed) = (attached.shares, attached.unsealed);
+            self.shown = Shown { sandbox: Arc::downgrade(sandbox), shares, unsealed };
             told?;
         }
         attached.mounts.extend(self.plan.config.mounts.iter().cloned());
         Ok((attach::in_order(attached.mounts), attached.filling))
+    }
+
+    /// What the machine could write to, for its agent to fill it, is only read from here on: the container has been made,
+    /// and its command does not run yet.
+    pub(super) fn seal(&mut self, sandbox: &Arc<Sandbox>) -> Result<(), AttachError> {
+        self.shown.unsealed.seal(&**sandbox)
     }
 
     /// Out of a sandbox that goes on.
@@ -67,8 +79,13 @@ impl Task {
 
     /// What the machine was shown for a container that is not there any more.
     pub(super) fn take_back(&mut self) {
-        let shown = std::mem::take(&mut self.shown);
+        let mut shown = std::mem::take(&mut self.shown);
         let Some(sandbox) = shown.sandbox.upgrade().filter(|sandbox| !sandbox.has_ended()) else { return };
+        // A share that goes leaves the guest what it has open of it. What it may only read it must not keep so: its own
+        // agent has nothing open any more.
+        if let Err(error) = shown.unsealed.seal(&*sandbox) {
+            return self.shared.condemn(&sandbox, chain(&error));
+        }
         for share in &shown.shares {
             sandbox.unshare(share);
         }

@@ -44,12 +44,25 @@ impl<'a> Taken<'a> {
         }
         match std::mem::replace(&mut self.fill, Fill::No) {
             Fill::No => Ok(()),
-            Fill::Folder => copy::from_image(self.target(), &self.mount),
+            Fill::Folder => {
+                copy::from_image(self.target(), &self.mount)?;
+                self.settle()
+            }
             Fill::Disk(first_use) => {
                 copy::from_image(self.target(), &self.mount)?;
                 first_use.finish()
             }
         }
+    }
+
+    /// Waits until nothing is open for writing any more that the copy has closed, which a host that now makes its share
+    /// read-only has to be sure of. A guest's kernel may leave it to the background to tell the file server of it
+    /// (FUSE_RELEASE); what it asks next goes into the same queue, which is answered in its order, and statfs(2) is asked
+    /// each time.
+    fn settle(&self) -> Result<(), StepError> {
+        rustix::fs::fstatfs(&self.mount)
+            .map(drop)
+            .step(format_args!("wait for what was copied to {}", shown(self.target())))
     }
 
     pub fn attach(self) -> Result<(), StepError> {
