@@ -12,8 +12,8 @@ use hull_guest::protocol::{
     AGENT_PORT, Disk, IoLimit, NetworkConfig, Request, Resources, SHARE_TAG, SandboxConfig, Text, read_frame,
 };
 use hull_vmm::config::{
-    DiskConfig, DiskLimits, FileSource, FsConfig, JailConfig, NetConfig, NetLimits, SECTOR, VmConfig,
-    VsockConfig,
+    DiskConfig, DiskLimits, FileSource, FsConfig, JailConfig, MAX_DISKS, NetConfig, NetLimits, SECTOR,
+    VmConfig, VsockConfig,
 };
 use hull_vmm::control::Event;
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -49,6 +49,8 @@ const CPU_PERIOD_US: u64 = 100_000;
 const GUEST_CID: u32 = 3;
 /// Containers a pod's machine has disks for: two each, and the IOAPIC has pins for twelve.
 const POD_CONTAINERS: u8 = 6;
+/// Volumes that a container's machine can have as disks, behind the container's own two.
+pub const MAX_BLOCKS: usize = MAX_DISKS - 2;
 /// Bytes of fresh randomness for the guest's pool.
 const SEED: usize = 64;
 

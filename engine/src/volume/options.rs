@@ -17,6 +17,7 @@ use super::model::{Kind, MountPoint};
 use super::parse::{self, Asked, AskedMount, AskedVolume, From, MountError, Source};
 use crate::container::config::{Config, UnreadableConfig};
 use crate::sandbox::mode::Isolation;
+use crate::sandbox::vm::MAX_BLOCKS;
 use crate::store::{self, Store};
 use crate::supervisor::chain;
 
@@ -40,6 +41,8 @@ pub enum OptionsError {
          one. Run it without --pod, or use another kind of volume"
     )]
     BlockInPod(String),
+    #[error("{0} block volumes asked for; a virtual machine has disks for {MAX_BLOCKS} beside its own")]
+    TooManyBlocks(usize),
     #[error(transparent)]
     Volume(#[from] VolumeError),
     #[error("The image asks for a volume (VOLUME) that cannot be")]
@@ -164,6 +167,9 @@ pub fn plan<'a>(
     let mut planned: Vec<Planned> = by_target.into_values().collect();
     planned.sort_by_key(|planned| planned.point.target.matches('/').count());
     planned.iter().try_for_each(|planned| check(planned, place))?;
+    if place.mode == Isolation::Vm {
+        check_blocks(store, &planned)?;
+    }
     Ok(Plan { planned, place })
 }
 
@@ -243,6 +249,29 @@ fn check(Planned { point, volume }: &Planned, place: Place) -> Result<(), Option
         Err(error) if error.kind() == io::ErrorKind::NotFound && *create => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err(OptionsError::NoSource(source.clone())),
         Err(error) => Err(OptionsError::Source { path: source.clone(), source: error }),
+    }
+}
+
+/// Whether a machine has disks for all the block volumes. One that is mounted twice is one disk.
+fn check_blocks(store: &Store, planned: &[Planned]) -> Result<(), OptionsError> {
+    let (mut named, mut anonymous) = (BTreeSet::new(), 0);
+    for asked in planned.iter().filter_map(|planned| planned.volume.as_ref()) {
+        match &asked.name {
+            Some(name) if is_block(store, name, asked)? => drop(named.insert(name)),
+            None if asked.is_block() => anonymous += 1,
+            Some(_) | None => {}
+        }
+    }
+    let blocks = named.len() + anonymous;
+    if blocks > MAX_BLOCKS { Err(OptionsError::TooManyBlocks(blocks)) } else { Ok(()) }
+}
+
+/// What is there already is what it was made as.
+fn is_block(store: &Store, name: &str, asked: &AskedVolume) -> Result<bool, store::Error> {
+    match store.db().volume(name) {
+        Ok(row) => Ok(row.settings.block_bytes.is_some()),
+        Err(error) if error.kind() == store::Kind::NotFound => Ok(asked.is_block()),
+        Err(error) => Err(error),
     }
 }
 

@@ -154,6 +154,35 @@ fn a_machine_refuses_what_it_cannot_have_and_says_what_to_do() {
 }
 
 #[test]
+fn a_machine_has_disks_for_so_many_block_volumes() {
+    let fixture = Fixture::new();
+    let block =
+        |name: &str, at: usize| format!("src={name},dst=/{at},volume-opt=kind=block,volume-opt=size=64m");
+    let blocks: Vec<String> = (0..MAX_BLOCKS - 1).map(|at| block(&format!("block{at}"), at)).collect();
+    let with = |more: &[&str]| {
+        let mounts: Vec<&str> = blocks.iter().map(String::as_str).chain(more.iter().copied()).collect();
+        asked(&["plain:/plain", "/own"], &mounts, &[], &[])
+    };
+    let own = "dst=/more,volume-opt=kind=block,volume-opt=size=64m";
+    let (again, eleventh) = (block("block0", 99), block("last", 98));
+    for few in [&[][..], &[own], &[&again, own]] {
+        assert!(planned(&fixture, MACHINE, &with(few), &[]).is_ok(), "{few:?}");
+    }
+    let many = with(&[&eleventh, own]);
+    let told = refused(&fixture, MACHINE, &many, &[]);
+    assert_eq!(told, "11 block volumes asked for; a virtual machine has disks for 10 beside its own");
+    // A host has no disks to run out of, and what is there already is what it is, however it is asked for.
+    assert!(planned(&fixture, HERE, &many, &[]).is_ok());
+    made(&fixture, &asked(&[], &["src=last,dst=/x"], &[], &[]), &[]);
+    assert!(planned(&fixture, MACHINE, &many, &[]).is_ok());
+    let more = with(&[own, "src=plain,dst=/p", "src=disk,dst=/d"]);
+    assert!(planned(&fixture, MACHINE, &more, &[]).is_ok());
+    let disk = asked(&[], &["src=disk,dst=/x,volume-opt=kind=block,volume-opt=size=64m"], &[], &[]);
+    made(&fixture, &disk, &[]);
+    assert!(refused(&fixture, MACHINE, &more, &[]).starts_with("11 block volumes"));
+}
+
+#[test]
 fn what_an_image_asks_for_is_checked() {
     let fixture = Fixture::new();
     let nothing = asked(&[], &[], &[], &[]);
