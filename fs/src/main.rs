@@ -23,15 +23,18 @@ const USAGE: &str = "\
 hull-fs: serves the shared folders of one sandbox over virtio-fs
 
 Usage:
-  hull-fs --control-fd N --listen-fd M
+  hull-fs --control-fd N --listen-fd M [--max-files F]
                              N: the supervisor's end of shares coming and going (SOCK_SEQPACKET)
                              M: a listening socket, where the machine's monitor connects (vhost-user)
+                             F: files it has open at most; one is open for each that the guest remembers
   hull-fs --version
   hull-fs --help
 
 It ends when either closes.
 ";
 
+/// The kernel's own default for how far the limit of open files may be raised (proc_sys_fs(5), nr_open).
+const MAX_FILES: u64 = 1 << 20;
 /// Descriptors below are standard input, output and error, which stay.
 const FIRST_FREE: RawFd = 3;
 
@@ -43,19 +46,21 @@ enum UsageError {
     Nothing,
     #[error("{0} needs the number of a descriptor above 2, another than the other's")]
     Number(&'static str),
+    #[error("--max-files needs a number")]
+    MaxFiles,
     #[error("Failed to close inherited descriptors")]
     Close(#[source] io::Error),
 }
 
 enum Task {
-    Serve { control: RawFd, listener: RawFd },
+    Serve { control: RawFd, listener: RawFd, max_files: u64 },
     Version,
     Help,
 }
 
 fn main() -> ExitCode {
     match parse(std::env::args_os().skip(1)) {
-        Ok(Task::Serve { control, listener }) => serve(control, listener),
+        Ok(Task::Serve { control, listener, max_files }) => serve(control, listener, max_files),
         Ok(Task::Version) => {
             println!("hull-fs {}", env!("CARGO_PKG_VERSION"));
             ExitCode::SUCCESS
@@ -68,25 +73,30 @@ fn main() -> ExitCode {
     }
 }
 
-fn serve(control: RawFd, listener: RawFd) -> ExitCode {
+fn serve(control: RawFd, listener: RawFd, max_files: u64) -> ExitCode {
     // SAFETY: nothing else here has opened anything yet.
     if let Err(error) = unsafe { close_all_but(control, listener) } {
         return fail(&UsageError::Close(error));
     }
     // SAFETY: whoever started this process says that they are for this; a wrong number fails later.
     let (control, listener) = unsafe { (OwnedFd::from_raw_fd(control), OwnedFd::from_raw_fd(listener)) };
-    match stager::run(control, listener) {
+    match stager::run(control, listener, max_files) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error),
     }
 }
 
 fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Task, UsageError> {
-    let (mut control, mut listener) = (None, None);
+    let (mut control, mut listener, mut max_files) = (None, None, MAX_FILES);
     while let Some(argument) = arguments.next() {
         let (slot, option) = match argument.to_str() {
             Some("--control-fd") => (&mut control, "--control-fd"),
             Some("--listen-fd") => (&mut listener, "--listen-fd"),
+            Some("--max-files") => {
+                let number = arguments.next().and_then(|number| number.to_str()?.parse().ok());
+                max_files = number.map(|files: u64| files.min(MAX_FILES)).ok_or(UsageError::MaxFiles)?;
+                continue;
+            }
             Some("--version" | "-V") => return Ok(Task::Version),
             Some("--help" | "-h") => return Ok(Task::Help),
             _ => return Err(UsageError::Argument(argument)),
@@ -96,7 +106,7 @@ fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Task, UsageErr
     }
     match (control, listener) {
         (Some(control), Some(listener)) if control == listener => Err(UsageError::Number("--listen-fd")),
-        (Some(control), Some(listener)) => Ok(Task::Serve { control, listener }),
+        (Some(control), Some(listener)) => Ok(Task::Serve { control, listener, max_files }),
         _ => Err(UsageError::Nothing),
     }
 }
@@ -141,10 +151,23 @@ mod tests {
     #[test]
     fn both_descriptors_are_needed() {
         let task = parsed(&["--listen-fd", "4", "--control-fd", "3"]).unwrap();
-        assert!(matches!(task, Task::Serve { control: 3, listener: 4 }));
+        assert!(matches!(task, Task::Serve { control: 3, listener: 4, max_files: MAX_FILES }));
         for words in [&[][..], &["--control-fd", "3"], &["--listen-fd", "3"]] {
             assert!(matches!(parsed(words), Err(UsageError::Nothing)), "{words:?}");
         }
+    }
+
+    #[test]
+    fn files_are_limited_to_what_is_asked_for_and_what_the_kernel_gives() {
+        let most =
+            |number: &str| match parsed(&["--max-files", number, "--listen-fd", "4", "--control-fd", "3"]) {
+                Ok(Task::Serve { max_files, .. }) => Some(max_files),
+                Err(UsageError::MaxFiles) => None,
+                _ => panic!("{number:?}"),
+            };
+        assert_eq!((most("5000"), most("18446744073709551615")), (Some(5000), Some(MAX_FILES)));
+        assert_eq!((most("many"), most("-1")), (None, None));
+        assert!(matches!(parsed(&["--max-files"]), Err(UsageError::MaxFiles)));
     }
 
     #[test]

@@ -20,12 +20,9 @@ use crate::namespaces::{self, NamespaceError};
 use crate::server;
 use crate::staging::{Staging, StagingError};
 
-/// The kernel's own default for how far the limit of open files may be raised (proc_sys_fs(5), nr_open).
-const MAX_FILES: u64 = 1 << 20;
-
 #[derive(Debug, thiserror::Error)]
 pub enum StagerError {
-    #[error("Failed to raise the limit of open files")]
+    #[error("Failed to set the limit of open files")]
     FileLimit(#[source] Errno),
     #[error("Failed to leave the host")]
     Namespace(#[from] NamespaceError),
@@ -48,9 +45,9 @@ pub enum StagerError {
 }
 
 /// Until the supervisor or the machine closes its connection, which is a good end; or the server dies.
-pub fn run(control: OwnedFd, listener: OwnedFd) -> Result<(), StagerError> {
+pub fn run(control: OwnedFd, listener: OwnedFd, max_files: u64) -> Result<(), StagerError> {
     expect_children();
-    raise_file_limit().map_err(StagerError::FileLimit)?;
+    set_file_limit(max_files).map_err(StagerError::FileLimit)?;
     namespaces::leave()?;
     let staging = Staging::prepare()?;
     let (server, control, staging) = Server::start(control, listener, staging)?;
@@ -67,9 +64,9 @@ fn expect_children() {
 
 /// For the server, which inherits it; root of the host may exceed the limit it was given, and it is root for
 /// the last time.
-fn raise_file_limit() -> Result<(), Errno> {
+fn set_file_limit(most: u64) -> Result<(), Errno> {
     let both = |files| Rlimit { current: files, maximum: files };
-    match setrlimit(Resource::Nofile, both(Some(MAX_FILES))) {
+    match setrlimit(Resource::Nofile, both(Some(most))) {
         // EPERM: beyond its own limit, without CAP_SYS_RESOURCE, or beyond fs.nr_open (setrlimit(2)).
         Err(Errno::PERM) => setrlimit(Resource::Nofile, both(getrlimit(Resource::Nofile).maximum)),
         result => result,

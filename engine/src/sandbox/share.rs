@@ -74,11 +74,12 @@ struct Control {
 }
 
 impl FileServer {
-    /// Starts it, in the sandbox's cgroup where there is one.
+    /// Starts it, in the sandbox's cgroup where there is one. `max_files`: what it may have open.
     pub fn start(
         program: &File,
         meeting: Meeting,
         cgroup: Option<BorrowedFd<'_>>,
+        max_files: u64,
     ) -> Result<FileServer, LaunchError> {
         let pair = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC);
         let (ours, theirs) = pair.map_err(|e| LaunchError::system("make a socket pair")(e.into()))?;
@@ -89,7 +90,8 @@ impl FileServer {
         let null = null.map_err(LaunchError::system("open /dev/null"))?;
         let numbers = [FIRST_FD, FIRST_FD + 1].map(|number| number.to_string());
         let [control, listen] = &numbers;
-        let args = ["hull-fs", "--control-fd", control, "--listen-fd", listen];
+        let files = max_files.to_string();
+        let args = ["hull-fs", "--control-fd", control, "--listen-fd", listen, "--max-files", &files];
         let args = args.map(|word| CString::new(word).unwrap_or_default());
         let child = Spawn {
             program: program.as_fd(),
@@ -186,7 +188,7 @@ mod tests {
     fn server_that_has_ended_takes_nothing_and_tells_how() {
         let folder = tempfile::tempdir().unwrap();
         let program = File::open("/bin/false").unwrap();
-        let server = FileServer::start(&program, Meeting::new(folder.path()).unwrap(), None).unwrap();
+        let server = FileServer::start(&program, Meeting::new(folder.path()).unwrap(), None, 1000).unwrap();
         assert_eq!(server.last_words(false).unwrap(), "hull-fs ended with exit code 1");
         held(&server.last_words)
             .writer()

@@ -104,14 +104,15 @@ pub fn launch(plan: &Plan, parts: &Parts, blocks: Vec<Block>) -> Result<Sandbox,
     let last_words = LastWords::new().map_err(LaunchError::system("make a memory file"))?;
     let child = start(vmm, &config, handed, last_words.writer())?;
     let cgroup = SandboxCgroup::create(&plan.id).map_err(LaunchError::system("make the sandbox's cgroup"))?;
+    let memory_mib = u64::from(config.memory_mib);
     // While the machine is made: it needs no answer before its guest looks at the device.
     let files = match (fs, meeting) {
         (Some(program), Some(meeting)) => {
-            Some(FileServer::start(program, meeting, cgroup.as_ref().map(SandboxCgroup::supervised))?)
+            let cgroup = cgroup.as_ref().map(SandboxCgroup::supervised);
+            Some(FileServer::start(program, meeting, cgroup, fs_files(memory_mib))?)
         }
         _ => None,
     };
-    let memory_mib = u64::from(config.memory_mib);
     let overhead = HOST_OVERHEAD_MIB + files.as_ref().map_or(0, |_| fs_overhead_mib(memory_mib));
     Ok(Sandbox {
         mode: plan.mode,
@@ -231,6 +232,12 @@ fn memory_mib(resources: &Resources) -> u32 {
 /// cannot be given back before the guest forgets it: a machine that looks through a large tree must not be killed for it.
 fn fs_overhead_mib(memory_mib: u64) -> u64 {
     memory_mib.max(LEAST_FS_OVERHEAD_MIB)
+}
+
+/// Files that hull-fs may have open, which is what bounds its memory where the host has no memory controller. A guest's
+/// kernel has an inode and a name for each that it remembers, a kilobyte at least: an honest one never gets there.
+fn fs_files(memory_mib: u64) -> u64 {
+    memory_mib << 10
 }
 
 /// The largest limit that a container of such a machine may be given while it runs.

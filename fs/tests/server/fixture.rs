@@ -39,7 +39,7 @@ pub struct Server {
 }
 
 impl Server {
-    pub fn start() -> Server {
+    pub fn start<const N: usize>(options: [&str; N]) -> Server {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("vhost.sock");
         let listener = OwnedFd::from(UnixListener::bind(&path).unwrap());
@@ -49,6 +49,7 @@ impl Server {
         let mut command = Command::new(env!("CARGO_BIN_EXE_hull-fs"));
         command.arg("--control-fd").arg(theirs.as_raw_fd().to_string());
         command.arg("--listen-fd").arg(listener.as_raw_fd().to_string());
+        command.args(options);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let (control_fd, listen_fd) = (theirs.as_raw_fd(), listener.as_raw_fd());
         // SAFETY: fcntl(2) only, on descriptors that are open until spawn returns.
@@ -110,7 +111,11 @@ impl Server {
 
 /// Whether the test may go on; a server to begin with.
 pub fn server() -> Option<Server> {
-    allowed().then(Server::start)
+    server_with([])
+}
+
+pub fn server_with<const N: usize>(options: [&str; N]) -> Option<Server> {
+    allowed().then(|| Server::start(options))
 }
 
 /// A guest that sees one empty folder as `data`, and the folder.

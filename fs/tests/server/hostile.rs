@@ -8,7 +8,7 @@ use std::thread;
 
 use rustix::fs::{CWD, FileType, Mode, RenameFlags, makedev, mknodat, renameat_with};
 
-use crate::fixture::{guest, read_only, server, tree};
+use crate::fixture::{guest, read_only, server, server_with, tree};
 use crate::fuse::*;
 
 #[test]
@@ -197,4 +197,31 @@ fn links_of_proc_lead_nowhere() {
         let memory = guest.walk(&format!("host/proc/{process}/mem")).unwrap().node;
         assert_eq!(guest.open(memory, libc::O_RDONLY).unwrap_err(), Refusal::Errno(libc::EACCES));
     }
+}
+
+/// Each file that a guest remembers is open on the host, and takes its memory.
+#[test]
+fn guest_that_remembers_more_files_than_it_may_is_refused_the_next() {
+    let Some(mut server) = server_with(["--max-files", "900"]) else { return };
+    let source = server.source("source");
+    for number in 0..900 {
+        fs::write(source.join(number.to_string()), "x").unwrap();
+    }
+    server.share("data", &source).unwrap();
+    let mut guest = server.mount();
+    let data = guest.walk("data").unwrap().node;
+    let mut known = Vec::new();
+    let refused = loop {
+        match guest.lookup(data, &known.len().to_string()) {
+            Ok(entry) => known.push(entry.node),
+            Err(refused) => break refused,
+        }
+    };
+    assert_eq!(refused, Refusal::Errno(libc::ENFILE));
+    assert!(known.len() > 100, "{}", known.len());
+    let next = known.len().to_string();
+    assert_eq!(guest.lookup(data, &next).unwrap_err(), Refusal::Errno(libc::ENFILE));
+    guest.forget(known[0], 1);
+    guest.forget(known[1], 1);
+    assert_eq!(guest.contents(&format!("data/{next}")).unwrap(), b"x");
 }
