@@ -209,3 +209,27 @@ fn the_file_server_has_the_shared_folders_and_nothing_else() {
         );
     }
 }
+
+/// A machine's agent writes to what its containers may only read, once, to fill it. Whoever has the guest's kernel may
+/// open a file of it just then; a pod's machine has other containers, and would go on.
+#[test]
+fn a_guest_that_holds_on_to_what_it_may_only_read_is_ended() {
+    if isolation() == Isolation::Namespace {
+        return;
+    }
+    let world = World::new();
+    world.say("pod create --name pair --network none --isolation vm").exits(0);
+    let hold = "mkdir /anew; mount -t virtiofs hull /anew; touch /ready; \
+                while :; do for d in /anew/s*; do (exec 3>> $d/held && sleep 1000) 2>/dev/null; done; done";
+    let words = ["run", "-d", "--pod", "pair", "--name", "first", "--cap-add", "ALL", hull_tests::BUSYBOX];
+    world.hull(words.into_iter().chain(["sh", "-c", hold])).exits(0);
+    world.exec("first", "while ! test -e /ready; do sleep 0.1; done; grep virtiofs /proc/mounts").exits(0);
+    let words = ["run", "--rm", "--pod", "pair", "-v", "filled:/bin:ro", hull_tests::BUSYBOX, "ls", "/bin"];
+    let output = world.hull(words);
+    // Else it came too late, and cannot write either.
+    if output.code != 0 {
+        let told = world.say("inspect --format {{.State.Status}}:{{.State.Error}} first").text();
+        assert!(told.starts_with("exited:Failed to make the volume at /bin read-only"), "{told}");
+        assert!(told.ends_with("The guest has a file of s0 open for writing"), "{told}");
+    }
+}
