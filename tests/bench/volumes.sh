@@ -87,30 +87,40 @@ volumes() {
   volumes_stop
 }
 
-# An initramfs that measures the file system shared with it and its disk, and says so on the serial port.
+# An initramfs that measures the file system shared with it and its disks, and says so on the serial port.
 vol_guest() {
   local root=$work/vol-guest file
-  mkdir -p "$root"/{bin,dev,proc,sys,tmp,share,disk,lib,usr}
+  mkdir -p "$root"/{bin,dev,proc,sys,tmp,share,disk,block,root,lower,lib,usr}
   ln -sfn ../lib "$root/usr/lib"
   mknod "$root/dev/console" c 5 1
   cp "$here/vol-guest" "$root/init"
-  cp -L "$(command -v busybox)" "$(command -v fio)" "$root/bin"
+  cp -L "$(command -v busybox)" "$(command -v bash)" "$(command -v fio)" "$(command -v git)" "$root/bin"
   for file in $(ldd "$root"/bin/* 2>/dev/null | grep -o '/lib[^ ]*' | sort -u); do install -D "$file" "$root$file"; done
   (cd "$root" && find . | cpio -o -H newc --quiet) >"$1"
 }
 
+# A part of the kernel's source as a repository with all of it committed, in a tar: the processor is emulated.
+vol_tree() {
+  local tree=$work/vol-tree/tree
+  kernel_tree "$work/linux.tar"
+  mkdir -p "$tree"
+  tar -C "$tree" -xf "$work/linux.tar" --strip-components=1 --wildcards '*/include/net/*'
+  git -C "$tree" init -q --template=
+  git -C "$tree" add -A -f
+  git -C "$tree" -c user.name=bench -c user.email=bench@localhost commit -q -m tree
+  git -C "$tree" gc -q
+  tar -C "$work/vol-tree" -cf "$1" --owner=0 --group=0 tree
+}
+
 vol_vm() {
-  say "vol_vm, in the KVM test host (some minutes)"
-  need fio=fio busybox=busybox-static cpio=cpio xz=xz-utils mke2fs=e2fsprogs
+  say "vol_vm, in the KVM test host (a quarter of an hour)"
+  need fio=fio busybox=busybox-static cpio=cpio xz=xz-utils mke2fs=e2fsprogs git=git
   local out=$work/vol-out
   mkdir -p "$out"
   vol_guest "$work/vol-initrd"
-  kernel_tree "$work/linux.tar"
-  # A part of it: the processor is emulated.
-  mkdir -p "$work/tree"
-  tar -C "$work/tree" -xf "$work/linux.tar" --strip-components=1 --wildcards '*/fs/*' && tar -C "$work/tree" -cf "$work/tree.tar" fs
-  tests/kvm-host/run --timeout 2400 --out "$out" -- \
-    env "VOLUME_ROUNDS=${VOLUME_ROUNDS:-3}" "$here/vol-vm" "$build" "$tool" "$work/vol-initrd" "$work/tree.tar" "$out" >"$out/log" 2>&1 ||
-    { tail -n 5 "$out/log"; return 1; }
+  vol_tree "$work/tree.tar"
+  tests/kvm-host/run --icount --timeout 2400 --out "$out" -- \
+    env "VOLUME_ROUNDS=${VOLUME_ROUNDS:-1}" "$here/vol-vm" "$build" "$tool" "$work/vol-initrd" "$work/tree.tar" "$out" >"$out/log" 2>&1 ||
+    { tail -n 40 "$out/log"; return 1; }
   cat "$out/report"
 }
