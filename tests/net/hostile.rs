@@ -24,7 +24,7 @@ impl<'a> Stage<'a> {
         for guest in [&attacker, &victim] {
             guest.bring_frames();
         }
-        assert_eq!(attacker.get("victim").unwrap(), "victim");
+        assert_eq!(attacker.get("victim"), "victim");
         let honest = Path {
             from_mac: attacker.mac("arena"),
             to_mac: victim.mac("arena"),
@@ -49,8 +49,8 @@ impl<'a> Stage<'a> {
             };
             assert!(!lines.iter().any(is), "arrived: {text}");
         }
-        assert_eq!(self.attacker.get("victim").as_deref(), Some("victim"));
-        assert_eq!(self.victim.get(Host::INTERNET).unwrap(), format!("internet to {}", Host::ADDRESS));
+        assert_eq!(self.attacker.get("victim"), "victim");
+        assert_eq!(self.victim.get(Host::INTERNET), format!("internet to {}", Host::ADDRESS));
         let gateway = host.namespace.run("ip", ["-o", "neigh"]);
         assert!(!gateway.contains("de:ad:be:ef"), "{gateway}");
     }

@@ -102,3 +102,9 @@ pub fn patience() -> std::time::Duration {
     let seconds = std::env::var("HULL_TEST_PATIENCE").ok().and_then(|s| s.parse().ok()).unwrap_or(60);
     std::time::Duration::from_secs(seconds)
 }
+
+/// How long an answer over a network is waited for, where one is to come: from the KVM test host's guests it
+/// takes seconds.
+pub fn answered_within() -> std::time::Duration {
+    (patience() / 12).max(std::time::Duration::from_secs(5))
+}

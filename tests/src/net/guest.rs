@@ -2,12 +2,16 @@
 
 use std::ffi::OsStr;
 use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::command::{Output, Running};
 use crate::net::Host;
 use crate::paths;
+
+/// How long an answer that should not come is waited for.
+const UNANSWERED: Duration = Duration::from_secs(5);
 
 /// It goes with its host, or when it is removed.
 pub struct Guest<'a> {
@@ -34,14 +38,29 @@ impl Guest<'_> {
         self.exec(["busybox", "sh", "-c", &script]).exits(0);
     }
 
-    /// What `GET /` at an address or name answers, asked for by the container; none, if nothing does.
-    pub fn get(&self, at: &str) -> Option<String> {
-        let output = self.sh(&format!("busybox timeout 5 busybox wget -qO- 'http://{at}/' 2>&1"));
-        let text = String::from_utf8_lossy(&output.stdout).trim_end().to_owned();
-        (output.code == 0).then_some(text)
+    /// What `GET /` at an address or name answers, asked for by the container.
+    #[track_caller]
+    pub fn get(&self, at: &str) -> String {
+        self.fetch(at, paths::answered_within()).text()
     }
 
-    /// That it answers at all to a ping from another.
+    /// Whether anything answers there, when most likely nothing does.
+    pub fn reaches(&self, at: &str) -> bool {
+        self.fetch(at, UNANSWERED).code == 0
+    }
+
+    fn fetch(&self, at: &str, patience: Duration) -> Output {
+        self.sh(&format!("busybox timeout {} busybox wget -qO- 'http://{at}/'", patience.as_secs()))
+    }
+
+    /// That another answers to a ping from it.
+    #[track_caller]
+    pub fn ping(&self, address: &str) {
+        let patience = format!("-W{}", paths::answered_within().as_secs());
+        self.exec(["ping", "-c1", &patience, address]).exits(0);
+    }
+
+    /// Whether another does, when most likely it does not.
     pub fn pings(&self, address: &str) -> bool {
         self.exec(["ping", "-c1", "-W2", address]).code == 0
     }

@@ -12,8 +12,8 @@ use nix::sched::{CloneFlags, setns, unshare};
 
 use crate::paths;
 
-/// How long a connection that may well not come is waited for.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a connection or datagram that should not come is waited for.
+const UNANSWERED: Duration = Duration::from_secs(2);
 
 pub struct Namespace {
     file: File,
@@ -90,9 +90,18 @@ impl Namespace {
     }
 
     pub fn get_path(&self, at: &str, path: &str) -> io::Result<String> {
+        self.fetch(at, path, paths::answered_within())
+    }
+
+    /// Whether anything answers there, when most likely nothing does.
+    pub fn reaches(&self, at: &str) -> bool {
+        self.fetch(at, "/", UNANSWERED).is_ok()
+    }
+
+    fn fetch(&self, at: &str, path: &str, connected_within: Duration) -> io::Result<String> {
         let at: SocketAddr = at.parse().unwrap();
         self.enter(|| {
-            let mut stream = TcpStream::connect_timeout(&at, PATIENCE)?;
+            let mut stream = TcpStream::connect_timeout(&at, connected_within)?;
             stream.set_read_timeout(Some(paths::patience()))?;
             write!(stream, "GET {path} HTTP/1.0\r\nHost: test\r\n\r\n")?;
             let mut answer = String::new();
@@ -107,7 +116,7 @@ impl Namespace {
         let to: SocketAddr = to.parse().unwrap();
         self.enter(|| {
             let socket = UdpSocket::bind(if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" })?;
-            socket.set_read_timeout(Some(PATIENCE))?;
+            socket.set_read_timeout(Some(UNANSWERED))?;
             socket.connect(to)?;
             socket.send(payload.as_bytes())?;
             let mut answer = [0; 1500];
