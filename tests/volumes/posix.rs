@@ -21,9 +21,12 @@ const NOT_SHARED: &[(&str, &str)] =
 fn every_check_of_files_passes_on_every_mount() {
     let world = World::new();
     let options = everywhere(&world);
-    // An emulated machine takes minutes for each, and what is no share is its kernel's own.
-    let places = if paths::emulated() { "/d" } else { "/r /d /b /v" };
-    let script = format!("mkdir /r; for at in {places}; do echo in $at; hull-files check $at || :; done");
+    // In an emulated machine, where the files are not its own kernel's, and without the checks that make files by the
+    // thousand: each call that leaves the machine takes milliseconds there.
+    let (places, without) =
+        if paths::emulated() { ("/b", "many-entries reading-while-removing") } else { ("/r /d /b /v", "") };
+    let script =
+        format!("mkdir /r; for at in {places}; do echo in $at; hull-files check $at {without} || :; done");
     let text = world.script(&options, DEBIAN, &script).output_within(paths::patience() * 3).exits(0);
     let text = String::from_utf8(text.stdout).unwrap();
     let excused = |line: &&str| {

@@ -6,12 +6,6 @@ use hull_tests::{SERVICES, TOOLS, World, paths};
 
 /// A database that is stopped, killed and started again, with what it said it has.
 fn database(world: &World, options: &str) {
-    if paths::emulated() {
-        eprintln!(
-            "skipped: copying a cluster and starting it twice takes too long on a processor that is emulated twice"
-        );
-        return;
-    }
     let start = |name: &str| {
         let command = "cp -an /var/lib/postgresql/data/. /db/; chmod 700 /db; chown postgres /db; \
                        exec su postgres -c 'postgres -D /db'";
@@ -102,10 +96,6 @@ fn a_program_is_built_on_a_bind_mount() {
 
 #[test]
 fn npm_installs_on_a_bind_mount() {
-    if paths::emulated() {
-        eprintln!("skipped: node takes too long on a processor that is emulated twice");
-        return;
-    }
     let world = World::new();
     let folder = world.dir("app");
     for (name, needs) in [("left", r#""right": "file:../right""#), ("right", "")] {

@@ -1,7 +1,7 @@
 //! Tries a file system from inside of a container, see [`hull_tests::files`]:
 //!
 //! ```text
-//!   hull-files check FOLDER               every check; a line each that fails, and exit code 1
+//!   hull-files check FOLDER [NAME...]     every check but those named; a line each that fails, and exit code 1
 //!   hull-files model FOLDER SEED STEPS    random changes beside a model in memory
 //!   hull-files handle FILE                open_by_handle_at(2) by the handle of another file system's root
 //!   hull-files connect SOCKET             prints what a server says
@@ -20,7 +20,7 @@ fn main() -> ExitCode {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let failed = match words[..] {
         ["fine"] => Ok(Vec::new()),
-        ["check", folder] => files::run(Path::new(folder)),
+        ["check", folder, ref without @ ..] => files::run(Path::new(folder), without),
         ["model", folder, seed, steps] => match (seed.parse(), steps.parse()) {
             (Ok(seed), Ok(steps)) => files::model::run(Path::new(folder), seed, steps).map(|()| Vec::new()),
             _ => Ok(vec![format!("{seed} or {steps} is not a number")]),
