@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 
 use nix::sys::socket::{Shutdown, shutdown};
@@ -37,6 +37,8 @@ pub struct Plugin {
 struct Shared {
     root: PathBuf,
     state: Mutex<State>,
+    /// Who is held, or what, has changed.
+    held: Condvar,
 }
 
 #[derive(Default)]
@@ -45,6 +47,9 @@ struct State {
     volumes: BTreeMap<String, BTreeSet<String>>,
     calls: Vec<String>,
     answers: BTreeMap<String, Answer>,
+    /// Calls that wait before they are done.
+    held: BTreeSet<String>,
+    waiting: usize,
 }
 
 impl Plugin {
@@ -54,7 +59,7 @@ impl Plugin {
         fs::create_dir_all(root).unwrap();
         let listener = UnixListener::bind(socket).unwrap();
         let root = root.to_owned();
-        let shared = Arc::new(Shared { root, state: Mutex::default() });
+        let shared = Arc::new(Shared { root, state: Mutex::default(), held: Condvar::new() });
         let (serving, incoming) = (Arc::clone(&shared), listener.try_clone().unwrap());
         let thread = std::thread::spawn(move || {
             // Until it is shut down.
@@ -84,6 +89,23 @@ impl Plugin {
     /// Answers a call so from now on.
     pub fn answer(&self, call: &str, answer: Answer) {
         self.state().answers.insert(call.to_owned(), answer);
+    }
+
+    /// Has a call hang from now on, until it is let go.
+    pub fn hold(&self, call: &str) {
+        self.state().held.insert(call.to_owned());
+    }
+
+    /// Does what has been held.
+    pub fn let_go(&self) {
+        self.state().held.clear();
+        self.shared.held.notify_all();
+    }
+
+    /// Waits until so many calls hang.
+    pub fn wait_for_held(&self, calls: usize) {
+        let state = self.state();
+        drop(self.shared.held.wait_while(state, |state| state.waiting < calls).unwrap());
     }
 
     /// Calls of the driver, as `Mount name id`, oldest first.
@@ -118,7 +140,16 @@ impl Drop for Plugin {
 impl Shared {
     fn serve(&self, stream: UnixStream) {
         let Some((call, body)) = request(&stream) else { return };
-        let special = self.state.lock().unwrap().answers.get(&call).cloned();
+        let special = {
+            let mut state = self.state.lock().unwrap();
+            if state.held.contains(&call) {
+                state.waiting += 1;
+                self.held.notify_all();
+                state = self.held.wait_while(state, |state| state.held.contains(&call)).unwrap();
+                state.waiting -= 1;
+            }
+            state.answers.get(&call).cloned()
+        };
         let answer = match special {
             None => self.call(&call, &body),
             Some(Answer::Json(answer)) => answer,

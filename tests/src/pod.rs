@@ -73,9 +73,17 @@ pub fn children(of: Pid) -> Vec<Pid> {
 
 /// Who is in a sandbox's own cgroup outside of its containers: the VMM and its file server, or the agent.
 pub fn supervised(sandbox: &str) -> Vec<Pid> {
-    let group = format!("/hull/{sandbox}/supervised");
+    in_group(&format!("/hull/{sandbox}/supervised"))
+}
+
+/// All in a sandbox's cgroup, its containers included.
+pub fn in_sandbox(sandbox: &str) -> Vec<Pid> {
+    in_group(&format!("/hull/{sandbox}/"))
+}
+
+fn in_group(group: &str) -> Vec<Pid> {
     let inside = |pid: &Pid| {
-        fs::read_to_string(format!("/proc/{pid}/cgroup")).is_ok_and(|groups| groups.contains(&group))
+        fs::read_to_string(format!("/proc/{pid}/cgroup")).is_ok_and(|groups| groups.contains(group))
     };
     processes().filter(inside).collect()
 }

@@ -110,13 +110,14 @@ pub fn restart(
 }
 
 pub fn kill(store: &Store, row: &ContainerRow, signal: u8) -> Result<()> {
-    if !is_up(row) {
-        return Err(LifeError::NotRunning(row.name.clone()));
-    }
     let call = Call::Kill(SignalArgs { container: row.id.clone(), signal });
-    match start::client(store, row).done_whenever(&call) {
+    let killed = start::client(store, row).done_whenever(&call);
+    match killed {
+        Ok(()) => {}
+        // But for one whose start waits for its volumes, and was called off.
+        Err(_) if !is_up(row) => return Err(LifeError::NotRunning(row.name.clone())),
         Err(error) if error.is_gone() && signal == SIGKILL => {}
-        other => other?,
+        Err(error) => return Err(error.into()),
     }
     record(store, row, "kill", &[("signal", &signal.to_string())]);
     Ok(())

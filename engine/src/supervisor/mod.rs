@@ -12,7 +12,8 @@
 //!                                        keeper: processes, database, folders
 //! ```
 //!
-//! Every thread but the keeper has given its privileges up, since it reads what may come from a guest.
+//! Every thread but the keeper, and those that attach volumes (`task/volumes`), has given its privileges up, since it
+//! reads what may come from a guest.
 
 mod caller;
 pub mod client;

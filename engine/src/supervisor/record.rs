@@ -2,6 +2,7 @@
 
 use std::cell::OnceCell;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::container::remove;
 use crate::sandbox::{self, LaunchError, Parts, Sandbox};
@@ -12,7 +13,7 @@ use crate::volume::attach;
 pub struct Kept {
     root: PathBuf,
     run: PathBuf,
-    store: OnceCell<Store>,
+    store: OnceCell<Arc<Store>>,
 }
 
 impl Kept {
@@ -20,11 +21,12 @@ impl Kept {
         Kept { root, run, store: OnceCell::new() }
     }
 
-    pub fn store(&self) -> Result<&Store, store::Error> {
+    /// For another thread with privileges, too.
+    pub fn store(&self) -> Result<&Arc<Store>, store::Error> {
         if let Some(store) = self.store.get() {
             return Ok(store);
         }
-        let store = Store::open(&self.root, &self.run)?;
+        let store = Arc::new(Store::open(&self.root, &self.run)?);
         Ok(self.store.get_or_init(|| store))
     }
 

@@ -1,6 +1,7 @@
 //! What the supervisor's threads have in common: the sandbox, its containers' tasks, the lock.
 
 use std::collections::HashMap;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,6 +20,9 @@ use crate::network::Place;
 use crate::sandbox::mode::Isolation;
 use crate::sandbox::{self, LaunchError, Parts, Sandbox, vm};
 
+/// Of a thread that talks to plugins and resolvers, too.
+const PRIVILEGED_STACK: usize = 1 << 20;
+
 pub struct Shared {
     slot: Slot,
     members: Mutex<Members>,
@@ -30,7 +34,6 @@ pub struct Shared {
     finishing: Mutex<Vec<JoinHandle<()>>>,
     /// Callers whose answer is the sandbox's end.
     kept: Mutex<Vec<Caller>>,
-    filling: Mutex<()>,
 }
 
 /// The containers' tasks.
@@ -63,7 +66,6 @@ impl Shared {
             lock: Mutex::new(Some(lock)),
             finishing: Mutex::default(),
             kept: Mutex::default(),
-            filling: Mutex::default(),
         }
     }
 
@@ -77,11 +79,6 @@ impl Shared {
 
     pub fn mode(&self) -> Isolation {
         self.slot.plan().mode
-    }
-
-    /// The right to fill volumes, one container at a time.
-    pub fn fill(&self) -> MutexGuard<'_, ()> {
-        held(&self.filling)
     }
 
     /// The largest memory limit that the sandbox has room for; none, where that is the host's matter.
@@ -229,6 +226,15 @@ pub fn start_thread(name: &str, work: impl FnOnce() + Send + 'static) -> Option<
     start_thread_in(Place::Current, name, work)
 }
 
+/// A thread with its maker's privileges, the keeper's. It reads nothing that comes from a guest.
+pub fn start_privileged(name: &str, work: impl FnOnce() + Send + 'static) -> Option<JoinHandle<()>> {
+    told(name, thread::Builder::new().name(name.to_string()).stack_size(PRIVILEGED_STACK).spawn(work))
+}
+
+fn told(name: &str, started: io::Result<JoinHandle<()>>) -> Option<JoinHandle<()>> {
+    started.inspect_err(|error| eprintln!("Failed to start a thread ({name}): {error}")).ok()
+}
+
 /// The same, in the network namespace of the bridges.
 pub fn start_thread_in(
     place: Place,
@@ -243,6 +249,5 @@ pub fn start_thread_in(
             work();
         }
     };
-    let started = thread::Builder::new().name(name.to_string()).stack_size(STACK).spawn(unprivileged);
-    started.inspect_err(|error| eprintln!("Failed to start a thread ({name}): {error}")).ok()
+    told(name, thread::Builder::new().name(name.to_string()).stack_size(STACK).spawn(unprivileged))
 }

@@ -10,6 +10,7 @@
 
 mod export;
 mod run;
+mod starting;
 mod volumes;
 mod waiters;
 
@@ -31,6 +32,7 @@ use crate::logs::Writer;
 use crate::sandbox::agent::AgentError;
 use crate::store::db::states::Change;
 use run::Run;
+use starting::Starting;
 use volumes::Shown;
 use waiters::Waiters;
 
@@ -89,10 +91,12 @@ pub struct TaskHandle {
     pub input: Input,
     /// Whether a stream of it can be attached to.
     attachable: Arc<AtomicBool>,
+    starting: Starting,
 }
 
 impl TaskHandle {
     pub fn tell(&self, order: Order) {
+        self.starting.ordered(&order);
         // A task that is over drops the order, and the caller in it sees its connection close.
         let _ = self.orders.send(order);
     }
@@ -158,6 +162,8 @@ struct Task {
     /// The pod ends, and this with it.
     ending: Option<Sender<()>>,
     shown: Shown,
+    /// The last start was, while it waited for its volumes.
+    called_off: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -178,6 +184,7 @@ pub fn spawn(shared: &Arc<Shared>, plan: ContainerPlan) -> Option<TaskHandle> {
         stderr,
         input: Input::new(process.terminal.is_some(), plan.config.stdin_once),
         attachable: Arc::new(AtomicBool::new(true)),
+        starting: Starting::new(plan.config.stop.signal),
     };
     let task = Task {
         shared: shared.clone(),
@@ -197,6 +204,7 @@ pub fn spawn(shared: &Arc<Shared>, plan: ContainerPlan) -> Option<TaskHandle> {
         exporter: None,
         ending: None,
         shown: Shown::default(),
+        called_off: false,
     };
     start_thread("container", move || task.live())?;
     Some(handle)
@@ -234,7 +242,9 @@ impl Task {
             None => self.orders.recv().map_err(|_| RecvTimeoutError::Disconnected),
         };
         // The task itself holds a sender, so there is always somebody to wait for.
-        order.ok()
+        let order = order.ok();
+        order.iter().for_each(|order| self.handle.starting.read(order));
+        order
     }
 
     fn on(&mut self, order: Order) {
@@ -374,6 +384,8 @@ impl Task {
                 self.waiters.add_stopper(Some(caller));
                 return self.come_to_rest(&exit);
             }
+            // It was about to have one.
+            Phase::Idle { .. } if stops && self.called_off => return caller.done(),
             Phase::Idle { .. } | Phase::Resting { .. } => {
                 return caller.refuse(state_error(format!("Container {} is not running", self.plan.id)));
             }
@@ -508,6 +520,17 @@ impl Task {
         }
     }
 
+    /// Those whose order was not read, because the start ended by it before: they need not wait for what is late.
+    fn answer_who_called_off(&self) {
+        while let Ok(order) = self.orders.try_recv() {
+            match order {
+                Order::Kill(signal, caller) if signal == SIGKILL => caller.done(),
+                Order::Stop { caller, .. } => caller.into_iter().for_each(Caller::done),
+                _ => {}
+            }
+        }
+    }
+
     fn args(&self) -> ContainerArgs {
         ContainerArgs { container: self.plan.id.clone() }
     }
@@ -566,6 +589,9 @@ impl Task {
         self.handle.input.close();
         if !self.shared.is_pod() {
             self.over = true;
+            if self.called_off {
+                self.answer_who_called_off();
+            }
             self.shared.finish();
         }
         self.over |= self.ending.is_some();

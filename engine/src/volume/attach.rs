@@ -23,6 +23,7 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 
 use super::machine::{self, MachineError};
+use super::patience::{CallOff, Patience};
 use super::populate::{self, Population};
 use super::{Kind, MountPoint, VolumeError, driver};
 use crate::sandbox::mode::Isolation;
@@ -94,10 +95,9 @@ impl Needs {
 pub fn blocks(store: &Store, sandbox: &str, names: &[String]) -> Result<Vec<Block>, AttachError> {
     let mut blocks = Vec::new();
     for name in names {
-        let row = store.db().volume(name)?;
-        let driver::Mounted::Disk(path) = driver::mount(store, &row, sandbox, Isolation::Vm)? else {
-            continue;
-        };
+        // Nothing else is done for the sandbox meanwhile.
+        let mounted = driver::mount(store, name, sandbox, Isolation::Vm, Patience::COMMAND)?;
+        let driver::Mounted::Disk(path) = mounted else { continue };
         let file = driver::block::open(&path).map_err(VolumeError::from)?;
         blocks.push(Block { volume: name.clone(), file });
     }
@@ -127,22 +127,24 @@ enum Place {
 }
 
 /// Makes everything ready that takes privileges. Volumes are mounted for the sandbox until that ends; nothing else is
-/// left of it when it fails.
+/// left of it when it fails. It takes as long as plugins, file servers and the copies of other containers do, unless it
+/// is called off.
 pub fn prepare(
     store: &Store,
     sandbox: &str,
     mode: Isolation,
     volumes: &[MountPoint],
+    start: &CallOff,
 ) -> Result<Prepared, AttachError> {
     let mut prepared = Prepared::default();
     let mut known = HashMap::new();
+    let patience = Patience::UntilOff(start);
     // In an order that is the same for everybody: each may be waited for with those before it in hand.
     for (name, fills) in named(volumes) {
-        let row = store.db().volume(name)?;
-        let mounted = driver::mount(store, &row, sandbox, mode)?;
+        let mounted = driver::mount(store, name, sandbox, mode, patience)?;
         let (fills, population) = match (&mounted, fills) {
             (driver::Mounted::Folder(_), true) => {
-                let population = populate::begin(store, &row)?;
+                let population = populate::begin(store, &store.db().volume(name)?, patience)?;
                 (population.is_some(), population)
             }
             // The host does not look into it; the guest's agent sees whether it is empty.

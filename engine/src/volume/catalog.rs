@@ -8,6 +8,7 @@ use std::path::Path;
 use super::driver::{self, local, mounts};
 use super::folder::{self, Folder};
 use super::model::LOCAL;
+use super::patience::Patience;
 use super::{VolumeError, VolumeRow, VolumeSettings, seen};
 use crate::container::names;
 use crate::rootless::in_user_namespace;
@@ -39,12 +40,14 @@ pub fn ensure(store: &Store, wanted: Wanted) -> Result<VolumeRow, VolumeError> {
     let anonymous = wanted.name.is_none();
     let name = wanted.name.map_or_else(names::new_id, Ok).map_err(VolumeError::Random)?;
     check_name(&name)?;
-    let _lock = folder::lock(store, &name)?;
-    match store.db().volume(&name) {
-        Ok(row) if wanted.driver.as_ref().is_none_or(|driver| *driver == row.driver) => return Ok(row),
-        Ok(row) => return Err(VolumeError::Conflict { name, driver: row.driver }),
-        Err(error) if error.kind() == Kind::NotFound => {}
-        Err(error) => return Err(error.into()),
+    let driver = wanted.driver.as_deref();
+    // Whoever mounts it at the moment may take long.
+    if let Some(row) = present(store, &name, driver)? {
+        return Ok(row);
+    }
+    let _lock = folder::lock(store, &name, Patience::COMMAND)?;
+    if let Some(row) = present(store, &name, driver)? {
+        return Ok(row);
     }
     let mut labels = wanted.labels;
     let found = match (&wanted.driver, anonymous) {
@@ -57,6 +60,16 @@ pub fn ensure(store: &Store, wanted: Wanted) -> Result<VolumeRow, VolumeError> {
     let driver = wanted.driver.or(found).unwrap_or_else(|| LOCAL.to_owned());
     let settings = VolumeSettings { labels, options: wanted.options, anonymous, ..VolumeSettings::default() };
     make(store, VolumeRow { name, driver, created: now_ns(), settings })
+}
+
+/// The volume that is there, which has to be of the driver that is wanted.
+fn present(store: &Store, name: &str, driver: Option<&str>) -> Result<Option<VolumeRow>, VolumeError> {
+    match store.db().volume(name) {
+        Ok(row) if driver.is_none_or(|driver| driver == row.driver) => Ok(Some(row)),
+        Ok(row) => Err(VolumeError::Conflict { name: name.to_owned(), driver: row.driver }),
+        Err(error) if error.kind() == Kind::NotFound => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Docker's grammar. Plugins' volumes keep to it, too: it is their folders' name.
@@ -105,7 +118,9 @@ pub fn remove(store: &Store, name: &str, force: bool) -> Result<(), VolumeError>
         Err(_) if force => return Ok(()),
         checked => checked.map_err(|_| not_found(name))?,
     }
-    let _lock = folder::lock(store, name)?;
+    // Whoever has it may just be mounting it, and take long.
+    unused(store, name)?;
+    let _lock = folder::lock(store, name, Patience::COMMAND)?;
     let row = match store.db().volume(name) {
         Err(error) if error.kind() == Kind::NotFound => return remove_elsewhere(name, force, error),
         row => row?,
@@ -139,15 +154,20 @@ fn remove_elsewhere(name: &str, force: bool, missing: store::Error) -> Result<()
     }
 }
 
-/// Nothing that is mounted below a folder goes with it.
-fn take_back(store: &Store, row: &VolumeRow, folder: &Folder) -> Result<(), VolumeError> {
-    let mut users = store.db().users_of(&row.name)?;
-    users.extend(store.db().mounts_of(&row.name)?);
+fn unused(store: &Store, name: &str) -> Result<(), VolumeError> {
+    let mut users = store.db().users_of(name)?;
+    users.extend(store.db().mounts_of(name)?);
     users.sort();
     users.dedup();
-    if !users.is_empty() {
-        return Err(store::Error::VolumeInUse { name: row.name.clone(), users }.into());
+    match users.is_empty() {
+        true => Ok(()),
+        false => Err(store::Error::VolumeInUse { name: name.to_owned(), users }.into()),
     }
+}
+
+/// Nothing that is mounted below a folder goes with it.
+fn take_back(store: &Store, row: &VolumeRow, folder: &Folder) -> Result<(), VolumeError> {
+    unused(store, &row.name)?;
     // A user's mounts go with the supervisor that made them.
     if !in_user_namespace() {
         mounts::unmount(&folder.data())?;
@@ -207,7 +227,7 @@ pub fn sweep(store: &Store) {
         let name = entry.file_name();
         let Some(name) = name.to_str().filter(|name| !known.contains(*name)) else { continue };
         // A volume that is being made or removed is locked.
-        let Ok(Some(_lock)) = store::PassingLock::attempt(&store.paths().volume_lock(name)) else { continue };
+        let Ok(Some(_lock)) = folder::attempt(store, name) else { continue };
         let folder = Folder::of(store, name);
         let gone = store.db().volume(name).is_err_and(|error| error.kind() == Kind::NotFound);
         if gone && folder.is_left_over() && nothing_mounted(name, folder.path()).is_ok() {

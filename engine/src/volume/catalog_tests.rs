@@ -140,7 +140,7 @@ fn a_sweep_removes_what_killed_makers_and_removers_left_and_nothing_else() {
     fs::create_dir(store.paths().volume("unmarked")).unwrap();
     let busy = Folder::of(&store, "busy");
     busy.make().unwrap();
-    let lock = folder::lock(&store, "busy").unwrap();
+    let lock = folder::lock(&store, "busy", Patience::COMMAND).unwrap();
     // Whoever removed it was killed before its row went.
     Folder::of(&store, "whole").remove().unwrap();
     sweep(&store);

@@ -35,13 +35,10 @@ pub enum VolumeError {
     Options { name: String, source: OptionError },
     #[error("create {name}")]
     ByPlugin { name: String, source: PluginError },
-    #[error(
-        "Volume {name} is being filled with what the image has, for another container of this pod; start this one \
-         once that one has started"
-    )]
-    BeingFilled { name: String },
-    #[error("Volume {name} is being mounted, unmounted or filled by others, for more than a minute now")]
+    #[error("Volume {name} is being mounted, unmounted or filled by others; try again when that is over")]
     Busy { name: String },
+    #[error("The start was called off while it had or waited for volume {name}")]
+    CalledOff { name: String },
     #[error("remove {name}: {} is mounted in it; unmount that first", .below.display())]
     MountedBelow { name: String, below: PathBuf },
     #[error(transparent)]

@@ -17,11 +17,11 @@ use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use super::VolumeError;
+use super::patience::{Patience, wait};
 use crate::sandbox::remove;
-use crate::store::files::{ensure_folder, sync_parent, within};
+use crate::store::files::{ensure_folder, sync_parent};
 use crate::store::{PassingLock, Store};
 
 /// One volume's.
@@ -120,20 +120,13 @@ impl Folder {
 }
 
 /// The right to make, remove, mount or unmount a volume.
-pub fn lock(store: &Store, name: &str) -> Result<PassingLock, VolumeError> {
-    let path = store.paths().volume_lock(name);
-    wait(name, || PassingLock::attempt(&path))
+pub fn lock(store: &Store, name: &str, patience: Patience<'_>) -> Result<PassingLock, VolumeError> {
+    wait(name, patience, || attempt(store, name))
 }
 
-/// Waits for what others may hold for as long as a mount of a file server or a copy takes. Whoever waits may have to
-/// be ended meanwhile.
-pub fn wait<L, E: Into<VolumeError>>(
-    name: &str,
-    attempt: impl Fn() -> Result<Option<L>, E>,
-) -> Result<L, VolumeError> {
-    const LIMIT: Duration = Duration::from_secs(60);
-    let lock = within(LIMIT, attempt).map_err(Into::into)?;
-    lock.ok_or_else(|| VolumeError::Busy { name: name.to_owned() })
+/// The same, if nobody has it.
+pub fn attempt(store: &Store, name: &str) -> Result<Option<PassingLock>, VolumeError> {
+    Ok(PassingLock::attempt(&store.paths().volume_lock(name))?)
 }
 
 /// Makes an empty file that survives a power cut.

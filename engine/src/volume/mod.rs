@@ -16,6 +16,7 @@ pub mod machine;
 pub mod model;
 pub mod options;
 pub mod parse;
+pub mod patience;
 pub mod populate;
 pub mod prune;
 pub mod seen;

@@ -1,7 +1,7 @@
 //! The first use of an empty volume, when it gets what the image has at its target.
 //!
-//! Whoever copies holds the volume's lock, and whoever mounts the volume meanwhile waits for that
-//! ([`super::driver::mount`]). So a mark of a copy under way that nobody holds the lock of is a copy that was cut
+//! Whoever copies holds the volume's lock, and whoever mounts the volume meanwhile waits for that, as long as the copy
+//! takes or until its own start is called off ([`super::driver::mount`]). So a mark of a copy under way that nobody holds the lock of is a copy that was cut
 //! short, nobody else has written to the volume since, and it is emptied and done again. A copy is not marked while
 //! others have the volume mounted, who may write to it at any time, or for a container of a pod, whose others may come to:
 //! cut short, it stays as far as it came, as docker's does.
@@ -9,36 +9,35 @@
 //! In a virtual machine a block volume is filled by the agent, which sees whether it is new: the host does not look into
 //! it.
 
-use std::collections::HashSet;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::path::Path;
 
 use nix::fcntl::FlockArg;
 
 use super::driver::{self, block};
-use super::folder::{Folder, mark, open_folder, unmark, wait};
+use super::folder::{Folder, mark, open_folder, unmark};
+use super::patience::{Patience, wait};
 use super::{VolumeError, VolumeRow};
 use crate::sandbox::remove;
 use crate::store::files::sync_parent;
-use crate::store::{FileLock, Kind, Store};
+use crate::store::{self, FileLock, Kind, Store};
 
 /// An empty volume that is being filled. Dropped, the copy was cut short.
 pub struct Population {
     folder: Folder,
     marked: bool,
     _lock: FileLock,
-    /// Dropped after the lock.
-    _here: Here,
 }
 
-/// Begins to fill a volume, which the caller's sandbox has mounted as a folder. None: it is not empty.
-/// [`VolumeError::BeingFilled`]: by this process itself.
-pub fn begin(store: &Store, row: &VolumeRow) -> Result<Option<Population>, VolumeError> {
+/// Begins to fill a volume, which the caller's sandbox has mounted as a folder. Waits while it is filled for another
+/// container, of the same sandbox too. None: it is not empty.
+pub fn begin(
+    store: &Store,
+    row: &VolumeRow,
+    patience: Patience<'_>,
+) -> Result<Option<Population>, VolumeError> {
     let folder = Folder::of(store, &row.name);
-    let here =
-        Here::enter(folder.path()).ok_or_else(|| VolumeError::BeingFilled { name: row.name.clone() })?;
-    let lock = lock(&folder, row)?;
+    let lock = wait(&row.name, patience, || attempt(&folder))?;
     let shown = driver::shown(store, row)?;
     if folder.copying().exists() {
         // Of one that died while this one waited, or could not make its container.
@@ -54,7 +53,7 @@ pub fn begin(store: &Store, row: &VolumeRow) -> Result<Option<Population>, Volum
     if marked {
         mark(&folder.copying())?;
     }
-    Ok(Some(Population { folder, marked, _lock: lock, _here: here }))
+    Ok(Some(Population { folder, marked, _lock: lock }))
 }
 
 impl Population {
@@ -64,16 +63,16 @@ impl Population {
     }
 }
 
-fn lock(folder: &Folder, row: &VolumeRow) -> Result<FileLock, VolumeError> {
-    wait(&row.name, || FileLock::attempt(&folder.lock(), FlockArg::LockExclusiveNonblock))
+fn attempt(folder: &Folder) -> Result<Option<FileLock>, store::Error> {
+    FileLock::attempt(&folder.lock(), FlockArg::LockExclusiveNonblock)
 }
 
-/// Waits until nobody fills the volume, which is not mounted, and empties it if that was cut short. With the volume's
-/// other lock in hand. Nobody begins to fill it as long as what is returned is held.
-pub(super) fn settle(folder: &Folder, row: &VolumeRow) -> Result<FileLock, VolumeError> {
-    let lock = lock(folder, row)?;
+/// Empties a volume, which is not mounted, if its copy was cut short. With the volume's other lock in hand. Nobody begins
+/// to fill it as long as what is returned is held; None: somebody is at it.
+pub(super) fn settle(folder: &Folder, row: &VolumeRow) -> Result<Option<FileLock>, VolumeError> {
+    let Some(lock) = attempt(folder)? else { return Ok(None) };
     if !folder.copying().exists() {
-        return Ok(lock);
+        return Ok(Some(lock));
     }
     match row.settings.block_bytes {
         Some(bytes) => {
@@ -83,7 +82,7 @@ pub(super) fn settle(folder: &Folder, row: &VolumeRow) -> Result<FileLock, Volum
         None => empty(&folder.data())?,
     }
     end_mark(folder)?;
-    Ok(lock)
+    Ok(Some(lock))
 }
 
 /// Not to come back by a power cut: whatever containers had written by then, and brought to the disk, would be emptied.
@@ -111,27 +110,6 @@ fn empty(shown: &Path) -> Result<(), VolumeError> {
     // Its owner and mode were the image's already.
     fs::remove_dir(shown).map_err(VolumeError::io("remove", shown))?;
     open_folder(shown)
-}
-
-/// The volumes that this process fills: flock(2) would have it wait for itself.
-static HERE: LazyLock<Mutex<HashSet<PathBuf>>> = LazyLock::new(Mutex::default);
-
-struct Here(PathBuf);
-
-impl Here {
-    fn enter(path: &Path) -> Option<Self> {
-        here().insert(path.to_owned()).then(|| Self(path.to_owned()))
-    }
-}
-
-impl Drop for Here {
-    fn drop(&mut self) {
-        here().remove(&self.0);
-    }
-}
-
-fn here() -> MutexGuard<'static, HashSet<PathBuf>> {
-    HERE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use crate::volume::catalog::{Wanted, ensure, remove, sweep};
 use crate::volume::driver::plugin::tests::Machine;
 use crate::volume::driver::plugin::tests::server::Answer;
 use crate::volume::driver::{self, Mounted};
+use crate::volume::patience::{CallOff, Patience};
 
 fn wanted(name: &str, driver: Option<&str>) -> Wanted {
     Wanted { name: Some(name.into()), driver: driver.map(Into::into), ..Wanted::default() }
@@ -64,7 +65,7 @@ fn a_plugin_mounts_for_each_sandbox_and_hears_of_those_that_were_killed() {
     let (_folder, store) = Store::temporary();
     let row = ensure(&store, wanted("ours", Some("shelf"))).unwrap();
     for sandbox in ["one", "two", "one"] {
-        let mounted = driver::mount(&store, &row, sandbox, Isolation::Vm).unwrap();
+        let mounted = driver::mount(&store, &row.name, sandbox, Isolation::Vm, Patience::COMMAND).unwrap();
         assert_eq!(mounted, Mounted::Folder(machine.shelf.path("ours")));
     }
     assert_eq!(machine.shelf.mounts("ours"), ["one", "two"]);
@@ -79,7 +80,7 @@ fn a_plugin_that_is_gone_is_asked_once_more_and_holds_nobody_up() {
     let machine = Machine::new();
     let (_folder, store) = Store::temporary();
     let row = ensure(&store, wanted("ours", Some("shelf"))).unwrap();
-    driver::mount(&store, &row, "one", Isolation::Vm).unwrap();
+    driver::mount(&store, &row.name, "one", Isolation::Vm, Patience::COMMAND).unwrap();
     let Machine { root: _root, shelf } = machine;
     drop(shelf);
     assert!(driver::unmount_all(&store, "one").is_err());
@@ -101,11 +102,40 @@ fn a_plugin_that_refuses_leaves_no_volume_and_no_mount() {
     machine.shelf.add("ours");
     let row = ensure(&store, wanted("ours", Some("shelf"))).unwrap();
     machine.shelf.answer("VolumeDriver.Mount", refusal());
-    assert!(driver::mount(&store, &row, "one", Isolation::Vm).is_err());
+    assert!(driver::mount(&store, &row.name, "one", Isolation::Vm, Patience::COMMAND).is_err());
     assert!(store.db().mounts_of("ours").unwrap().is_empty());
     machine.shelf.answer("VolumeDriver.Remove", refusal());
     assert!(remove(&store, "ours", false).is_err());
     assert!(store.db().volume("ours").is_ok() && store.paths().volume("ours").exists());
     remove(&store, "ours", true).unwrap();
     assert!(store.db().volume("ours").is_err() && !store.paths().volume("ours").exists());
+}
+
+#[test]
+fn what_a_plugin_mounts_after_the_start_was_called_off_is_unmounted_again() {
+    const CALL: &str = "VolumeDriver.Mount";
+    let machine = Machine::new();
+    let (_folder, store) = Store::temporary();
+    ensure(&store, wanted("late", Some("shelf"))).unwrap();
+    machine.shelf.hold(CALL);
+    let start = CallOff::default();
+    std::thread::scope(|scope| {
+        let mounting = scope.spawn(|| {
+            machine.enter();
+            driver::mount(&store, "late", "one", Isolation::Namespace, Patience::UntilOff(&start))
+        });
+        machine.shelf.wait_for_held(1);
+        start.call_off();
+        let begin = std::time::Instant::now();
+        driver::unmount_all(&store, "one").unwrap();
+        sweep(&store);
+        ensure(&store, wanted("late", None)).unwrap();
+        assert!(remove(&store, "late", true).is_err(), "in use");
+        assert!(begin.elapsed() < std::time::Duration::from_secs(5), "nobody waits for the plugin");
+        machine.shelf.let_go();
+        assert!(matches!(mounting.join().unwrap(), Err(VolumeError::CalledOff { .. })));
+    });
+    assert_eq!(machine.shelf.calls().iter().filter(|call| call.contains("ount late")).count(), 2);
+    assert!(machine.shelf.mounts("late").is_empty() && store.db().mounts_of("late").unwrap().is_empty());
+    remove(&store, "late", false).unwrap();
 }

@@ -2,6 +2,7 @@
 
 mod against_docker;
 mod commands;
+mod hanging;
 mod inspected;
 mod plugin;
 mod refused;

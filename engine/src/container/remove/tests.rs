@@ -9,6 +9,7 @@ use crate::sandbox::mode::Isolation;
 use crate::store::db::images::NewImage;
 use crate::store::{NewSandbox, PodRow, With};
 use crate::volume::catalog::{self, Wanted};
+use crate::volume::patience::Patience;
 
 /// A store with an image and rows of containers, whose folders are there and whose locks are free.
 pub(crate) struct Fixture {
@@ -172,7 +173,7 @@ fn a_pod_lets_go_of_volumes_that_only_a_removed_container_had() {
     let wanted = |name: &str| Wanted { name: Some(name.to_string()), ..Wanted::default() };
     for name in ["shared", "alone"] {
         let row = catalog::ensure(&fixture.store, wanted(name)).unwrap();
-        driver::mount(&fixture.store, &row, "pod", mode).unwrap();
+        driver::mount(&fixture.store, &row.name, "pod", mode, Patience::COMMAND).unwrap();
     }
     for (id, volumes) in [("one", &["shared", "alone"][..]), ("two", &["shared"])] {
         let mut row = ContainerRow::new(id, id, Digest::of(b"image"), mode, String::new());

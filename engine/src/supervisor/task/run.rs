@@ -47,6 +47,8 @@ pub enum StartError {
     Died(String),
     #[error("Failed to look at the container's networks")]
     Networks(#[from] store::Error),
+    #[error("The start was called off: the container was killed, stopped or removed meanwhile")]
+    CalledOff,
     #[error(transparent)]
     Attach(#[from] AttachError),
     #[error(transparent)]
@@ -90,9 +92,6 @@ fn exit_code(kind: ErrorKind) -> i32 {
 impl Task {
     /// Everything up to the exec.
     pub(super) fn prepare(&mut self) -> Result<Run, StartError> {
-        let shared = self.shared.clone();
-        // Others of a pod wait for the volumes that are filled here: their lock is this process'.
-        let _filling = self.fills_volumes().then(|| shared.fill());
         let preparing = self.begin_attach();
         let sandbox = self.shared.sandbox()?;
         let (mounts, filling) = self.attach(preparing, &sandbox)?;
@@ -328,6 +327,10 @@ impl Task {
 
     pub(super) fn start_again(&mut self) {
         let prepared = self.prepare();
+        if let (Phase::Resting { .. }, Err(StartError::CalledOff)) = (&self.phase, &prepared) {
+            // Whoever did it has sent an order, which finds it as it was.
+            return;
+        }
         if let (Phase::Resting { until, .. }, Err(error)) = (&mut self.phase, &prepared)
             && self.plan.config.share.pid.is_some()
             && error.is_of_another()

@@ -1,18 +1,45 @@
 //! What a start needs of the host's files: made ready while the sandbox comes up, told to the agent, taken back.
 
+use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Weak};
 
 use hull_guest::protocol::{Mount, Request};
 
 use super::run::StartError;
+use super::starting::News;
 use super::{PATIENCE, Task};
-use crate::sandbox::{LaunchError, Sandbox};
+use crate::sandbox::Sandbox;
+use crate::store::Store;
 use crate::supervisor::chain;
-use crate::supervisor::keeper::Promise;
+use crate::supervisor::shared::start_privileged;
+use crate::volume::VolumeError;
 use crate::volume::attach::{self, AttachError, Attached, Filling, Prepared, Unsealed};
-use crate::volume::{Kind, MountPoint};
+use crate::volume::patience::CallOff;
 
-pub(super) type Preparing = Option<Promise<Result<Prepared, AttachError>>>;
+/// Volumes that are being attached. Dropped: they are not wanted any more.
+pub(super) struct Preparing {
+    start: CallOff,
+    news: Receiver<News>,
+}
+
+impl Preparing {
+    fn wait(self) -> Result<Prepared, StartError> {
+        match self.news.recv() {
+            Ok(None | Some(Err(AttachError::Volume(VolumeError::CalledOff { .. })))) => {
+                Err(StartError::CalledOff)
+            }
+            Ok(Some(outcome)) => Ok(outcome?),
+            // There was no thread to be had for them.
+            Err(_) => Err(StartError::Thread),
+        }
+    }
+}
+
+impl Drop for Preparing {
+    fn drop(&mut self) {
+        self.start.call_off();
+    }
+}
 
 /// What a machine was shown for a container.
 #[derive(Default)]
@@ -28,34 +55,46 @@ impl Task {
         !self.plan.config.volumes.is_empty()
     }
 
-    /// Whether it may have to fill a volume.
-    pub(super) fn fills_volumes(&self) -> bool {
-        let fills = |volume: &MountPoint| matches!(volume.kind, Kind::Volume { copy: true, .. });
-        self.plan.config.volumes.iter().any(fills)
-    }
-
-    /// Begins to make the container's binds and volumes ready.
-    pub(super) fn begin_attach(&self) -> Preparing {
+    /// Begins to make the container's binds and volumes ready, in a thread of its own: it may take long, and the keeper
+    /// has others to look after. Of a start that was called off, that thread takes back what comes late, and the
+    /// supervisor does not end before it has.
+    pub(super) fn begin_attach(&mut self) -> Option<Preparing> {
+        self.called_off = false;
         if !self.has_volumes() {
             return None;
         }
-        let volumes = self.plan.config.volumes.clone();
-        let (sandbox, mode) = (self.shared.id().to_string(), self.shared.mode());
-        Some(self.shared.keeper.begin(move |kept| attach::prepare(kept.store()?, &sandbox, mode, &volumes)))
+        let (start, told, news) = self.handle.starting.begin();
+        let (shared, volumes, wanted) =
+            (self.shared.clone(), self.plan.config.volumes.clone(), start.clone());
+        let attach = move |store: &Store| {
+            let prepared = attach::prepare(store, shared.id(), shared.mode(), &volumes, &wanted);
+            // Nobody hears of it: it is let go of.
+            let _ = told.send(Some(prepared));
+        };
+        let shared = self.shared.clone();
+        let _begun = self.shared.keeper.begin(move |kept| match kept.store().cloned() {
+            Ok(store) => {
+                let thread = start_privileged("volumes", move || attach(&store));
+                thread.into_iter().for_each(|thread| shared.remember(thread));
+            }
+            Err(error) => eprintln!("Failed to open the store for volumes: {error}"),
+        });
+        Some(Preparing { start, news })
     }
 
     /// All that is mounted in the container, once the sandbox is up, and the volumes that are filled meanwhile.
     pub(super) fn attach(
         &mut self,
-        preparing: Preparing,
+        preparing: Option<Preparing>,
         sandbox: &Arc<Sandbox>,
     ) -> Result<(Vec<Mount>, Filling), StartError> {
         // Of a start that failed, and is tried again.
         self.take_back();
         let mut attached = Attached::default();
         if let Some(preparing) = preparing {
-            let ending = || LaunchError::Died("The supervisor is ending".to_string());
-            let prepared = preparing.wait().ok_or_else(ending)??;
+            let prepared = preparing.wait();
+            self.called_off = matches!(prepared, Err(StartError::CalledOff));
+            let prepared = prepared?;
             let told = prepared.told(&**sandbox, &mut attached);
             let (shares, unsealed) = (attached.shares, attached.unsealed);
             self.shown = Shown { sandbox: Arc::downgrade(sandbox), shares, unsealed };

@@ -20,7 +20,8 @@ use crate::rootless::in_user_namespace;
 use crate::sandbox::disk;
 use crate::store::Store;
 use crate::store::files::within;
-use crate::volume::folder::{Folder, open_folder, wait};
+use crate::volume::folder::{Folder, open_folder};
+use crate::volume::patience::{Patience, wait};
 use crate::volume::{VolumeError, VolumeRow};
 
 #[derive(Debug, thiserror::Error)]
@@ -93,14 +94,18 @@ pub fn check_host(row: &VolumeRow) -> Result<(), BlockError> {
 }
 
 /// Mounts it on the host, where it may be mounted already. What containers see of it.
-pub fn mount_on_host(row: &VolumeRow, folder: &Folder) -> Result<PathBuf, VolumeError> {
+pub fn mount_on_host(
+    row: &VolumeRow,
+    folder: &Folder,
+    patience: Patience<'_>,
+) -> Result<PathBuf, VolumeError> {
     check_host(row)?;
     let place = folder.mounted_disk();
     open_folder(&place)?;
     if !mounts::is_mounted(&place)? {
         let attach =
             || loopdev::attach(&folder.disk()).map_err(|error| BlockError::Loop(row.name.clone(), error));
-        let device = wait(&row.name, attach)?;
+        let device = wait(&row.name, patience, attach)?;
         let (options, kind): (Option<&str>, _) = (None, Some("ext4"));
         // A device node in a volume is of no use to a container.
         let flags = MsFlags::MS_NODEV | MsFlags::MS_NOATIME;

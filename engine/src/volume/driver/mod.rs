@@ -15,10 +15,11 @@ use self::local::Local;
 use self::plugin::{Plugin, PluginError};
 use super::folder::{self, Folder, open_folder};
 use super::model::LOCAL;
+use super::patience::{Patience, wait};
 use super::{VolumeError, VolumeRow, populate};
 use crate::rootless::in_user_namespace;
 use crate::sandbox::mode::Isolation;
-use crate::store::{Kind, Store};
+use crate::store::{FileLock, Kind, PassingLock, Store};
 use crate::supervisor::chain;
 
 /// What a container is to be given.
@@ -81,14 +82,18 @@ pub(super) fn remove(row: &VolumeRow) -> Result<(), VolumeError> {
 }
 
 /// Mounts a volume for a sandbox; again and again changes nothing. Waits while it is filled for another
-/// ([`populate`]). A block volume is a disk if the sandbox is a virtual machine.
-pub fn mount(store: &Store, row: &VolumeRow, sandbox: &str, mode: Isolation) -> Result<Mounted, VolumeError> {
-    let _lock = folder::lock(store, &row.name)?;
-    // It may have changed, or gone, before the lock was free.
-    let row = store.db().volume(&row.name)?;
-    let folder = Folder::of(store, &row.name);
-    let has_it = store.db().mounts_of(&row.name)?.iter().any(|other| other == sandbox);
-    let settled = (!has_it && row.is_stored()).then(|| populate::settle(&folder, &row)).transpose()?;
+/// ([`populate`]). A block volume is a disk if the sandbox is a virtual machine. Nothing new is mounted for a start that
+/// was called off by the time this returns.
+pub fn mount(
+    store: &Store,
+    name: &str,
+    sandbox: &str,
+    mode: Isolation,
+    patience: Patience<'_>,
+) -> Result<Mounted, VolumeError> {
+    let folder = Folder::of(store, name);
+    let ready = wait(name, patience, || ready(store, name, &folder, sandbox))?;
+    let Ready { row, settled, _lock } = ready;
     let block = row.settings.block_bytes.is_some();
     if block && mode == Isolation::Namespace {
         block::check_host(&row)?;
@@ -96,20 +101,50 @@ pub fn mount(store: &Store, row: &VolumeRow, sandbox: &str, mode: Isolation) -> 
     let new = store.db().add_volume_mount(&row.name, sandbox, block)?;
     // From here on, who fills it knows that it is not alone.
     drop(settled);
-    show(store, &row, &folder, sandbox, mode).inspect_err(|_| {
-        if new {
+    let shown = show(store, &row, &folder, (sandbox, mode), patience);
+    let shown = match shown {
+        // However long it took.
+        Ok(_) if patience.is_off() => Err(VolumeError::CalledOff { name: row.name.clone() }),
+        shown => shown,
+    };
+    shown.inspect_err(|error| {
+        let is_late = matches!(error, VolumeError::CalledOff { .. });
+        if new || is_late && !is_used_in_pod(store, name, sandbox).unwrap_or(true) {
             // The first error is the one to tell; what is left is swept.
             let _ = unmount_locked(store, &row, &folder, sandbox, Silence::AskAgain);
         }
     })
 }
 
+/// A volume that may be mounted.
+struct Ready {
+    row: VolumeRow,
+    /// Nobody fills it.
+    settled: Option<FileLock>,
+    _lock: PassingLock,
+}
+
+/// None: others have it. Who waits for a copy does so without the volume's lock, for which commands wait.
+fn ready(store: &Store, name: &str, folder: &Folder, sandbox: &str) -> Result<Option<Ready>, VolumeError> {
+    let Some(_lock) = folder::attempt(store, name)? else { return Ok(None) };
+    let row = store.db().volume(name)?;
+    let mounts = store.db().mounts_of(name)?;
+    let has_it = mounts.iter().any(|other| other == sandbox);
+    // One that cannot be had at all is not waited for.
+    let is_taken = row.settings.block_bytes.is_some() && !mounts.is_empty();
+    if has_it || is_taken || !row.is_stored() {
+        return Ok(Some(Ready { row, settled: None, _lock }));
+    }
+    let settled = populate::settle(folder, &row)?;
+    Ok(settled.map(|settled| Ready { row, settled: Some(settled), _lock }))
+}
+
 fn show(
     store: &Store,
     row: &VolumeRow,
     folder: &Folder,
-    sandbox: &str,
-    mode: Isolation,
+    (sandbox, mode): (&str, Isolation),
+    patience: Patience<'_>,
 ) -> Result<Mounted, VolumeError> {
     match (driver(row)?, mode) {
         (Driver::Local(Local::Plain), _) => Ok(Mounted::Folder(folder.data())),
@@ -118,7 +153,7 @@ fn show(
             Ok(Mounted::Folder(folder.data()))
         }
         (Driver::Local(Local::Block(_)), Isolation::Namespace) => {
-            Ok(Mounted::Folder(block::mount_on_host(row, folder)?))
+            Ok(Mounted::Folder(block::mount_on_host(row, folder, patience)?))
         }
         (Driver::Local(Local::Block(_)), Isolation::Vm) => {
             if !row.settings.written_by_machine {
@@ -164,9 +199,18 @@ fn unmount_each(store: &Store, sandbox: &str, silence: Silence) -> Result<(), Vo
     let mut outcome = Ok(());
     for name in store.db().mounted_by(sandbox)? {
         let one = unmount_unless(store, &name, sandbox, silence, || Ok(false));
-        outcome = outcome.and(one);
+        outcome = outcome.and(unless_busy(one));
     }
     outcome
+}
+
+/// Who has a volume's lock for long hangs in its plugin or in a file server. It may be a start of the same sandbox that
+/// was called off, which takes the volume back itself; else its row is left to a sweep.
+fn unless_busy(outcome: Result<(), VolumeError>) -> Result<(), VolumeError> {
+    match outcome {
+        Err(VolumeError::Busy { .. }) => Ok(()),
+        other => other,
+    }
 }
 
 /// Takes those back from a pod that goes on which none of its containers has any more.
@@ -174,14 +218,17 @@ pub fn unmount_unused(store: &Store, pod: &str, names: &[String]) -> Result<(), 
     let mounted = store.db().mounted_by(pod)?;
     let mut outcome = Ok(());
     for name in names.iter().filter(|name| mounted.contains(name)) {
-        let one = unmount_unless(store, name, pod, Silence::AskAgain, || {
-            let users = store.db().users_of(name)?;
-            let members = store.db().containers_of_pod(pod)?;
-            Ok(members.iter().any(|member| users.contains(&member.id)))
-        });
-        outcome = outcome.and(one);
+        let one = unmount_unless(store, name, pod, Silence::AskAgain, || is_used_in_pod(store, name, pod));
+        outcome = outcome.and(unless_busy(one));
     }
     outcome
+}
+
+/// Whether a container of the sandbox's, which is a pod, has it. A container's own sandbox goes with it.
+fn is_used_in_pod(store: &Store, name: &str, pod: &str) -> Result<bool, VolumeError> {
+    let users = store.db().users_of(name)?;
+    let members = store.db().containers_of_pod(pod)?;
+    Ok(members.iter().any(|member| users.contains(&member.id)))
 }
 
 /// `used` is asked with the volume's lock in hand: nobody begins to use it meanwhile.
@@ -192,8 +239,9 @@ fn unmount_unless(
     silence: Silence,
     used: impl FnOnce() -> Result<bool, VolumeError>,
 ) -> Result<(), VolumeError> {
-    let _lock = folder::lock(store, name)?;
-    if used()? {
+    let _lock = folder::lock(store, name, Patience::BRIEF)?;
+    let is_mounted = store.db().mounts_of(name)?.iter().any(|other| other == sandbox);
+    if !is_mounted || used()? {
         return Ok(());
     }
     let folder = Folder::of(store, name);

@@ -24,7 +24,7 @@ fn volume(store: &Store, name: &str, pairs: &[(&str, &str)]) -> VolumeRow {
 }
 
 fn on_host(store: &Store, row: &VolumeRow, sandbox: &str) -> Result<Mounted, VolumeError> {
-    mount(store, row, sandbox, Isolation::Namespace)
+    mount(store, &row.name, sandbox, Isolation::Namespace, Patience::COMMAND)
 }
 
 #[test]
@@ -129,12 +129,12 @@ fn a_block_volume_is_a_folder_on_a_host_until_a_machine_has_written_to_it() {
     let population = || {
         let row = store.db().volume("db").unwrap();
         on_host(&store, &row, "two").unwrap();
-        let begun = populate::begin(&store, &row).unwrap();
+        let begun = populate::begin(&store, &row, Patience::COMMAND).unwrap();
         unmount_all(&store, "two").unwrap();
         begun.is_some()
     };
     assert!(!population(), "it has a file");
-    let mounted = mount(&store, &row, "machine", Isolation::Vm).unwrap();
+    let mounted = mount(&store, "db", "machine", Isolation::Vm, Patience::COMMAND).unwrap();
     assert_eq!(mounted, Mounted::Disk(folder.disk()));
     let held = block::open(&block::path(&store, "db")).unwrap();
     assert!(matches!(block::open(&folder.disk()), Err(block::BlockError::InUse(_))));
@@ -144,7 +144,7 @@ fn a_block_volume_is_a_folder_on_a_host_until_a_machine_has_written_to_it() {
     let text = on_host(&store, &row, "one").unwrap_err().to_string();
     assert!(text.contains("a virtual machine has written to"), "{text}");
     assert!(store.db().mounts_of("db").unwrap().is_empty());
-    mount(&store, &row, "machine", Isolation::Vm).unwrap();
+    mount(&store, "db", "machine", Isolation::Vm, Patience::COMMAND).unwrap();
 }
 
 #[test]
@@ -169,12 +169,12 @@ fn a_copy_into_a_disk_that_was_cut_short_is_begun_again_on_a_new_one() {
     }
     let row = volume(&store, "db", &[("kind", "block"), ("size", "64m")]);
     let Mounted::Folder(shown) = on_host(&store, &row, "one").unwrap() else { panic!("no folder") };
-    drop(populate::begin(&store, &row).unwrap().unwrap());
+    drop(populate::begin(&store, &row, Patience::COMMAND).unwrap().unwrap());
     fs::write(shown.join("half"), "x").unwrap();
     unmount_all(&store, "one").unwrap();
     on_host(&store, &row, "two").unwrap();
     assert_eq!(fs::read_dir(&shown).unwrap().count(), 0);
-    populate::begin(&store, &row).unwrap().unwrap().finish().unwrap();
+    populate::begin(&store, &row, Patience::COMMAND).unwrap().unwrap().finish().unwrap();
     unmount_all(&store, "two").unwrap();
 }
 

@@ -19,10 +19,16 @@ pub struct Machine {
 impl Machine {
     pub fn new() -> Self {
         let root = tempfile::tempdir().unwrap();
-        OF_TEST.set(Some(root.path().to_owned()));
         let socket = root.path().join("run/docker/plugins/shelf.sock");
         let shelf = server::Plugin::start(&socket, &root.path().join("shelf"));
-        Self { root, shelf }
+        let machine = Self { root, shelf };
+        machine.enter();
+        machine
+    }
+
+    /// This thread is of the machine, too.
+    pub fn enter(&self) {
+        OF_TEST.set(Some(self.root.path().to_owned()));
     }
 
     fn file(&self, path: &str, text: &str) {
