@@ -64,9 +64,10 @@ impl Database {
         })
     }
 
-    /// Removes a volume that no container was made with and no sandbox has mounted.
+    /// Removes a volume that no container was made with and no sandbox has mounted. No power cut brings it back, without
+    /// what it held.
     pub fn remove_volume(&self, name: &str) -> Result<()> {
-        self.write("remove a volume", |tx| {
+        self.write_durably("remove a volume", |tx| {
             let row = find(tx, name)?.ok_or_else(|| not_found(name))?;
             let mut users = users(tx, name)?;
             users.extend(mounts(tx, name)?);
