@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use hull_tests::{BUSYBOX, DEBIAN, Isolation, World, eventually, isolation, paths, pod};
+use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 /// One of each kind.
@@ -119,6 +120,26 @@ fn starts_that_are_killed_are_cleared_away() {
     assert_eq!(world.left(), [""; 0]);
     world.sleeping("after", &options);
     world.exec("after", USE).exits(0);
+}
+
+/// Of one that was to be removed, the volume without a name goes with it, at whatever moment it is killed.
+#[test]
+fn a_killed_container_that_was_to_be_removed_takes_its_own_volume_along() {
+    let world = World::new();
+    for moment in 0..8 {
+        let running = world.script("-v /anonymous", BUSYBOX, "sleep 1000").spawn();
+        match moment {
+            0 => drop(eventually("it runs", || world.say("ps -q").text().lines().next().map(str::to_owned))),
+            moment => std::thread::sleep(Duration::from_millis(6 * moment)),
+        }
+        kill(running.pid(), Signal::SIGKILL).unwrap();
+        drop(running);
+        // Whoever was killed may just have begun the supervisor.
+        eventually("it is swept", || {
+            pod::supervisors_of(&world.store.root).into_iter().for_each(pod::murder);
+            (world.say("ps -aq").text().is_empty() && world.volumes().is_empty()).then_some(())
+        });
+    }
 }
 
 /// A copy of what the image has that was cut short is not taken for a whole one.

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 
 use super::confirm::confirmed;
 use super::output::human_size;
-use super::{Exit, for_each, inspect, output, swept, volume_list};
+use super::{Exit, Failure, for_each, inspect, output, swept, volume_list};
 use crate::container::create::labels;
 use crate::context::Context;
 use crate::text::escape;
@@ -42,6 +42,9 @@ pub struct CreateArgs {
     opt: Vec<String>,
     /// Its name [default: 64 hexadecimal digits]
     #[arg(value_name = "VOLUME")]
+    volume: Option<String>,
+    /// The same, as docker had it before.
+    #[arg(long, value_name = "NAME", hide = true)]
     name: Option<String>,
 }
 
@@ -89,9 +92,16 @@ pub fn volume(context: &Context, command: VolumeCommand) -> Exit {
 }
 
 fn create(context: &Context, args: CreateArgs) -> Exit {
+    // As docker's: an empty name is none.
+    let name = args.name.filter(|name| !name.is_empty());
+    if name.is_some() && args.volume.is_some() {
+        const TWICE: &str =
+            "conflicting options: cannot specify a volume-name through both --name and as a positional arg";
+        return Err(Failure { code: 1, error: anyhow::anyhow!(TWICE) });
+    }
     let wanted = Wanted {
-        // As docker's: an empty name is none.
-        name: args.name.filter(|name| !name.is_empty()),
+        name: args.volume.filter(|name| !name.is_empty()).or(name),
+        goes_with: None,
         driver: Some(args.driver),
         labels: labels(&args.label),
         options: labels(&args.opt),

@@ -353,7 +353,7 @@ fn add_with_volumes(
 ) -> Result<(ContainerRow, Option<u32>), CreateError> {
     let mut attempt = 0;
     loop {
-        let made = new.volumes.make(store)?;
+        let made = new.volumes.make(store, new.config.remove.then_some(&new.id))?;
         new.config.volumes.clone_from(&made.points);
         match add_rows(store, new, &made.volumes(), starting) {
             Err(store::Error::NotFound { what: "volume", .. }) if attempt < VOLUME_ATTEMPTS => {

@@ -147,7 +147,6 @@ fn remove_member(store: &Store, row: &ContainerRow) {
 /// Removes what has no container: folders and cgroups of somebody killed between making them and the
 /// row, or after it went. Also goes on with removals that were cut short.
 pub fn orphans(store: &Store) {
-    let Some(_alone) = Creating::nobody_is(&store.paths().sandboxes()) else { return };
     for row in &store.db().containers_in(ContainerState::Removing).unwrap_or_default() {
         if row.pod.is_some() {
             remove_member(store, row);
@@ -160,7 +159,15 @@ pub fn orphans(store: &Store) {
         if_dead(store, owner, || container_remove::unplug(store, owner));
     }
     volume::sweep(store);
-    let (Ok(mut ids), Ok(pods)) = (store.db().container_ids(), store.db().pods()) else { return };
+    let forsaken = without_rows(store);
+    volume::options::remove_anonymous(store, &forsaken);
+}
+
+/// Folders and cgroups, as long as nobody is making some, which has to wait meanwhile: no plugin and no supervisor is
+/// asked. The volumes that were to go with a container that is not there.
+fn without_rows(store: &Store) -> Vec<String> {
+    let Some(_alone) = Creating::nobody_is(&store.paths().sandboxes()) else { return Vec::new() };
+    let (Ok(mut ids), Ok(pods)) = (store.db().container_ids(), store.db().pods()) else { return Vec::new() };
     ids.extend(pods.into_iter().map(|pod| pod.id));
     let known = |id: &str| ids.contains(id);
     let paths = store.paths();
@@ -174,6 +181,7 @@ pub fn orphans(store: &Store) {
         }
     }
     cgroup::remove_abandoned(known);
+    volume::catalog::forsaken(store, known)
 }
 
 #[cfg(test)]

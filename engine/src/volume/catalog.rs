@@ -31,6 +31,8 @@ pub struct Wanted {
     pub driver: Option<String>,
     pub labels: BTreeMap<String, String>,
     pub options: BTreeMap<String, String>,
+    /// Of one without a name: a container.
+    pub goes_with: Option<String>,
 }
 
 /// Finds a volume, or makes it. As docker's: of one that is there only the driver has to be the one that is wanted.
@@ -58,7 +60,13 @@ pub fn ensure(store: &Store, wanted: Wanted) -> Result<VolumeRow, VolumeError> {
         labels.insert(ANONYMOUS_LABEL.to_owned(), String::new());
     }
     let driver = wanted.driver.or(found).unwrap_or_else(|| LOCAL.to_owned());
-    let settings = VolumeSettings { labels, options: wanted.options, anonymous, ..VolumeSettings::default() };
+    let settings = VolumeSettings {
+        labels,
+        options: wanted.options,
+        anonymous,
+        goes_with: wanted.goes_with.filter(|_| anonymous),
+        ..VolumeSettings::default()
+    };
     make(store, VolumeRow { name, driver, created: now_ns(), settings })
 }
 
@@ -122,7 +130,7 @@ pub fn remove(store: &Store, name: &str, force: bool) -> Result<(), VolumeError>
     unused(store, name)?;
     let _lock = folder::lock(store, name, Patience::COMMAND)?;
     let row = match store.db().volume(name) {
-        Err(error) if error.kind() == Kind::NotFound => return remove_elsewhere(name, force, error),
+        Err(error) if error.kind() == Kind::NotFound => return remove_elsewhere(name, force),
         row => row?,
     };
     let folder = Folder::of(store, name);
@@ -146,11 +154,11 @@ pub fn remove(store: &Store, name: &str, force: bool) -> Result<(), VolumeError>
 }
 
 /// One that its plugin has and no container ever had. By force, what is not there is gone.
-fn remove_elsewhere(name: &str, force: bool, missing: store::Error) -> Result<(), VolumeError> {
+fn remove_elsewhere(name: &str, force: bool) -> Result<(), VolumeError> {
     match seen::elsewhere(name) {
         Some(driver) => driver::remove(&seen::foreign(name, &driver)),
         None if force => Ok(()),
-        None => Err(missing.into()),
+        None => Err(not_found(name)),
     }
 }
 
@@ -186,7 +194,7 @@ fn nothing_mounted(name: &str, path: &Path) -> Result<(), VolumeError> {
 }
 
 fn not_found(name: &str) -> VolumeError {
-    store::Error::NotFound { what: "volume", name: name.to_owned() }.into()
+    VolumeError::NotFound { name: name.to_owned() }
 }
 
 /// Removes those of a container's volumes that were made for it alone and nobody uses.
@@ -194,19 +202,36 @@ pub fn remove_anonymous(store: &Store, names: &[String]) -> Result<(), VolumeErr
     let mut outcome = Ok(());
     for name in names {
         let one = match store.db().volume(name) {
-            Ok(row) if row.settings.anonymous => remove(store, name, false),
+            Ok(row) if row.settings.anonymous => {
+                remove(store, name, false).or_else(|error| stays(store, row, error))
+            }
             Ok(_) => Ok(()),
             Err(error) => Err(error.into()),
         };
         outcome = outcome.and(match one {
             // Another container's, too; somebody was faster.
-            Err(VolumeError::Store(store::Error::VolumeInUse { .. } | store::Error::NotFound { .. })) => {
-                Ok(())
-            }
+            Err(VolumeError::Store(store::Error::VolumeInUse { .. })) => Ok(()),
+            Err(error) if error.is_not_found() => Ok(()),
             other => other,
         });
     }
     outcome
+}
+
+/// One that other containers have by then (`--volumes-from`) is theirs, and goes with none of its own accord.
+fn stays(store: &Store, mut row: VolumeRow, error: VolumeError) -> Result<(), VolumeError> {
+    if row.settings.goes_with.is_some() && !store.db().users_of(&row.name)?.is_empty() {
+        row.settings.goes_with = None;
+        store.db().change_volume(&row.name, &row.settings)?;
+    }
+    Err(error)
+}
+
+/// The volumes that were to go with a container of which nothing is known. Nobody makes one meanwhile.
+pub fn forsaken(store: &Store, known: impl Fn(&str) -> bool) -> Vec<String> {
+    let rows = store.db().volumes().unwrap_or_default();
+    let of_nobody = |row: &VolumeRow| row.settings.goes_with.as_deref().is_some_and(|id| !known(id));
+    rows.into_iter().filter(of_nobody).map(|row| row.name).collect()
 }
 
 /// Takes back what killed supervisors and commands have left. What cannot be, is left to the next sweep.

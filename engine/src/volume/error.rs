@@ -16,6 +16,9 @@ pub enum VolumeError {
     Store(#[from] store::Error),
     #[error("Failed to {what} {}", .path.display())]
     Io { what: &'static str, path: PathBuf, source: io::Error },
+    // Docker's words.
+    #[error("get {name}: no such volume")]
+    NotFound { name: String },
     #[error("Failed to read /dev/urandom")]
     Random(#[source] io::Error),
     #[error("create {0}: volume name is too short, names should be at least two alphanumeric characters")]
@@ -61,6 +64,10 @@ impl VolumeError {
 
     /// Whether it says that there is no such volume.
     pub fn is_not_found(&self) -> bool {
-        matches!(self, Self::Store(error) if error.kind() == store::Kind::NotFound)
+        match self {
+            Self::NotFound { .. } => true,
+            Self::Store(error) => error.kind() == store::Kind::NotFound,
+            _ => false,
+        }
     }
 }

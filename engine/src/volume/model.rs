@@ -39,6 +39,9 @@ pub struct VolumeSettings {
     /// Made for a container that did not name it, and removed with it (`--rm`, `rm -v`).
     #[serde(default)]
     pub anonymous: bool,
+    /// The container that it goes with, of its own accord (`--rm`): whoever is killed between both leaves it to a sweep.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub goes_with: Option<String>,
     /// Some: an ext4 file of that many bytes, which a virtual machine gets as a disk (`kind=block`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub block_bytes: Option<u64>,

@@ -61,16 +61,18 @@ pub struct Plan {
 #[derive(Debug)]
 struct Planned {
     point: MountPoint,
-    /// Some: a volume that is to be there, and whose name the point gets.
+    /// Some: a volume that is made where it is missing, and whose name the point gets. None, of a point that is a volume:
+    /// another container's, which is there.
     volume: Option<AskedVolume>,
 }
 
 impl Plan {
-    /// Finds the volumes, and makes those that are missing.
-    pub fn make(&self, store: &Store) -> Result<Made, OptionsError> {
+    /// Finds the volumes, and makes those that are missing. `goes_with`: the container, if those of its own are removed
+    /// with it.
+    pub fn make(&self, store: &Store, goes_with: Option<&str>) -> Result<Made, OptionsError> {
         let mut made = Made::default();
         for planned in &self.planned {
-            if let Err(error) = made.add(store, planned, self.place) {
+            if let Err(error) = made.add(store, planned, self.place, goes_with) {
                 made.undo(store);
                 return Err(error);
             }
@@ -87,15 +89,28 @@ pub struct Made {
 }
 
 impl Made {
-    fn add(&mut self, store: &Store, planned: &Planned, place: Place) -> Result<(), OptionsError> {
+    fn add(
+        &mut self,
+        store: &Store,
+        planned: &Planned,
+        place: Place,
+        goes_with: Option<&str>,
+    ) -> Result<(), OptionsError> {
         let mut point = planned.point.clone();
-        if let (Some(asked), Kind::Volume { name, .. }) = (planned.volume.clone(), &mut point.kind) {
-            let is_own = asked.name.is_none();
-            let AskedVolume { name: wanted, driver, labels, options, .. } = asked;
-            let row = catalog::ensure(store, Wanted { name: wanted, driver, labels, options })?;
-            if is_own {
-                self.own.push(row.name.clone());
-            }
+        if let Kind::Volume { name, .. } = &mut point.kind {
+            let row = match planned.volume.clone() {
+                None => store.db().volume(name)?,
+                Some(AskedVolume { name: wanted, driver, labels, options, .. }) => {
+                    let is_own = wanted.is_none();
+                    let goes_with = goes_with.map(str::to_owned);
+                    let wanted = Wanted { name: wanted, driver, labels, options, goes_with };
+                    let row = catalog::ensure(store, wanted)?;
+                    if is_own {
+                        self.own.push(row.name.clone());
+                    }
+                    row
+                }
+            };
             if row.settings.block_bytes.is_some() && place.mode == Isolation::Vm && place.in_pod {
                 return Err(OptionsError::BlockInPod(point.target));
             }
@@ -215,12 +230,10 @@ fn others(store: &Store, from: &From, all: &mut BTreeMap<String, Planned>) -> Re
     for mut point in Config::from_row(&row)?.volumes {
         point.readonly |= from.readonly;
         point.mode.clear();
-        let mut volume = None;
-        if let Kind::Volume { name, copy, .. } = &mut point.kind {
+        if let Kind::Volume { copy, .. } = &mut point.kind {
             *copy = false;
-            volume = Some(AskedVolume { name: Some(name.clone()), ..AskedVolume::default() });
         }
-        all.insert(point.target.clone(), Planned { point, volume });
+        all.insert(point.target.clone(), Planned { point, volume: None });
     }
     Ok(())
 }

@@ -30,7 +30,7 @@ fn refused(fixture: &Fixture, place: Place, asked: &Asked, image: &[&str]) -> St
 }
 
 fn made(fixture: &Fixture, asked: &Asked, image: &[&str]) -> Vec<MountPoint> {
-    planned(fixture, HERE, asked, image).unwrap().make(&fixture.store).unwrap().points
+    planned(fixture, HERE, asked, image).unwrap().make(&fixture.store, None).unwrap().points
 }
 
 /// `target source`, of a volume without a name `target -`.
@@ -78,6 +78,18 @@ fn what_is_named_wins_over_other_containers_and_both_over_volumes_of_ones_own() 
 }
 
 #[test]
+fn another_container_s_volume_that_has_gone_meanwhile_is_not_made_again() {
+    let fixture = Fixture::new();
+    let store = &fixture.store;
+    other(&fixture, "one", made(&fixture, &asked(&["named:/n"], &[], &[], &[]), &[]));
+    let plan = planned(&fixture, HERE, &asked(&[], &[], &["one2"], &[]), &[]).unwrap();
+    catalog::remove(store, "named", false).unwrap();
+    let error = plan.make(store, None).unwrap_err();
+    assert_eq!(error.to_string(), "No such volume: named");
+    assert!(store.db().volumes().unwrap().is_empty());
+}
+
+#[test]
 fn outer_mounts_come_first() {
     let fixture = Fixture::new();
     let words = asked(&["/usr:/a/b/c", "/usr:/z", "/usr:/a/b", "/a"], &[], &[], &[]);
@@ -91,13 +103,13 @@ fn volumes_of_its_own_go_with_a_container_that_never_came_to_be() {
     let fixture = Fixture::new();
     let plan = planned(&fixture, HERE, &asked(&["named:/n", "/own"], &[], &[], &[]), &["/image"]).unwrap();
     let count = || fixture.store.db().volumes().unwrap().len();
-    let made = plan.make(&fixture.store).unwrap();
+    let made = plan.make(&fixture.store, None).unwrap();
     assert_eq!((count(), made.volumes().len()), (3, 3));
     made.undo(&fixture.store);
     assert_eq!(count(), 1, "the one with a name stays");
 
     let wrong = asked(&["/own"], &["src=no/name,dst=/z/z"], &[], &[]);
-    let error = planned(&fixture, HERE, &wrong, &[]).unwrap().make(&fixture.store).unwrap_err();
+    let error = planned(&fixture, HERE, &wrong, &[]).unwrap().make(&fixture.store, None).unwrap_err();
     assert!(error.to_string().contains("includes invalid characters for a local volume name"), "{error}");
     assert_eq!(count(), 1);
 }
@@ -106,7 +118,7 @@ fn volumes_of_its_own_go_with_a_container_that_never_came_to_be() {
 fn a_volume_in_use_stays_when_a_container_goes() {
     let fixture = Fixture::new();
     let made = planned(&fixture, HERE, &asked(&["/own"], &[], &[], &[]), &[]).unwrap();
-    let made = made.make(&fixture.store).unwrap();
+    let made = made.make(&fixture.store, None).unwrap();
     let row = ContainerRow::new("id", "name", Digest::of(b"image"), Isolation::Namespace, String::new());
     let with = With { endpoints: &[], volumes: &made.volumes() };
     fixture.store.db().add_container_with(&row, with).unwrap();

@@ -109,6 +109,26 @@ fn a_restart_that_a_plugin_holds_up_can_be_stopped() {
     }
 }
 
+/// Not even by whoever asks the plugin to unmount what a killed supervisor has left.
+#[test]
+fn a_plugin_that_does_not_unmount_holds_up_no_other_command() {
+    let (world, plugin) = hanging();
+    plugin.let_go();
+    world.sleeping("one", "-v theirs:/x");
+    plugin.hold("VolumeDriver.Unmount");
+    pod::supervisors_of(&world.store.root).into_iter().for_each(pod::murder);
+    // It ends the sandbox, and asks; and asks once more for the last time.
+    let sweeping = world.store.hull(["ps"]).spawn();
+    for calls in [1, 2] {
+        plugin.wait_for_held(calls);
+        at_once(&world, &format!("create --network none --isolation namespace {BUSYBOX} true")).exits(0);
+    }
+    sweeping.finish().exits(0);
+    plugin.let_go();
+    world.say("rm one").exits(0);
+    world.say("volume rm theirs").exits(0);
+}
+
 /// Whose agent is stopped while it copies, and goes on later.
 #[test]
 fn a_start_that_waits_for_another_s_copy_is_removed_at_once_and_else_waits() {

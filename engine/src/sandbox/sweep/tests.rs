@@ -1,6 +1,9 @@
 use super::*;
 use crate::container::remove::tests::Fixture;
-use crate::store::Change;
+use crate::image::digest::Digest;
+use crate::sandbox::mode::Isolation;
+use crate::store::{Change, With};
+use crate::volume::catalog::{self, Wanted};
 
 #[test]
 fn the_dead_are_ended_as_if_killed_and_the_living_left_alone() {
@@ -69,4 +72,33 @@ fn folders_without_a_row_go() {
     }
     orphans(&fixture.store);
     assert_eq!((fixture.folders("orphan"), fixture.folders("known")), (0, 3));
+}
+
+#[test]
+fn volumes_go_whose_container_was_to_be_removed_with_them_and_never_came_or_is_gone() {
+    let fixture = Fixture::new();
+    let store = &fixture.store;
+    fixture.running("alive", true);
+    let of = |container: Option<&str>| {
+        let goes_with = container.map(str::to_owned);
+        catalog::ensure(store, Wanted { goes_with, ..Wanted::default() }).unwrap().name
+    };
+    let (gone, of_alive, nobody_s) = (of(Some("gone")), of(Some("alive")), of(None));
+    let used = of(Some("gone"));
+    let row = ContainerRow::new("user", "user", Digest::of(b"image"), Isolation::Namespace, "{}".into());
+    store.db().add_container_with(&row, With { volumes: &[&used], ..With::default() }).unwrap();
+    {
+        let _somebody = Creating::begin(store).unwrap();
+        orphans(store);
+        assert!(store.db().volume(&gone).is_ok(), "it may be whose container is being made");
+    }
+    orphans(store);
+    assert!(store.db().volume(&gone).is_err());
+    for name in [&of_alive, &nobody_s, &used] {
+        assert!(store.db().volume(name).is_ok());
+    }
+    // By now it is another container's, and stays when that goes without it.
+    store.db().conclude("user", None, true, None).unwrap();
+    orphans(store);
+    assert!(store.db().volume(&used).is_ok());
 }

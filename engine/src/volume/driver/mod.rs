@@ -10,6 +10,7 @@ pub mod mounts;
 pub mod plugin;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use self::local::Local;
 use self::plugin::{Plugin, PluginError};
@@ -239,7 +240,12 @@ fn unmount_unless(
     silence: Silence,
     used: impl FnOnce() -> Result<bool, VolumeError>,
 ) -> Result<(), VolumeError> {
-    let _lock = folder::lock(store, name, Patience::BRIEF)?;
+    let patience = match silence {
+        Silence::AskAgain => Patience::BRIEF,
+        // The next sweep finds it as well.
+        Silence::GiveUp => Patience::Limited(Duration::ZERO),
+    };
+    let _lock = folder::lock(store, name, patience)?;
     let is_mounted = store.db().mounts_of(name)?.iter().any(|other| other == sandbox);
     if !is_mounted || used()? {
         return Ok(());
