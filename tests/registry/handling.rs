@@ -138,7 +138,7 @@ fn images_are_filtered_and_formatted() {
         assert_eq!(shown(args), expected, "{args:?}");
     }
     for (word, why) in [
-        ("dangling=x", "invalid filter 'dangling=x'"),
+        ("dangling=x", "invalid filter 'dangling=[x]'"),
         ("foo=x", "invalid filter 'foo'"),
         ("since=nosuch", "No such image: nosuch:latest"),
     ] {

@@ -14,7 +14,7 @@ use crate::network::{catalog, host_prefixes, inspect as network_inspect};
 use crate::pod;
 use crate::store::{self, Kind, NetworkRow, Store};
 use crate::text::escape;
-use crate::volume::seen;
+use crate::volume::{VolumeError, seen};
 
 #[derive(Debug, Args)]
 #[command(args_override_self = true)]
@@ -73,10 +73,11 @@ pub fn inspect(context: &Context, args: &InspectArgs) -> Exit {
                 Ok(line) => drop(writeln!(text, "{line}")),
                 Err(error) => errors.push(format!("hull: {error}")),
             },
-            (Ok(None), _) => {
-                errors
-                    .push(format!("Error: No such {}: {name}", args.kind.map_or("object", ThingKind::word)));
-            }
+            (Ok(None), _) => errors.push(match args.kind {
+                // The daemon's words, in docker.
+                Some(ThingKind::Volume) => format!("hull: {}", VolumeError::NotFound { name: name.clone() }),
+                kind => format!("Error: No such {}: {name}", kind.map_or("object", ThingKind::word)),
+            }),
             (Err(error), _) => errors.push(format!("hull: {error:#}")),
         }
     }

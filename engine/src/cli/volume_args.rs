@@ -42,7 +42,13 @@ impl VolumeArgs {
             volumes_from: &self.volumes_from,
             driver: self.volume_driver.as_deref(),
         };
-        Ok(parse::parse(&words, tmpfs)?)
+        let mut asked = parse::parse(&words, tmpfs)?;
+        let split = |word: &String| {
+            let (path, options) = word.split_once(':').unwrap_or((word, ""));
+            (path.to_owned(), options.to_owned())
+        };
+        asked.shown.tmpfs = self.tmpfs.iter().map(split).collect();
+        Ok(asked)
     }
 
     pub fn secrets(&self) -> Result<Vec<Secret>, anyhow::Error> {

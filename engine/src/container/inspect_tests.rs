@@ -78,6 +78,7 @@ fn limits_and_confinement_are_those_that_are_kept() {
     config.process.capabilities = vec!["CAP_NET_ADMIN".into()];
     config.share.network = Some("abcd".into());
     config.mounts = vec![super::super::tmpfs::parse("/t:size=1m").unwrap()];
+    config.shown_mounts.tmpfs = [("/t".to_owned(), "size=1m".to_owned())].into();
     let limited = host_config(&row, &config);
     for (field, value) in [
         ("Memory", json!(64 << 20)),
@@ -88,7 +89,7 @@ fn limits_and_confinement_are_those_that_are_kept() {
         ("SecurityOpt", json!(["no-new-privileges"])),
         ("CapAdd", json!(["CAP_NET_ADMIN"])),
         ("NetworkMode", json!("container:abcd")),
-        ("Tmpfs", json!({"/t": "rw,nosuid,nodev,noexec,size=1048576,mode=1777"})),
+        ("Tmpfs", json!({"/t": "size=1m"})),
         ("LogConfig", json!({"Type": "json-file", "Config": {"max-file": "3", "max-size": "100000000"}})),
     ] {
         assert_eq!(limited[field], value, "{field}");

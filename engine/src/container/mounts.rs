@@ -1,6 +1,6 @@
 //! What inspect and ps show of a container's mounts, in docker's shape.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use hull_guest::protocol::Mount;
 use serde_json::{Value, json};
@@ -73,19 +73,8 @@ fn of_mount(config: &Config) -> BTreeSet<String> {
 
 /// HostConfig's `Tmpfs`: what `--tmpfs` asked for.
 pub fn in_memory(config: &Config) -> Value {
-    let elsewhere = of_mount(config);
-    let options = |mount: &Mount| {
-        let (target, Mount::Tmpfs { size, mode, options, .. }) = (tmpfs_target(mount)?, mount) else {
-            return None;
-        };
-        let mut words = options.clone();
-        words.extend(size.map(|bytes| format!("size={bytes}")));
-        words.push(format!("mode={mode:o}"));
-        Some((target, words.join(",")))
-    };
-    let mounts: BTreeMap<String, String> =
-        config.mounts.iter().filter_map(options).filter(|(target, _)| !elsewhere.contains(target)).collect();
-    if mounts.is_empty() { Value::Null } else { json!(mounts) }
+    let asked = &config.shown_mounts.tmpfs;
+    if asked.is_empty() { Value::Null } else { json!(asked) }
 }
 
 /// A volume's name, or a path of the host: ps has these in its column, and `--filter volume=` finds them.

@@ -10,8 +10,11 @@ const ATIME: [&str; 5] = ["noatime", "relatime", "strictatime", "nodiratime", "d
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TmpfsError {
-    #[error("--tmpfs \"{0}\": the path must be absolute")]
+    // Docker's words.
+    #[error("invalid mount path: '{0}' mount path must be absolute")]
     NotAbsolute(String),
+    #[error("invalid specification: destination can't be '/'")]
+    Root,
     #[error(
         "--tmpfs \"{word}\": option \"{option}\" is not one of ro rw nosuid suid nodev dev noexec exec size=N mode=NNN \
          uid=N gid=N nr_inodes=N noatime relatime strictatime nodiratime diratime"
@@ -36,8 +39,11 @@ pub fn mount(target: &str, readonly: bool, size: Option<u64>, mode: Option<u32>)
 
 pub fn parse(word: &str) -> Result<Mount, TmpfsError> {
     let (target, options) = word.split_once(':').unwrap_or((word, ""));
-    if !target.starts_with('/') || target.trim_matches('/').is_empty() {
-        return Err(TmpfsError::NotAbsolute(word.to_string()));
+    if !target.starts_with('/') {
+        return Err(TmpfsError::NotAbsolute(target.to_string()));
+    }
+    if target.trim_matches('/').is_empty() {
+        return Err(TmpfsError::Root);
     }
     let refuse = |option: &str| TmpfsError::Option { word: word.to_string(), option: option.to_string() };
     let mut flags = usual();

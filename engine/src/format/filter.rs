@@ -108,14 +108,19 @@ impl Filters {
     /// Of a filter that is true or false, as `dangling`.
     pub fn flag(&self, key: &str) -> Result<Option<bool>, FilterError> {
         let mut flag = None;
+        // As docker tells it, with all that was given.
+        let refused = || {
+            let values: Vec<&str> = self.values(key).collect();
+            FilterError::value(key, &format!("[{}]", values.join(" ")))
+        };
         for value in self.values(key) {
             let given = match value {
                 "1" | "true" => true,
                 "0" | "false" => false,
-                _ => return Err(FilterError::value(key, value)),
+                _ => return Err(refused()),
             };
             if flag.is_some_and(|flag| flag != given) {
-                return Err(FilterError::value(key, value));
+                return Err(refused());
             }
             flag = Some(given);
         }
@@ -188,7 +193,7 @@ mod tests {
         assert_eq!(filters(&["dangling=true", "dangling=1"]).flag("dangling"), Ok(Some(true)));
         assert_eq!(filters(&["dangling=0"]).flag("dangling"), Ok(Some(false)));
         let error = filters(&["dangling=x"]).flag("dangling").unwrap_err();
-        assert_eq!(error.to_string(), "invalid filter 'dangling=x'");
+        assert_eq!(error.to_string(), "invalid filter 'dangling=[x]'");
         assert!(filters(&["dangling=0", "dangling=1"]).flag("dangling").is_err());
     }
 }

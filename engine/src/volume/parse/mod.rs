@@ -28,8 +28,6 @@ pub enum ParseError {
     Empty,
     #[error("invalid spec: {0}: empty section between colons")]
     EmptySection(String),
-    #[error("invalid spec: {0}: too many colons")]
-    Colons(String),
     #[error("invalid volume specification: '{0}'")]
     Spec(String),
     #[error("invalid mode: {0}")]
@@ -149,6 +147,8 @@ pub struct Shown {
     pub driver: String,
     /// Targets of `-v TARGET` and the image's VOLUME.
     pub targets: Vec<String>,
+    /// `--tmpfs`, by path.
+    pub tmpfs: BTreeMap<String, String>,
 }
 
 impl Shown {

@@ -23,7 +23,7 @@ pub fn parse(word: &str, driver: Option<&str>) -> Result<Short, ParseError> {
     let sections = (parts.next().unwrap_or_default(), parts.next(), parts.next(), parts.next());
     let (first, second, mode) = match sections {
         (.., Some(_)) if !word.split(':').any(str::is_empty) => {
-            return Err(ParseError::Colons(word.to_string()));
+            return Err(ParseError::Spec(word.to_string()));
         }
         (first, second, mode, _) => (first, second, mode),
     };
