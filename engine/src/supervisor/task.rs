@@ -385,7 +385,7 @@ impl Task {
                 return self.come_to_rest(&exit);
             }
             // It was about to have one.
-            Phase::Idle { .. } if stops && self.called_off => return caller.done(),
+            Phase::Idle { .. } if stops && std::mem::take(&mut self.called_off) => return caller.done(),
             Phase::Idle { .. } | Phase::Resting { .. } => {
                 return caller.refuse(state_error(format!("Container {} is not running", self.plan.id)));
             }
