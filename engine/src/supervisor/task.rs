@@ -8,7 +8,9 @@
 //!                     resting ── Stop ──► idle
 //! ```
 
+mod ending;
 mod export;
+mod handle;
 mod run;
 mod starting;
 mod volumes;
@@ -19,7 +21,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
-use hull_guest::protocol::{ContainerArgs, ExitStatus, Request, ResizeArgs, SignalArgs, Stream, UpdateArgs};
+pub use handle::{Order, TaskHandle};
+use hull_guest::protocol::{ContainerArgs, Request, SignalArgs, UpdateArgs};
 
 use super::ContainerPlan;
 use super::caller::{self, Caller, state_error};
@@ -31,6 +34,7 @@ use crate::container::restart::Backoff;
 use crate::logs::Writer;
 use crate::sandbox::agent::AgentError;
 use crate::store::db::states::Change;
+use ending::Escalation;
 use run::Run;
 use starting::Starting;
 use volumes::Shown;
@@ -41,91 +45,6 @@ const SIGKILL: u8 = 9;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The exit code of a container that was killed together with its sandbox: as if by SIGKILL.
 const KILLED: i32 = 137;
-
-pub enum Order {
-    Start(Option<control::WaitArgs>, Caller),
-    /// Whoever started the supervisor is gone, and has not said `Start`.
-    Abandon,
-    Stop {
-        args: control::StopArgs,
-        again: bool,
-        caller: Option<Caller>,
-    },
-    Kill(u8, Caller),
-    Signal(u8, Caller),
-    Resize(ResizeArgs, Caller),
-    Pause(Caller),
-    Resume(Caller),
-    Update(Box<control::UpdateArgs>, Caller),
-    Wait(control::WaitArgs, Caller),
-    /// It is to be removed, and does not run.
-    Forget(Caller),
-    /// Another task is to take its place, if it does not run; true: it has gone.
-    Leave(Sender<bool>),
-    /// The pod ends. The sender goes with the task.
-    End {
-        timeout_seconds: Option<i64>,
-        ended: Sender<()>,
-    },
-    /// The container's files are wanted.
-    Export(Caller),
-    /// Whoever wanted them has read them, or has gone.
-    Exported,
-    /// A client that fell behind and was dropped.
-    Dropped {
-        session: String,
-    },
-    /// What the agent said of a run's end.
-    Ended {
-        run: u64,
-        result: Result<ExitStatus, AgentError>,
-    },
-}
-
-/// The others' end of a task.
-#[derive(Clone)]
-pub struct TaskHandle {
-    orders: Sender<Order>,
-    pub stdout: Fan,
-    pub stderr: Fan,
-    pub input: Input,
-    /// Whether a stream of it can be attached to.
-    attachable: Arc<AtomicBool>,
-    starting: Starting,
-}
-
-impl TaskHandle {
-    pub fn tell(&self, order: Order) {
-        self.starting.ordered(&order);
-        // A task that is over drops the order, and the caller in it sees its connection close.
-        let _ = self.orders.send(order);
-    }
-
-    /// Ends the task of a container that does not run. False: it does.
-    pub fn leaves(&self) -> bool {
-        let (sender, answer) = mpsc::channel();
-        self.tell(Order::Leave(sender));
-        // One that is over has gone.
-        answer.recv().unwrap_or(true)
-    }
-
-    /// Whether both are the same task's.
-    pub fn is(&self, other: &TaskHandle) -> bool {
-        Arc::ptr_eq(&self.attachable, &other.attachable)
-    }
-
-    pub fn output(&self, stream: Stream) -> Option<&Fan> {
-        match stream {
-            Stream::Stdin => None,
-            Stream::Stdout => Some(&self.stdout),
-            Stream::Stderr => Some(&self.stderr),
-        }
-    }
-
-    pub fn is_attachable(&self) -> bool {
-        self.attachable.load(Ordering::Acquire)
-    }
-}
 
 enum Phase {
     /// `prepared`: everything up to the exec is done.
@@ -164,12 +83,6 @@ struct Task {
     shown: Shown,
     /// The last start was, while it waited for its volumes.
     called_off: bool,
-}
-
-#[derive(Clone, Copy)]
-enum Escalation {
-    KillContainer,
-    KillSandbox,
 }
 
 /// Starts a container's task. None: there are no threads to be had.
@@ -318,95 +231,6 @@ impl Task {
         self.over = true;
     }
 
-    fn on_stop(&mut self, args: &control::StopArgs, again: bool, caller: Option<Caller>) {
-        if again {
-            self.again.get_or_insert_default().extend(caller);
-        } else {
-            self.again = None;
-            self.waiters.add_stopper(caller);
-            self.stopped_by_user();
-        }
-        match &self.phase {
-            Phase::Idle { .. } => self.on_idle_stop(),
-            Phase::Resting { exit, .. } => {
-                let exit = exit.clone();
-                match self.again.take() {
-                    Some(callers) => self.rest_no_longer(&exit, callers),
-                    None => self.come_to_rest(&exit),
-                }
-            }
-            Phase::Running(_) => {
-                self.stopping = true;
-                let stop = self.plan.config.stop;
-                let seconds = args.timeout_seconds.unwrap_or(stop.timeout_seconds);
-                let in_silence = deadline(seconds);
-                self.deadline = if self.urge(args.signal.unwrap_or(stop.signal)) {
-                    deadline(seconds).map(|at| (at, Escalation::KillContainer))
-                } else {
-                    in_silence.map(|at| (at, Escalation::KillSandbox))
-                };
-            }
-        }
-    }
-
-    fn on_idle_stop(&mut self) {
-        match self.again.take() {
-            Some(callers) => self.start_for(callers),
-            None => {
-                self.waiters.stopped();
-                // Who removes the container waits for no reader of its files.
-                if self.exporter.is_some() {
-                    self.exported();
-                }
-            }
-        }
-    }
-
-    /// A user starts again what was about to by itself.
-    fn rest_no_longer(&mut self, exit: &Exit, callers: Vec<Caller>) {
-        self.phase = Phase::Idle { prepared: None };
-        if self.record(run::exited(exit)) {
-            self.start_for(callers);
-        } else {
-            self.come_to_rest(exit);
-        }
-    }
-
-    fn on_kill(&mut self, signal: u8, caller: Caller) {
-        let ends = signal == SIGKILL;
-        let stops = ends || signal == self.plan.config.stop.signal;
-        match &self.phase {
-            Phase::Running(_) => {}
-            // There is no process to kill; it is not to come back.
-            Phase::Resting { exit, .. } if stops => {
-                let exit = exit.clone();
-                self.stopped_by_user();
-                self.waiters.add_stopper(Some(caller));
-                return self.come_to_rest(&exit);
-            }
-            // It was about to have one.
-            Phase::Idle { .. } if stops && std::mem::take(&mut self.called_off) => return caller.done(),
-            Phase::Idle { .. } | Phase::Resting { .. } => {
-                return caller.refuse(state_error(format!("Container {} is not running", self.plan.id)));
-            }
-        }
-        if stops {
-            self.stopping = true;
-            self.stopped_by_user();
-        }
-        if stops && !ends {
-            let _ = self.thaw();
-        }
-        match self.signal(signal) {
-            Ok(_) if ends => {
-                let _ = self.thaw();
-                self.deadline = Some((Instant::now() + PATIENCE, Escalation::KillSandbox));
-                self.waiters.add_stopper(Some(caller));
-            }
-            reply => caller.answer(&reply),
-        }
-    }
-
     fn on_pause(&mut self, caller: Caller) {
         let reply = self.ask(&Request::Pause(self.args()));
         if reply.is_ok() {
@@ -457,23 +281,6 @@ impl Task {
         }
     }
 
-    fn on_end(&mut self, timeout_seconds: Option<i64>, ended: Sender<()>) {
-        self.ending = Some(ended);
-        if let Phase::Idle { .. } = self.phase {
-            // One whose start is under way is as if it had been called off.
-            if self.runs == 0 {
-                let (id, removed) = (self.plan.id.clone(), self.plan.goes_if_never_started());
-                let _ = self.shared.keeper.run(move |kept| kept.abandon_member(&id, removed));
-            }
-            self.leave();
-            self.over = true;
-        } else {
-            let container = self.plan.id.clone();
-            let args = control::StopArgs { container, signal: None, timeout_seconds };
-            self.on_stop(&args, false, None);
-        }
-    }
-
     fn on_leave(&mut self, sender: &Sender<bool>) {
         let idle = matches!(self.phase, Phase::Idle { .. });
         if idle {
@@ -494,64 +301,12 @@ impl Task {
         }
     }
 
-    /// Patience has ended, or a rest.
-    fn on_time(&mut self) {
-        if let Phase::Resting { until, .. } = &self.phase
-            && *until <= Instant::now()
-        {
-            return self.start_again();
-        }
-        let Some((at, escalation)) = self.deadline else { return };
-        if at > Instant::now() {
-            return;
-        }
-        self.deadline = None;
-        match escalation {
-            Escalation::KillContainer => {
-                let patience = if self.urge(SIGKILL) { PATIENCE } else { Duration::ZERO };
-                self.deadline = Some((Instant::now() + patience, Escalation::KillSandbox));
-            }
-            // Neither the container nor its agent does what it should: the machine, or the agent, goes.
-            Escalation::KillSandbox => {
-                if let Some(sandbox) = self.shared.running_sandbox() {
-                    let _ = self.shared.keeper.run(move |_| sandbox.kill());
-                }
-            }
-        }
-    }
-
-    /// Those whose order was not read, because the start ended by it before: they need not wait for what is late.
-    fn answer_who_called_off(&self) {
-        while let Ok(order) = self.orders.try_recv() {
-            match order {
-                Order::Kill(signal, caller) if signal == SIGKILL => caller.done(),
-                Order::Stop { caller, .. } => caller.into_iter().for_each(Caller::done),
-                _ => {}
-            }
-        }
-    }
-
     fn args(&self) -> ContainerArgs {
         ContainerArgs { container: self.plan.id.clone() }
     }
 
     fn signal(&self, signal: u8) -> control::Reply {
         self.ask(&Request::Signal(SignalArgs { container: self.plan.id.clone(), signal }))
-    }
-
-    /// A stop's signal. False: the agent does not answer. It is not asked anything more then, since each
-    /// question is waited for.
-    fn urge(&self, signal: u8) -> bool {
-        let request = Request::Signal(SignalArgs { container: self.plan.id.clone(), signal });
-        let answers = |outcome| !matches!(outcome, Err(AgentError::Timeout));
-        answers(self.thaw()) && answers(self.call(&request))
-    }
-
-    /// Whether it was paused or not: a frozen process takes no signal, SIGKILL neither (v1).
-    fn thaw(&self) -> Result<(), AgentError> {
-        self.call(&Request::Resume(self.args()))?;
-        self.record(Change::Unpaused);
-        Ok(())
     }
 
     fn ask(&self, request: &Request) -> control::Reply {
@@ -569,10 +324,6 @@ impl Task {
             return Err(AgentError::Refused(refused));
         };
         run.sandbox.agent().done_within(request, PATIENCE)
-    }
-
-    fn stopped_by_user(&self) {
-        self.record(Change::StoppedByUser);
     }
 
     /// False: somebody removes the container.
@@ -595,21 +346,5 @@ impl Task {
             self.shared.finish();
         }
         self.over |= self.ending.is_some();
-    }
-}
-
-/// When patience ends. None: never, with a number below zero, as docker's, or one beyond all time.
-fn deadline(seconds: i64) -> Option<Instant> {
-    u64::try_from(seconds).ok().and_then(|seconds| Instant::now().checked_add(Duration::from_secs(seconds)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn patience_without_an_end_is_no_overflow() {
-        assert!(deadline(10).is_some_and(|at| at > Instant::now()));
-        assert!(deadline(-1).is_none() && deadline(i64::MAX).is_none());
     }
 }

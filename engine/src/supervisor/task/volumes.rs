@@ -66,18 +66,20 @@ impl Task {
         let (start, told, news) = self.handle.starting.begin();
         let (shared, volumes, wanted) =
             (self.shared.clone(), self.plan.config.volumes.clone(), start.clone());
-        let attach = move |store: &Store| {
-            let prepared = attach::prepare(store, shared.id(), shared.mode(), &volumes, &wanted);
-            // Nobody hears of it: it is let go of.
-            let _ = told.send(Some(prepared));
+        // What nobody hears of any more is let go of.
+        let tell = move |prepared| drop(told.send(Some(prepared)));
+        let attach = {
+            let (shared, tell) = (shared.clone(), tell.clone());
+            move |store: &Store| {
+                tell(attach::prepare(store, shared.id(), shared.mode(), &volumes, &wanted));
+            }
         };
-        let shared = self.shared.clone();
         let _begun = self.shared.keeper.begin(move |kept| match kept.store().cloned() {
             Ok(store) => {
                 let thread = start_privileged("volumes", move || attach(&store));
                 thread.into_iter().for_each(|thread| shared.remember(thread));
             }
-            Err(error) => eprintln!("Failed to open the store for volumes: {error}"),
+            Err(error) => tell(Err(error.into())),
         });
         Some(Preparing { start, news })
     }
