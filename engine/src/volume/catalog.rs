@@ -229,9 +229,8 @@ fn stays(store: &Store, mut row: VolumeRow, error: VolumeError) -> Result<(), Vo
 
 /// The volumes that were to go with a container of which nothing is known. Nobody makes one meanwhile.
 pub fn forsaken(store: &Store, known: impl Fn(&str) -> bool) -> Vec<String> {
-    let rows = store.db().volumes().unwrap_or_default();
-    let of_nobody = |row: &VolumeRow| row.settings.goes_with.as_deref().is_some_and(|id| !known(id));
-    rows.into_iter().filter(of_nobody).map(|row| row.name).collect()
+    let all = store.db().volumes_that_go().unwrap_or_default();
+    all.into_iter().filter(|(_, container)| !known(container)).map(|(volume, _)| volume).collect()
 }
 
 /// Takes back what killed supervisors and commands have left. What cannot be, is left to the next sweep.

@@ -53,6 +53,17 @@ impl Database {
         })
     }
 
+    /// Those that go with a container, and with which. Every command asks: nothing is read of the others.
+    pub fn volumes_that_go(&self) -> Result<Vec<(String, String)>> {
+        self.read("list volumes", |db| {
+            db.prepare_cached(
+                "SELECT name, json_extract(config, '$.goes_with') AS container FROM volumes WHERE container IS NOT NULL",
+            )?
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect()
+        })
+    }
+
     /// Writes what is kept of a volume as JSON. It is on the disk when this returns: that a machine may have written to a
     /// volume must not be forgotten.
     pub fn change_volume(&self, name: &str, settings: &VolumeSettings) -> Result<()> {
