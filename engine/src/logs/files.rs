@@ -90,9 +90,37 @@ pub(super) struct Scan {
 
 /// Opens the files that are newer than the `known` one, or all.
 ///
-/// From the newest to the oldest: a rotation in between then shows a file twice, which is noticed, and
-/// never hides one. A rotation leaves one name free at a time, so two free names are the end.
+/// Looked for again if the log was rotated meanwhile: a file that came then is found among older ones, and nothing
+/// tells it from them.
 pub(super) fn scan(live: &Path, known: Option<FileId>) -> Result<Scan, LogError> {
+    // What was the newest, at each look.
+    let mut earlier: Vec<LogFile> = Vec::new();
+    for _ in 0..MAX_PASSES {
+        let mut found = pass(live, known)?;
+        let newest = found.files.first().map(|file| file.id).or(known.filter(|_| found.met));
+        if newest != newest_of(live)? {
+            earlier.extend(found.files.into_iter().next());
+            continue;
+        }
+        found.files.reverse();
+        if found.met {
+            return Ok(found);
+        }
+        // Of what has gone since, older than all that is there, these can still be read.
+        earlier.dedup_by_key(|file| file.id);
+        earlier.retain(|file| found.files.iter().all(|other| other.id != file.id));
+        earlier.append(&mut found.files);
+        return Ok(Scan { files: earlier, met: false });
+    }
+    Err(LogError::Overtaken)
+}
+
+/// Rotations that come faster than this many looks, one after the other, outrun any reader.
+const MAX_PASSES: u32 = 1000;
+
+/// From the newest file to the oldest, and so told: a rotation in between then shows a file twice, which is noticed, and
+/// never hides one. A rotation leaves one name free at a time, so two free names are the end.
+fn pass(live: &Path, known: Option<FileId>) -> Result<Scan, LogError> {
     let mut files: Vec<LogFile> = Vec::new();
     let mut free = 0;
     for index in 0.. {
@@ -113,15 +141,25 @@ pub(super) fn scan(live: &Path, known: Option<FileId>) -> Result<Scan, LogError>
         let found = file.metadata().map_err(failed)?;
         let id = (found.dev(), found.ino());
         if known == Some(id) {
-            files.reverse();
             return Ok(Scan { files, met: true });
         }
         if files.iter().all(|file| file.id != id) {
             files.push(LogFile { file, id, size: found.len(), path });
         }
     }
-    files.reverse();
     Ok(Scan { files, met: false })
+}
+
+/// The live file, or where there is none for a moment the youngest rotated one.
+fn newest_of(live: &Path) -> Result<Option<FileId>, LogError> {
+    for path in [live.to_owned(), nth(live, 1)] {
+        match fs::metadata(&path) {
+            Ok(found) => return Ok(Some((found.dev(), found.ino()))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(source) => return Err(LogError::io("look at the log file", &path, source)),
+        }
+    }
+    Ok(None)
 }
 
 #[cfg(test)]
@@ -160,6 +198,32 @@ mod tests {
         fs::write(&live, "1").unwrap();
         rotate(&live, 1).unwrap();
         assert_eq!(contents(&live), [Some(String::new()), None, None, None]);
+    }
+
+    #[test]
+    fn a_scan_that_rotations_overtake_gives_files_in_their_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let live = folder.path().join(live_name("c"));
+        fs::write(&live, "0").unwrap();
+        let over = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for number in 1..2000 {
+                    rotate(&live, 8).unwrap();
+                    // Never empty, not either for a moment.
+                    let fresh = suffixed(&live, ".fresh");
+                    fs::write(&fresh, number.to_string()).unwrap();
+                    fs::rename(&fresh, &live).unwrap();
+                }
+                over.store(true, std::sync::atomic::Ordering::Release);
+            });
+            while !over.load(std::sync::atomic::Ordering::Acquire) {
+                let found = scan(&live, None).unwrap().files;
+                let read = |file: &LogFile| io::read_to_string(&file.file).unwrap().parse().unwrap();
+                let numbers: Vec<u32> = found.iter().map(read).collect();
+                assert!(numbers.is_sorted(), "{numbers:?}");
+            }
+        });
     }
 
     #[test]

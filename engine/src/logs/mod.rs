@@ -69,6 +69,10 @@ pub enum LogError {
         "Failed to follow the log: too many logs are followed, or descriptors open (the sysctl fs.inotify.max_user_instances is the limit a user)"
     )]
     TooManyFollowers,
+    #[error(
+        "Failed to read the log: it is rotated faster than it can be opened; --log-opt max-size is too small for it"
+    )]
+    Overtaken,
 }
 
 impl LogError {
