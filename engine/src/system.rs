@@ -4,11 +4,13 @@
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 
 use crate::container::config::Config;
@@ -75,8 +77,13 @@ pub fn hold_signals() -> Result<SignalFd, SystemError> {
         .map_err(system("wait for signals"))
 }
 
-/// The place of the signals among the watched; a pod's or container's is below.
+/// The places of the signals and of the timer among the watched; a pod's or container's is below.
 const SIGNALS: u64 = u64::MAX;
+const TIMER: u64 = u64::MAX - 1;
+
+/// Until a supervisor is looked at again that does not answer and is not dead: one that is being killed answers no more
+/// a moment before it lets go of what tells the dead.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// Stays until a signal comes, and sweeps after every supervisor that is killed. `tell` hears of the
 /// containers that run again.
@@ -95,6 +102,9 @@ pub fn watch(
     loop {
         if watch.meet()? {
             sweep::dead(context, store).iter().for_each(&tell);
+            if watch.meet()? {
+                watch.ask_again()?;
+            }
         }
         reap();
         // A new sandbox is written down; the end of a known one makes the set readable.
@@ -115,6 +125,7 @@ enum Ended {
 struct Watch<'a> {
     store: &'a Store,
     epoll: Epoll,
+    timer: TimerFd,
     /// A descriptor of the supervisor's process (pidfd_open(2)) and its number in the set.
     known: HashMap<String, (OwnedFd, u64)>,
     next: u64,
@@ -123,7 +134,17 @@ struct Watch<'a> {
 impl<'a> Watch<'a> {
     fn new(store: &'a Store) -> Result<Watch<'a>, SystemError> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(system("make an epoll set"))?;
-        Ok(Watch { store, epoll, known: HashMap::new(), next: 0 })
+        let timer =
+            TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK)
+                .map_err(system("make a timer"))?;
+        epoll.add(&timer, EpollEvent::new(EpollFlags::EPOLLIN, TIMER)).map_err(system("wait for a timer"))?;
+        Ok(Watch { store, epoll, timer, known: HashMap::new(), next: 0 })
+    }
+
+    /// Has the set be readable once more, in a moment.
+    fn ask_again(&self) -> Result<(), SystemError> {
+        let once = Expiration::OneShot(AGAIN.into());
+        self.timer.set(once, TimerSetTimeFlags::empty()).map_err(system("set a timer"))
     }
 
     /// Takes up sandboxes that are new. True: there are some without a supervisor.
@@ -159,6 +180,9 @@ impl<'a> Watch<'a> {
         for event in events.iter().take(count) {
             if event.data() == SIGNALS {
                 return Ok(Ended::Signal);
+            }
+            if event.data() == TIMER {
+                self.timer.unset().map_err(system("stop a timer"))?;
             }
             // Closing its descriptor takes it out of the set.
             self.known.retain(|_, (_, number)| *number != event.data());

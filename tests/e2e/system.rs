@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use hull_tests::pod::{await_field, inspect, murder, supervisor};
-use hull_tests::{BUSYBOX, Store, hull, paths, unique};
+use hull_tests::{BUSYBOX, Store, eventually, hull, paths, unique};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -71,6 +71,23 @@ fn who_waits_starts_again_at_once_what_is_killed_and_ends_by_a_signal() {
     waiting.signal(Signal::SIGTERM);
     waiting.finish().exits(0);
     assert_eq!(states(&store), "first running; second running", "they outlive it");
+    remove_all(&store);
+}
+
+#[test]
+fn who_waits_starts_again_what_did_not_answer_before_it_was_killed() {
+    let store = Store::with_busybox();
+    let silent = supervisor(&sleeping(&store, "silent", "always")).unwrap();
+    kill(silent, Signal::SIGSTOP).unwrap();
+    let mut waiting = store.hull(["system", "start", "--wait"]).spawn();
+    let call = format!("/proc/{}/syscall", waiting.pid());
+    let polls =
+        || fs::read_to_string(&call).is_ok_and(|call| call.starts_with(&format!("{} ", libc::SYS_poll)));
+    eventually("it has asked everybody", || polls().then_some(()));
+    murder(silent);
+    waiting.stdout.expect("silent\n");
+    waiting.signal(Signal::SIGTERM);
+    waiting.finish().exits(0);
     remove_all(&store);
 }
 
