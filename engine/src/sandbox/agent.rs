@@ -41,6 +41,19 @@ pub enum AgentError {
     Version { theirs: u32 },
 }
 
+impl AgentError {
+    /// Whether it has ended, or its machine.
+    pub fn is_gone(&self) -> bool {
+        match self {
+            AgentError::Connect { source, .. } => {
+                matches!(source.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound)
+            }
+            AgentError::Closed => true,
+            _ => false,
+        }
+    }
+}
+
 impl From<FrameError> for AgentError {
     fn from(error: FrameError) -> Self {
         match error {

@@ -16,7 +16,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use super::keeper::Keeper;
 use super::link::Link;
 use super::shared::held;
-use crate::sandbox::agent::{AgentError, socket_path};
+use crate::sandbox::agent::socket_path;
 use crate::sandbox::{self, LaunchError, Parts, Sandbox};
 
 pub struct Slot {
@@ -121,7 +121,9 @@ impl Slot {
         let greeted = greeted.and_then(|()| self.link.answer_names(&self.plan, &sandbox));
         if let Err(error) = greeted {
             let error = match error {
-                LaunchError::Agent(AgentError::Closed) => LaunchError::Died(self.cause_of_death(&sandbox)),
+                LaunchError::Agent(error) if error.is_gone() => {
+                    LaunchError::Died(self.cause_of_death(&sandbox))
+                }
                 error => error,
             };
             self.end_one(sandbox, false);

@@ -109,6 +109,25 @@ fn a_restart_that_a_plugin_holds_up_can_be_stopped() {
     }
 }
 
+#[test]
+fn a_restart_whose_sandbox_is_killed_while_a_plugin_holds_it_up_is_tried_again() {
+    let (mut world, plugin) = hanging();
+    plugin.let_go();
+    let script = "[ -e /x/again ] && exec sleep 1000; echo x > /x/again; sleep 1; exit 1";
+    world.start("one", "--restart always -v theirs:/x", [BUSYBOX, "sh", "-c", script]);
+    plugin.hold(MOUNT);
+    plugin.wait_for_held(1);
+    let id = world.say("inspect -f {{.Id}} one").text();
+    let agent = eventually("its sandbox is up", || pod::supervised(&id).first().copied());
+    pod::murder(agent);
+    plugin.let_go();
+    let state = || world.say("inspect -f {{.State.Status}}_{{.State.ExitCode}} one").text();
+    eventually("it runs again", || (state() == "running_0").then_some(()));
+    world.say("rm -f one").exits(0);
+    let mounts = plugin.calls().iter().filter(|call| call.starts_with("Mount ")).count();
+    nothing_stays(&mut world, &plugin, mounts);
+}
+
 /// Not even by whoever asks the plugin to unmount what a killed supervisor has left.
 #[test]
 fn a_plugin_that_does_not_unmount_holds_up_no_other_command() {

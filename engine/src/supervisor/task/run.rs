@@ -70,6 +70,11 @@ impl StartError {
         }
     }
 
+    /// Whether the sandbox came to its end, with nothing said about the container.
+    fn is_of_the_sandbox(&self) -> bool {
+        matches!(self, StartError::Died(_) | StartError::Launch(LaunchError::Died(_)))
+    }
+
     /// The agent's own kind, which becomes the exit code.
     pub(super) fn call_error(&self) -> CallError {
         match self {
@@ -280,7 +285,7 @@ impl Task {
     /// A closed connection is the symptom; the sandbox's own last word is the cause.
     fn told(&self, sandbox: &Arc<Sandbox>, error: AgentError) -> StartError {
         match error {
-            AgentError::Closed => StartError::Died(self.shared.cause_of_death(sandbox)),
+            error if error.is_gone() => StartError::Died(self.shared.cause_of_death(sandbox)),
             error => StartError::Agent(error),
         }
     }
@@ -331,9 +336,12 @@ impl Task {
             // Whoever did it has sent an order, which finds it as it was.
             return;
         }
+        // A machine that was killed while it came up has nothing to do with what failed before.
+        let may_pass = |error: &StartError| {
+            error.is_of_the_sandbox() || self.plan.config.share.pid.is_some() && error.is_of_another()
+        };
         if let (Phase::Resting { until, .. }, Err(error)) = (&mut self.phase, &prepared)
-            && self.plan.config.share.pid.is_some()
-            && error.is_of_another()
+            && may_pass(error)
         {
             *until = Instant::now() + self.backoff.after(Duration::ZERO);
             return;
