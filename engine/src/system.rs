@@ -102,9 +102,7 @@ pub fn watch(
     loop {
         if watch.meet()? {
             sweep::dead(context, store).iter().for_each(&tell);
-            if watch.meet()? {
-                watch.ask_again()?;
-            }
+            watch.ask_again()?;
         }
         reap();
         // A new sandbox is written down; the end of a known one makes the set readable.

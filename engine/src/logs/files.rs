@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 
 use super::LogError;
 
+/// Rotations that come faster than this many looks, one after the other, outrun any reader.
+const MAX_PASSES: u32 = 1000;
+
 pub(super) fn live_name(id: &str) -> OsString {
     OsString::from(format!("{id}-json.log"))
 }
@@ -114,9 +117,6 @@ pub(super) fn scan(live: &Path, known: Option<FileId>) -> Result<Scan, LogError>
     }
     Err(LogError::Overtaken)
 }
-
-/// Rotations that come faster than this many looks, one after the other, outrun any reader.
-const MAX_PASSES: u32 = 1000;
 
 /// From the newest file to the oldest, and so told: a rotation in between then shows a file twice, which is noticed, and
 /// never hides one. A rotation leaves one name free at a time, so two free names are the end.

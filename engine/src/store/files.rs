@@ -18,12 +18,14 @@ use nix::fcntl::{Flock, FlockArg};
 
 use super::{Error, Result};
 
-/// Tries until it works, or until `limit` is over: None. For flock(2), which knows no time limit.
+/// Before another try at a lock: flock(2) knows no time limit, and cannot be called off.
+pub const SLICE: Duration = Duration::from_millis(20);
+
+/// Tries until it works, or until `limit` is over: None.
 pub fn within<L, E>(
     limit: Duration,
     mut attempt: impl FnMut() -> std::result::Result<Option<L>, E>,
 ) -> std::result::Result<Option<L>, E> {
-    const SLICE: Duration = Duration::from_millis(20);
     let deadline = Instant::now() + limit;
     loop {
         let lock = attempt()?;

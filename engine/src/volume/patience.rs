@@ -1,13 +1,10 @@
 //! How long somebody waits for a volume that others are busy with.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::VolumeError;
-
-/// Before another try at a lock: flock(2) knows no time limit, and cannot be called off.
-const SLICE: Duration = Duration::from_millis(20);
+use crate::store::files::{SLICE, within};
 
 /// A start's, for who may not want it any more while it goes on.
 #[derive(Debug, Clone, Default)]
@@ -58,26 +55,26 @@ pub fn wait<L, E: Into<VolumeError>>(
     patience: Patience<'_>,
     attempt: impl Fn() -> Result<Option<L>, E>,
 ) -> Result<L, VolumeError> {
-    let begin = Instant::now();
-    loop {
-        if patience.is_off() {
-            return Err(VolumeError::CalledOff { name: name.to_owned() });
+    let start = match patience {
+        Patience::Limited(limit) => {
+            let lock = within(limit, attempt).map_err(Into::into)?;
+            return lock.ok_or_else(|| VolumeError::Busy { name: name.to_owned() });
         }
+        Patience::UntilOff(start) => start,
+    };
+    while !start.is_off() {
         if let Some(lock) = attempt().map_err(Into::into)? {
             return Ok(lock);
         }
-        match patience {
-            Patience::Limited(limit) if begin.elapsed() >= limit => {
-                return Err(VolumeError::Busy { name: name.to_owned() });
-            }
-            Patience::Limited(_) => thread::sleep(SLICE),
-            Patience::UntilOff(start) => start.pause(),
-        }
+        start.pause();
     }
+    Err(VolumeError::CalledOff { name: name.to_owned() })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::thread;
+
     use super::*;
 
     #[test]
